@@ -1,0 +1,55 @@
+//! What the benchmarks and the checks have in common: a market's message bodies, and the CPU stages over them.
+//!
+//! Everything here is in process and on one thread, so that a figure is about the stage and not about the machine's I/O.
+
+pub mod lake;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use loadgen::market::{Market, MarketConfig};
+use loadgen::{Dialect, Layout, Packing, produce};
+use ticklake_core::decode::{DecodeConfig, Decoder, Message};
+use ticklake_core::encode::{DataFile, EncodeConfig, EncodeError, Encoder};
+use ticklake_core::epoch::Decoded;
+use ticklake_core::lake::EpochId;
+use ticklake_core::tick::Dictionaries;
+
+/// Bodies of the default market's first `ticks` ticks, canonical form, `per_message` to a body.
+pub fn bodies(ticks: u64, per_message: usize) -> anyhow::Result<Vec<String>> {
+    let market = Market::new(MarketConfig { ticks, ..MarketConfig::default() })?;
+    let layout = if per_message == 1 { Layout::Object } else { Layout::Array };
+    let packing = Packing::new(per_message, layout, Dialect::Canonical)?;
+    let bodies = Mutex::new(Vec::new());
+    let keep = |batch: loadgen::batch::Batch| {
+        let mut bodies = bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        bodies.extend(batch.messages().iter().map(|message| message.body.clone()));
+        true
+    };
+    produce::market(&market, packing, 1, &keep)?;
+    Ok(bodies.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Decodes `bodies` into one batch.
+pub fn decode(decoder: &mut Decoder, bodies: &[String]) -> Decoded<()> {
+    let mut decoded = Decoded { messages: vec![(); bodies.len()], ..Decoded::default() };
+    for body in bodies {
+        let received_at_us = loadgen::market::DEFAULT_START_US;
+        let message =
+            Message { id: "message", body: body.as_bytes(), content_encoding: None, sent_at_us: None, received_at_us };
+        decoder.decode(&message, &mut decoded.ticks, &mut decoded.rejects);
+    }
+    decoded
+}
+
+/// A decoder with the default configuration, and its names.
+#[must_use]
+pub fn decoder() -> (Decoder, Dictionaries) {
+    let config = DecodeConfig::default();
+    let names = Dictionaries::new(config.names_max);
+    (Decoder::new(&config, &names), names)
+}
+
+/// Encodes `decoded` with the default configuration.
+pub fn encode(decoded: &Decoded<()>, names: &Dictionaries) -> Result<Vec<DataFile>, EncodeError> {
+    Encoder::new(&EncodeConfig::default(), names.clone())?.encode(&EpochId::new(Arc::from("bench"), 0), decoded)
+}

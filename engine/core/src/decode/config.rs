@@ -1,0 +1,269 @@
+//! What the decoder is told about a feed: the producer's keys, its unit of time, and the bounds of what is accepted.
+//!
+//! This file owns the settings and their validation. It does *not* own what is done with them.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::Offset;
+use serde::{Deserialize, Serialize};
+
+/// How message bodies become ticks. The default reads the canonical form of `tick.schema.json`, which includes the
+/// three-field form `{"symbol","price","volume"}`.
+///
+/// Public feeds need no translation layer, only their names (keys that are not named keep their canonical name):
+///
+/// ```toml
+/// # Binance, stream `<symbol>@trade`
+/// numbers_as_strings = true
+/// ts_unit = "ms"
+/// fields = { symbol = "s", price = "p", volume = "q", ts = "T", seq = "t" }
+///
+/// # Coinbase Exchange, channel `matches`
+/// numbers_as_strings = true
+/// ts_unit = "rfc3339"
+/// fields = { symbol = "product_id", volume = "size", ts = "time", seq = "trade_id" }
+///
+/// # Polygon, stocks cluster, `T.*`
+/// ts_unit = "ms"
+/// fields = { symbol = "sym", price = "p", volume = "s", ts = "t", seq = "q", venue = "x", conditions = "c" }
+///
+/// # Alpaca, stock trades
+/// ts_unit = "rfc3339"
+/// fields = { symbol = "S", price = "p", volume = "s", ts = "t", seq = "i", venue = "x", conditions = "c" }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DecodeConfig {
+    /// The producer's key for each column.
+    pub fields: FieldNames,
+    /// The unit of the event time.
+    pub ts_unit: TsUnit,
+    /// Whether price, volume, seq and a numeric event time may also be strings that hold a JSON number. Numbers proper
+    /// are always accepted.
+    pub numbers_as_strings: bool,
+    /// The longest symbol, in bytes.
+    pub symbol_max_bytes: usize,
+    /// The longest venue and the longest list of conditions, in bytes.
+    pub name_max_bytes: usize,
+    /// Different symbols, and as many venues and conditions, that one process knows. A tick with a name beyond it goes to
+    /// the quarantine, so that a producer of random names cannot fill the memory.
+    pub names_max: usize,
+    /// The earliest event time.
+    pub ts_min: TsMin,
+    /// How far an event time may lie after the receipt of its message.
+    #[serde(with = "humantime_serde")]
+    pub ts_future_max: Duration,
+    /// The largest body after decompression. A body beyond it goes to the quarantine, and no more than this is
+    /// allocated for its text.
+    pub decompressed_max_bytes: usize,
+}
+
+impl Default for DecodeConfig {
+    fn default() -> Self {
+        Self {
+            fields: FieldNames::default(),
+            ts_unit: TsUnit::Us,
+            numbers_as_strings: false,
+            symbol_max_bytes: 64,
+            name_max_bytes: 64,
+            names_max: 200_000,
+            ts_min: TsMin::default(),
+            ts_future_max: Duration::from_hours(24),
+            decompressed_max_bytes: 16 << 20,
+        }
+    }
+}
+
+/// The producer's key for each column of a tick.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "each field is named after the column that it fills")]
+pub struct FieldNames {
+    pub symbol: String,
+    pub price: String,
+    pub volume: String,
+    pub ts: String,
+    pub seq: String,
+    pub venue: String,
+    pub conditions: String,
+}
+
+impl Default for FieldNames {
+    fn default() -> Self {
+        let [symbol, price, volume, ts, seq, venue, conditions] = Self::COLUMNS.map(String::from);
+        Self { symbol, price, volume, ts, seq, venue, conditions }
+    }
+}
+
+impl FieldNames {
+    /// The canonical names, in the order of [`FieldNames::keys`].
+    pub(super) const COLUMNS: [&'static str; 7] = ["symbol", "price", "volume", "ts", "seq", "venue", "conditions"];
+
+    /// The producer's keys, in the order of [`FieldNames::COLUMNS`].
+    pub(super) fn keys(&self) -> [&str; 7] {
+        [&self.symbol, &self.price, &self.volume, &self.ts, &self.seq, &self.venue, &self.conditions]
+    }
+}
+
+/// The unit of an event time, counted since the Unix epoch, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TsUnit {
+    /// Seconds; a fraction is rounded to microseconds.
+    S,
+    /// Milliseconds; a fraction is rounded to microseconds.
+    Ms,
+    /// Microseconds.
+    #[default]
+    Us,
+    /// Nanoseconds, truncated to microseconds.
+    Ns,
+    /// Text as RFC 3339 defines it, truncated to microseconds.
+    Rfc3339,
+}
+
+/// The earliest event time that is accepted, written as a date (its first instant in UTC) or in RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TsMin(Timestamp);
+
+impl TsMin {
+    /// Microseconds since the Unix epoch, UTC.
+    #[must_use]
+    pub fn as_us(self) -> i64 {
+        self.0.as_microsecond()
+    }
+}
+
+impl Default for TsMin {
+    /// The year 2000: late enough to catch seconds that are read as microseconds.
+    fn default() -> Self {
+        Self(Timestamp::constant(946_684_800, 0))
+    }
+}
+
+impl TryFrom<String> for TsMin {
+    type Error = jiff::Error;
+
+    fn try_from(text: String) -> Result<Self, jiff::Error> {
+        if let Ok(timestamp) = text.parse() {
+            return Ok(Self(timestamp));
+        }
+        let date: Date = text.parse()?;
+        Ok(Self(Offset::UTC.to_timestamp(date.at(0, 0, 0, 0))?))
+    }
+}
+
+impl From<TsMin> for String {
+    fn from(ts_min: TsMin) -> String {
+        ts_min.to_string()
+    }
+}
+
+impl fmt::Display for TsMin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Why a [`DecodeConfig`] makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeConfigError {
+    /// No producer can send an empty key on purpose.
+    #[error("failed to map column `{column}`: its key is empty")]
+    EmptyKey {
+        /// The column.
+        column: &'static str,
+    },
+    /// One value cannot mean two things.
+    #[error("failed to map column `{column}`: column `{other}` has the same key `{key}`")]
+    SharedKey {
+        /// The later column.
+        column: &'static str,
+        /// The earlier column.
+        other: &'static str,
+        /// Their key.
+        key: String,
+    },
+    /// Nothing could be accepted.
+    #[error("failed to bound ticks: `{setting}` is zero")]
+    Zero {
+        /// The setting.
+        setting: &'static str,
+    },
+}
+
+impl DecodeConfig {
+    /// Whether the settings can be met by any tick at all.
+    pub fn validate(&self) -> Result<(), DecodeConfigError> {
+        let keys = self.fields.keys();
+        for (at, (&key, column)) in keys.iter().zip(FieldNames::COLUMNS).enumerate() {
+            if key.is_empty() {
+                return Err(DecodeConfigError::EmptyKey { column });
+            }
+            if let Some(earlier) = keys[..at].iter().position(|other| *other == key) {
+                let other = FieldNames::COLUMNS[earlier];
+                return Err(DecodeConfigError::SharedKey { column, other, key: key.to_owned() });
+            }
+        }
+        let bounds = [
+            ("symbol_max_bytes", self.symbol_max_bytes),
+            ("name_max_bytes", self.name_max_bytes),
+            ("names_max", self.names_max),
+            ("decompressed_max_bytes", self.decompressed_max_bytes),
+        ];
+        match bounds.into_iter().find(|(_, bound)| *bound == 0) {
+            Some((setting, _)) => Err(DecodeConfigError::Zero { setting }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_is_valid_and_survives_serialisation() {
+        let config = DecodeConfig::default();
+        assert_eq!(config.validate(), Ok(()));
+        let text = serde_json::to_string(&config).unwrap();
+        assert!(text.contains(r#""ts_min":"2000-01-01T00:00:00Z""#) && text.contains(r#""ts_unit":"us""#), "{text}");
+        assert_eq!(serde_json::from_str::<DecodeConfig>(&text).unwrap(), config);
+    }
+
+    #[test]
+    fn unknown_setting_is_refused() {
+        let error = serde_json::from_str::<DecodeConfig>(r#"{"ts_units":"us"}"#).unwrap_err();
+        assert!(error.to_string().contains("ts_units"), "{error}");
+        assert!(serde_json::from_str::<DecodeConfig>(r#"{"fields":{"symbl":"s"}}"#).is_err());
+    }
+
+    #[test]
+    fn ts_min_is_a_date_or_a_timestamp() {
+        let us = |text: &str| TsMin::try_from(text.to_owned()).map(TsMin::as_us).ok();
+        assert_eq!(us("2000-01-01"), Some(946_684_800_000_000));
+        assert_eq!(us("2000-01-01T01:00:00+01:00"), Some(946_684_800_000_000));
+        assert_eq!(us("the dawn of time"), None);
+    }
+
+    #[test]
+    fn two_columns_of_one_key_are_refused() {
+        let mut config = DecodeConfig::default();
+        config.fields.volume = "price".to_owned();
+        let error = config.validate().unwrap_err();
+        assert_eq!(error.to_string(), "failed to map column `volume`: column `price` has the same key `price`");
+    }
+
+    #[test]
+    fn empty_keys_and_zero_bounds_are_refused() {
+        let mut config = DecodeConfig::default();
+        config.fields.venue.clear();
+        assert_eq!(config.validate(), Err(DecodeConfigError::EmptyKey { column: "venue" }));
+        let config = DecodeConfig { symbol_max_bytes: 0, ..DecodeConfig::default() };
+        assert_eq!(config.validate(), Err(DecodeConfigError::Zero { setting: "symbol_max_bytes" }));
+    }
+}

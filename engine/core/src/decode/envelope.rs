@@ -1,0 +1,196 @@
+//! The outside of a body: content encodings, undone within a bound.
+//!
+//! This file owns base64 and zstd. It does *not* know what the text means.
+
+use std::io::{self, Read};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
+use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode;
+use zstd::zstd_safe::{DCtx, DParameter};
+
+use super::reject::{Reason, Refusal};
+
+/// The first step of the output's growth.
+const GROWTH_MIN_BYTES: usize = 64 << 10;
+
+/// A buffer larger than this is given back after use.
+const RETAINED_MAX_BYTES: usize = 4 << 20;
+
+/// RFC 8878 asks every decoder for windows of 8 MiB, so that a compressor need not know whom it talks to.
+const WINDOW_LOG_MIN: u32 = 23;
+
+/// The largest window that zstd knows.
+const WINDOW_LOG_MAX: u32 = 31;
+
+/// Undoes content encodings into buffers that are used again for the next body.
+pub(super) struct Envelope {
+    decompressed_max_bytes: usize,
+    context: DCtx<'static>,
+    compressed: Vec<u8>,
+    text: Vec<u8>,
+}
+
+impl Envelope {
+    pub(super) fn new(decompressed_max_bytes: usize) -> Self {
+        let mut context = DCtx::create();
+        // A larger window is of no use within the bound, and zstd would allocate it for the asking.
+        let window_log = decompressed_max_bytes.checked_next_power_of_two().map_or(WINDOW_LOG_MAX, usize::ilog2);
+        // It fails for a value outside of zstd's range only, which the clamp excludes.
+        let _ = context.set_parameter(DParameter::WindowLogMax(window_log.clamp(WINDOW_LOG_MIN, WINDOW_LOG_MAX)));
+        Self { decompressed_max_bytes, context, compressed: Vec::new(), text: Vec::new() }
+    }
+
+    /// The text inside `body`: the body itself, or what its encoding yields.
+    pub(super) fn open<'a>(&'a mut self, body: &'a [u8], encoding: Option<&str>) -> Result<&'a [u8], Refusal> {
+        match encoding {
+            None | Some("" | "identity") => Ok(body),
+            Some(name) if name.eq_ignore_ascii_case("zstd") => {
+                self.unpack(body)?;
+                Ok(&self.text)
+            }
+            Some(name) => {
+                let name: String = name.chars().take(64).collect();
+                Err(Refusal::new(Reason::UnknownEncoding, format!("content encoding `{name}` is not zstd")))
+            }
+        }
+    }
+
+    /// Gives memory back that an unusually large body has left behind.
+    pub(super) fn shrink(&mut self) {
+        for buffer in [&mut self.compressed, &mut self.text] {
+            if buffer.capacity() > RETAINED_MAX_BYTES {
+                *buffer = Vec::new();
+            }
+        }
+    }
+
+    fn unpack(&mut self, body: &[u8]) -> Result<(), Refusal> {
+        self.compressed.clear();
+        // Command-line encoders end their output with a line feed.
+        if let Err(error) = STANDARD_PAD_INDIFFERENT.decode_vec(body.trim_ascii(), &mut self.compressed) {
+            return Err(Refusal::new(Reason::BadEncoding, format!("body is not base64: {error}")));
+        }
+        if self.compressed.is_empty() {
+            return Err(Refusal::new(Reason::EmptyBody, "body holds no zstd frame"));
+        }
+        let frames = zstd::stream::read::Decoder::with_context(self.compressed.as_slice(), &mut self.context);
+        match read_at_most(self.decompressed_max_bytes, frames, &mut self.text) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let detail = format!("body decompresses to more than {} bytes", self.decompressed_max_bytes);
+                Err(Refusal::new(Reason::TooLarge, detail))
+            }
+            Err(error) if asks_for_too_large_a_window(&error) => {
+                Err(Refusal::new(Reason::TooLarge, "body asks for a zstd window beyond the bound"))
+            }
+            Err(error) => Err(Refusal::new(Reason::BadEncoding, format!("body is not zstd: {error}"))),
+        }
+    }
+}
+
+fn asks_for_too_large_a_window(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<zstd::Error>());
+    error.is_some_and(|error| error.is(ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge))
+}
+
+/// Replaces `text` by all that `source` holds; `false` if that is more than `max` bytes.
+///
+/// `read_to_end` would grow the buffer to twice the bound.
+fn read_at_most(max: usize, mut source: impl Read, text: &mut Vec<u8>) -> io::Result<bool> {
+    text.clear();
+    let mut filled = 0;
+    loop {
+        if filled == max {
+            return Ok(source.read(&mut [0])? == 0);
+        }
+        if filled == text.len() {
+            let len = (filled * 2).max(text.capacity()).max(GROWTH_MIN_BYTES).min(max);
+            text.reserve_exact(len - filled);
+            text.resize(len, 0);
+        }
+        match source.read(&mut text[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    text.truncate(filled);
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::engine::general_purpose::STANDARD;
+
+    const MAX: usize = 1 << 20;
+
+    fn open(body: &[u8]) -> Result<Vec<u8>, Reason> {
+        let mut envelope = Envelope::new(MAX);
+        let opened = envelope.open(body, Some("zstd")).map(<[u8]>::to_vec).map_err(|refusal| refusal.reason);
+        assert!(envelope.text.capacity() <= MAX, "{}", envelope.text.capacity());
+        opened
+    }
+
+    fn packed(text: &[u8]) -> String {
+        STANDARD.encode(zstd::bulk::compress(text, 3).unwrap())
+    }
+
+    #[test]
+    fn body_of_exactly_the_bound_passes_and_one_byte_more_does_not() {
+        let text = vec![b'x'; MAX + 1];
+        assert_eq!(open(packed(&text[..MAX]).as_bytes()).unwrap().len(), MAX);
+        assert_eq!(open(packed(&text).as_bytes()), Err(Reason::TooLarge));
+    }
+
+    #[test]
+    fn bomb_is_too_large_and_the_bound_is_not_exceeded() {
+        let bomb = packed(&vec![0; 32 << 20]);
+        assert!(bomb.len() < 64 << 10, "{}", bomb.len());
+        assert_eq!(open(bomb.as_bytes()), Err(Reason::TooLarge));
+    }
+
+    #[test]
+    fn frame_with_a_huge_window_is_too_large() {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(27).unwrap();
+        std::io::Write::write_all(&mut encoder, b"[]").unwrap();
+        assert_eq!(open(STANDARD.encode(encoder.finish().unwrap()).as_bytes()), Err(Reason::TooLarge));
+    }
+
+    #[test]
+    fn concatenated_frames_are_one_text() {
+        let frames = [zstd::bulk::compress(b"one ", 3).unwrap(), zstd::bulk::compress(b"two", 3).unwrap()].concat();
+        assert_eq!(open(STANDARD.encode(&frames).as_bytes()).unwrap(), b"one two");
+    }
+
+    #[test]
+    fn padding_and_trailing_line_feed_do_not_matter() {
+        for text in ["a", "ab", "abc"] {
+            let body = packed(text.as_bytes());
+            assert_eq!(open(body.trim_end_matches('=').as_bytes()).unwrap(), text.as_bytes());
+            assert_eq!(open(format!("{body}\n").as_bytes()).unwrap(), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn cut_or_foreign_bytes_are_a_bad_encoding() {
+        let frame = zstd::bulk::compress(&[7; 1000], 3).unwrap();
+        for len in 1..frame.len() {
+            assert_eq!(open(STANDARD.encode(&frame[..len]).as_bytes()), Err(Reason::BadEncoding), "{len}");
+        }
+        assert_eq!(open(b"{\"symbol\":1}"), Err(Reason::BadEncoding));
+        assert_eq!(open(STANDARD.encode("no frame").as_bytes()), Err(Reason::BadEncoding));
+        assert_eq!(open(b" \n"), Err(Reason::EmptyBody));
+    }
+
+    #[test]
+    fn bad_body_leaves_no_trace_in_the_next() {
+        let mut envelope = Envelope::new(MAX);
+        let good = packed(b"good");
+        assert!(envelope.open(&good.as_bytes()[..8], Some("zstd")).is_err());
+        assert_eq!(envelope.open(good.as_bytes(), Some("ZSTD")), Ok(b"good".as_slice()));
+        assert_eq!(envelope.open(b"plain", Some("identity")), Ok(b"plain".as_slice()));
+        assert_eq!(envelope.open(b"plain", Some("gzip")).unwrap_err().reason, Reason::UnknownEncoding);
+    }
+}

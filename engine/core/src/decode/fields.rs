@@ -1,0 +1,116 @@
+//! The fields of one JSON object that fill columns, and their values as text and numbers.
+//!
+//! This file owns the walk over simd-json's nodes. It does *not* judge the values.
+
+use std::fmt::Write;
+
+use simd_json::{Node, StaticNode};
+
+use super::config::FieldNames;
+use super::number::Number;
+use super::reject::{Reason, Refusal};
+
+/// The value of each column of a tick, in the order of [`FieldNames::COLUMNS`]; null is the same as none.
+pub(super) type Fields<'n, 't> = [Option<&'n [Node<'t>]>; 7];
+
+/// Parts `nodes` behind the value at their beginning; `None` where there is no more value.
+pub(super) fn split_value<'n, 't>(nodes: &'n [Node<'t>]) -> Option<(&'n [Node<'t>], &'n [Node<'t>])> {
+    match nodes.first()? {
+        Node::Object { count, .. } | Node::Array { count, .. } => nodes.split_at_checked(count + 1),
+        Node::String(_) | Node::Static(_) => nodes.split_at_checked(1),
+    }
+}
+
+/// Finds the fields of the object `nodes` whose keys are in `keys`.
+///
+/// A repeated key is refused: parsers disagree on which value counts, and a price is no place to guess.
+pub(super) fn gather<'n, 't>(nodes: &'n [Node<'t>], keys: &[String; 7]) -> Result<Fields<'n, 't>, Refusal> {
+    let Some((Node::Object { .. }, mut rest)) = nodes.split_first() else {
+        return Err(Refusal::new(Reason::NotATick, "value is not a JSON object"));
+    };
+    let mut fields: Fields<'n, 't> = [None; 7];
+    while let Some((Node::String(key), tail)) = rest.split_first()
+        && let Some((value, tail)) = split_value(tail)
+    {
+        rest = tail;
+        let Some(column) = keys.iter().position(|known| known == key) else { continue };
+        if fields[column].replace(value).is_some() {
+            let detail = format!("key of {} occurs twice", FieldNames::COLUMNS[column]);
+            return Err(Refusal::new(Reason::DuplicateField, detail));
+        }
+    }
+    Ok(fields.map(|value| value.filter(|nodes| !matches!(nodes, [Node::Static(StaticNode::Null)]))))
+}
+
+/// The string that `value` is.
+pub(super) fn text<'t>(value: &[Node<'t>]) -> Option<&'t str> {
+    match value.first()? {
+        Node::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// The number that `value` is, or spells where strings may hold numbers.
+pub(super) fn number(value: &[Node<'_>], strings: bool) -> Option<Number> {
+    match value.first()? {
+        Node::Static(node) => Number::of(*node),
+        Node::String(text) if strings => Number::parse(text),
+        _ => None,
+    }
+}
+
+/// The name that `value` is: text, an integer, or an array of these joined by blanks, at most `max` bytes long. Feeds
+/// number their venues and list their conditions. The name lies in `buffer` where it is not text as it stands.
+pub(super) fn name<'a>(value: &[Node<'a>], max: usize, buffer: &'a mut String) -> Option<&'a str> {
+    if let Some(text) = text(value) {
+        return (text.len() <= max).then_some(text);
+    }
+    let parts = match value.split_first()? {
+        (Node::Array { .. }, parts) => parts,
+        _ => value,
+    };
+    buffer.clear();
+    for (at, part) in parts.iter().enumerate() {
+        if at > 0 {
+            buffer.push(' ');
+        }
+        match (part, number(std::slice::from_ref(part), false)) {
+            (Node::String(text), _) if text.len() <= max => buffer.push_str(text),
+            (_, Some(Number::Integer(integer))) => write!(buffer, "{integer}").ok()?,
+            _ => return None,
+        }
+        if buffer.len() > max {
+            return None;
+        }
+    }
+    Some(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(value: &str) -> Option<String> {
+        let mut value = value.as_bytes().to_vec();
+        let tape = simd_json::to_tape(&mut value).unwrap();
+        name(&tape.0, 8, &mut String::new()).map(str::to_owned)
+    }
+
+    #[test]
+    fn names_are_text_integers_or_lists_of_them() {
+        assert_eq!(named(r#""XNAS""#).as_deref(), Some("XNAS"));
+        assert_eq!(named("4").as_deref(), Some("4"));
+        assert_eq!(named(r#"["@","I"]"#).as_deref(), Some("@ I"));
+        assert_eq!(named("[14,-41]").as_deref(), Some("14 -41"));
+        assert_eq!(named("[]").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn other_kinds_and_long_names_are_no_names() {
+        for value in ["1.5", "true", "{}", "[[1]]", r#"[{"a":1}]"#, r#""123456789""#, "[1234,5678]", r#"["123456789"]"#]
+        {
+            assert_eq!(named(value), None, "{value}");
+        }
+        assert!(named(r#""12345678""#).is_some());
+    }
+}

@@ -1,0 +1,194 @@
+//! One JSON object to one tick: the rules that a tick must meet.
+//!
+//! This file owns the judgement of symbol, price, volume, time and names, and interns what has passed. It does *not* know
+//! how the object came in, nor what becomes of one that is refused.
+
+use simd_json::Node;
+
+use super::config::{DecodeConfig, TsUnit};
+use super::fields::{Fields, gather, name, number, text};
+use super::number::Number;
+use super::reject::{Reason, Refusal};
+use super::ts;
+use crate::names::{NameCache, NameId, NamesFull};
+use crate::tick::{Dictionaries, Tick};
+
+/// When a message was sent and received, microseconds since the Unix epoch, UTC.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MessageTimes {
+    pub(super) sent_at_us: Option<i64>,
+    pub(super) received_at_us: i64,
+}
+
+/// Makes ticks of JSON objects.
+pub(super) struct TickReader {
+    keys: [String; 7],
+    ts_unit: TsUnit,
+    numbers_as_strings: bool,
+    symbol_max_bytes: usize,
+    name_max_bytes: usize,
+    ts_min_us: i64,
+    ts_future_max_us: i64,
+    symbols: NameCache,
+    venues: NameCache,
+    conditions: NameCache,
+    /// For venues and conditions that are not text as they stand.
+    venue_text: String,
+    conditions_text: String,
+}
+
+impl TickReader {
+    pub(super) fn new(config: &DecodeConfig, names: &Dictionaries) -> Self {
+        Self {
+            keys: config.fields.keys().map(String::from),
+            ts_unit: config.ts_unit,
+            numbers_as_strings: config.numbers_as_strings,
+            symbol_max_bytes: config.symbol_max_bytes,
+            name_max_bytes: config.name_max_bytes,
+            ts_min_us: config.ts_min.as_us(),
+            ts_future_max_us: i64::try_from(config.ts_future_max.as_micros()).unwrap_or(i64::MAX),
+            symbols: NameCache::new(names.symbols.clone()),
+            venues: NameCache::new(names.venues.clone()),
+            conditions: NameCache::new(names.conditions.clone()),
+            venue_text: String::new(),
+            conditions_text: String::new(),
+        }
+    }
+
+    /// The tick that the value `nodes` is.
+    pub(super) fn read(&mut self, nodes: &[Node<'_>], times: MessageTimes) -> Result<Tick, Refusal> {
+        let fields: Fields<'_, '_> = gather(nodes, &self.keys)?;
+        let [symbol, price, volume, ts, seq, venue, conditions] = fields;
+
+        let symbol = symbol.ok_or_else(|| Refusal::new(Reason::MissingSymbol, "tick has no symbol"))?;
+        let symbol = checked_symbol(text(symbol), self.symbol_max_bytes)?;
+        let price = price.ok_or_else(|| Refusal::new(Reason::MissingPrice, "tick has no price"))?;
+        let price = quantity(number(price, self.numbers_as_strings))
+            .ok_or_else(|| Refusal::new(Reason::BadPrice, "price is not a finite number of at least 0"))?;
+        let volume = volume.ok_or_else(|| Refusal::new(Reason::MissingVolume, "tick has no volume"))?;
+        let volume = quantity(number(volume, self.numbers_as_strings))
+            .ok_or_else(|| Refusal::new(Reason::BadVolume, "volume is not a finite number of at least 0"))?;
+        let ts_us = self.event_time(ts, times)?;
+        let seq = seq.map(|seq| self.sequence_number(seq)).transpose()?;
+        let long = |what| format!("{what} is not text or an integer of at most {} bytes", self.name_max_bytes);
+        let venue = named(venue, self.name_max_bytes, &mut self.venue_text)
+            .map_err(|NoName| Refusal::new(Reason::BadVenue, long("venue")))?;
+        let conditions = named(conditions, self.name_max_bytes, &mut self.conditions_text)
+            .map_err(|NoName| Refusal::new(Reason::BadConditions, long("each condition, or all of them,")))?;
+
+        // Last, so that a refused tick leaves no names behind.
+        Ok(Tick {
+            symbol: self.symbols.intern(symbol)?,
+            ts_us,
+            price,
+            volume,
+            seq,
+            venue: intern(&mut self.venues, venue)?,
+            conditions: intern(&mut self.conditions, conditions)?,
+            received_at_us: times.received_at_us,
+        })
+    }
+
+    fn event_time(&self, ts: Option<&[Node<'_>]>, times: MessageTimes) -> Result<i64, Refusal> {
+        let us = match (ts, self.ts_unit) {
+            (None, _) => Some(times.sent_at_us.unwrap_or(times.received_at_us).into()),
+            (Some(ts), TsUnit::Rfc3339) => text(ts).and_then(ts::from_rfc3339),
+            (Some(ts), unit) => number(ts, self.numbers_as_strings).and_then(|number| ts::from_number(number, unit)),
+        };
+        let us = us.ok_or_else(|| Refusal::new(Reason::BadTs, "event time is not of the configured unit"))?;
+        let latest = times.received_at_us.saturating_add(self.ts_future_max_us);
+        match i64::try_from(us) {
+            Ok(us) if (self.ts_min_us..=latest).contains(&us) => Ok(us),
+            Ok(us) if us < self.ts_min_us => Err(Refusal::new(Reason::TsOutOfRange, "event time is too long ago")),
+            _ => Err(Refusal::new(Reason::TsOutOfRange, "event time is too far in the future")),
+        }
+    }
+
+    fn sequence_number(&self, seq: &[Node<'_>]) -> Result<i64, Refusal> {
+        let seq = match number(seq, self.numbers_as_strings) {
+            Some(Number::Integer(seq)) => i64::try_from(seq).ok(),
+            Some(Number::Float(_)) | None => None,
+        };
+        seq.ok_or_else(|| Refusal::new(Reason::BadSeq, "sequence number is not an integer of 64 bits"))
+    }
+}
+
+impl From<NamesFull> for Refusal {
+    fn from(full: NamesFull) -> Self {
+        Refusal::new(Reason::NamesFull, full.to_string())
+    }
+}
+
+/// The value was there and is no name.
+struct NoName;
+
+fn named<'a>(value: Option<&[Node<'a>]>, max: usize, buffer: &'a mut String) -> Result<&'a str, NoName> {
+    value.map_or(Ok(""), |value| name(value, max, buffer).ok_or(NoName))
+}
+
+fn intern(names: &mut NameCache, name: &str) -> Result<NameId, NamesFull> {
+    if name.is_empty() { Ok(NameId::NONE) } else { names.intern(name) }
+}
+
+fn quantity(number: Option<Number>) -> Option<f64> {
+    let value = number?.as_f64();
+    // Adding zero makes 0 of -0, which would else sort, group and print as a number of its own.
+    (value.is_finite() && value >= 0.0).then_some(value + 0.0)
+}
+
+/// Symbols begin with a letter, a digit, `^` or `$` and go on with these and `. _ - / : = + * @ & # ~ |`: what exchanges
+/// use for share classes, pairs, indices, futures and rates. They become part of no key in the lake, yet `..` and
+/// control characters have no business in any of them.
+fn checked_symbol(symbol: Option<&str>, max: usize) -> Result<&str, Refusal> {
+    let symbol = symbol.ok_or_else(|| Refusal::new(Reason::BadSymbol, "symbol is not text"))?;
+    let (first, rest) = match symbol.as_bytes() {
+        [] => return Err(Refusal::new(Reason::BadSymbol, "symbol is empty")),
+        bytes if bytes.len() > max => {
+            let detail = format!("symbol has {} bytes, {max} are allowed", bytes.len());
+            return Err(Refusal::new(Reason::BadSymbol, detail));
+        }
+        [first, rest @ ..] => (first, rest),
+    };
+    let starts = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'^' | b'$');
+    let goes_on = |byte: &u8| starts(byte) || b"._-/:=+*@&#~|".contains(byte);
+    if starts(first) && rest.iter().all(goes_on) {
+        Ok(symbol)
+    } else {
+        Err(Refusal::new(Reason::BadSymbol, "symbol holds a character that is not allowed at its place"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symbols_of_real_markets_pass() {
+        for symbol in
+            ["A", "aapl", "BTC/USDT", "BTC-USD", "BRK.B", "^GSPC", "EUR=X", "ES_F", "O:SPY251219C00650000", "$SPX"]
+        {
+            assert_eq!(checked_symbol(Some(symbol), 64), Ok(symbol));
+        }
+    }
+
+    #[test]
+    fn other_symbols_are_refused() {
+        let long = "A".repeat(65);
+        for symbol in
+            ["", "../../x", ".A", "/A", "-A", "A B", "A\0", "A\n", "Ä", "A\u{202e}", "a\\b", "'", long.as_str()]
+        {
+            assert_eq!(checked_symbol(Some(symbol), 64).map_err(|refusal| refusal.reason), Err(Reason::BadSymbol));
+        }
+        assert!(checked_symbol(Some(&long[1..]), 64).is_ok());
+    }
+
+    #[test]
+    fn quantities_are_finite_and_not_negative() {
+        let of = |value: f64| quantity(Some(Number::Float(value))).map(f64::to_bits);
+        assert_eq!(of(-0.0), Some(0));
+        assert_eq!(of(f64::MAX), Some(f64::MAX.to_bits()));
+        for value in [-f64::MIN_POSITIVE, f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
+            assert_eq!(of(value), None);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What could not become a tick: the row of the quarantine table, and its reason.
+//!
+//! This file owns the words of the `reason` column. It does *not* own when something is rejected.
+
+use std::fmt;
+
+/// A tick or a whole message body that was refused, with the bytes that were sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// The queue's id of the message.
+    pub message_id: String,
+    /// The position of the tick in its message, from 0, blank lines not counted; `None` where the whole body was
+    /// refused.
+    pub index: Option<u32>,
+    /// Why.
+    pub reason: Reason,
+    /// More about why, in words. Never longer than a few hundred bytes, whatever was sent.
+    pub detail: String,
+    /// With an index the tick as it stood in the decompressed text, without one the message body as it was received.
+    pub body: Vec<u8>,
+    /// When the engine received the message, microseconds since the Unix epoch, UTC.
+    pub received_at_us: i64,
+}
+
+impl Reject {
+    /// Bytes of memory that this reject occupies.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.message_id.len() + self.detail.len() + self.body.len()
+    }
+}
+
+/// Why something was rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// The body holds nothing but white space.
+    EmptyBody,
+    /// The message names a content encoding that the engine does not know.
+    UnknownEncoding,
+    /// The body is not what its content encoding says.
+    BadEncoding,
+    /// The body is larger than allowed once it is decompressed.
+    TooLarge,
+    /// The body, or the line, is not JSON.
+    NotJson,
+    /// The value is JSON, but no object.
+    NotATick,
+    /// A key that fills a column occurs twice in one tick.
+    DuplicateField,
+    /// No symbol, or null.
+    MissingSymbol,
+    /// No price, or null.
+    MissingPrice,
+    /// No volume, or null.
+    MissingVolume,
+    /// The symbol is not text of the allowed pattern and length.
+    BadSymbol,
+    /// The price is not a finite number of at least 0.
+    BadPrice,
+    /// The volume is not a finite number of at least 0.
+    BadVolume,
+    /// The event time is not of the configured unit.
+    BadTs,
+    /// The event time lies too far in the past or in the future.
+    TsOutOfRange,
+    /// The sequence number is not an integer of 64 bits.
+    BadSeq,
+    /// The venue is neither text nor an integer, or too long.
+    BadVenue,
+    /// The conditions are neither text nor integers nor an array of these, or too long.
+    BadConditions,
+    /// The engine knows as many different symbols, venues or conditions as it may.
+    NamesFull,
+    /// The message held more bad ticks than are listed one by one; the whole body stands for the rest.
+    TooManyRejects,
+}
+
+impl Reason {
+    /// The word in the `reason` column of the quarantine table.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::EmptyBody => "empty_body",
+            Reason::UnknownEncoding => "unknown_encoding",
+            Reason::BadEncoding => "bad_encoding",
+            Reason::TooLarge => "too_large",
+            Reason::NotJson => "not_json",
+            Reason::NotATick => "not_a_tick",
+            Reason::DuplicateField => "duplicate_field",
+            Reason::MissingSymbol => "missing_symbol",
+            Reason::MissingPrice => "missing_price",
+            Reason::MissingVolume => "missing_volume",
+            Reason::BadSymbol => "bad_symbol",
+            Reason::BadPrice => "bad_price",
+            Reason::BadVolume => "bad_volume",
+            Reason::BadTs => "bad_ts",
+            Reason::TsOutOfRange => "ts_out_of_range",
+            Reason::BadSeq => "bad_seq",
+            Reason::BadVenue => "bad_venue",
+            Reason::BadConditions => "bad_conditions",
+            Reason::NamesFull => "names_full",
+            Reason::TooManyRejects => "too_many_rejects",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A refusal that does not know yet which bytes it is about.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) reason: Reason,
+    pub(super) detail: String,
+}
+
+impl Refusal {
+    pub(super) fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}

@@ -1,0 +1,152 @@
+//! Where one value of a body ends and the next begins, told by brackets and quotes alone.
+//!
+//! This file decides the form of a body and finds the bytes of its parts. It does *not* judge whether they are JSON: on
+//! valid JSON its answers are exact, on anything else they are bounded and harmless.
+
+use std::iter;
+
+/// The forms of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A JSON array of ticks.
+    Array,
+    /// One JSON document, a tick if it is an object.
+    Document,
+    /// One JSON document per line.
+    Lines,
+}
+
+impl Form {
+    /// The form of `text`, which is trimmed and not empty.
+    ///
+    /// A tick may be spread over several lines, as pretty-printers do, and a line may be damaged. So several lines are
+    /// [`Form::Lines`] unless all of them are one value, or the first one stops where a pretty-printer breaks a line.
+    pub(super) fn of(text: &[u8]) -> Self {
+        let Some(first_end) = line_feed(text) else {
+            return if text.starts_with(b"[") { Form::Array } else { Form::Document };
+        };
+        match text[0] {
+            b'[' => Form::Array,
+            b'{' => {
+                let first = text[..first_end].trim_ascii_end();
+                let continues = matches!(first.last(), Some(b'{' | b'[' | b',' | b':'));
+                if continues || value_len(text) == Some(text.len()) { Form::Document } else { Form::Lines }
+            }
+            // What is neither is garbage, which may yet be followed by ticks.
+            _ if lines(text).any(|line| line.starts_with(b"{")) => Form::Lines,
+            _ => Form::Document,
+        }
+    }
+}
+
+fn line_feed(text: &[u8]) -> Option<usize> {
+    text.iter().position(|byte| *byte == b'\n')
+}
+
+/// The lines of `text` that hold more than white space, trimmed.
+pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty())
+}
+
+/// The elements of the valid JSON array at the beginning of `text`, each as the bytes that were sent.
+pub(super) fn elements(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text.strip_prefix(b"[").unwrap_or_default();
+    iter::from_fn(move || {
+        rest = rest.trim_ascii_start();
+        let (element, tail) = rest.split_at(value_len(rest)?);
+        rest = tail.trim_ascii_start();
+        rest = rest.strip_prefix(b",").unwrap_or(rest);
+        Some(element)
+    })
+}
+
+/// The length of the value at the beginning of `text`; `None` where there is none or it does not end.
+fn value_len(text: &[u8]) -> Option<usize> {
+    match text.first()? {
+        b'{' | b'[' => bracketed_len(text),
+        b'"' => string_len(text),
+        _ => {
+            let ends = |byte: &u8| matches!(byte, b',' | b']' | b'}') || byte.is_ascii_whitespace();
+            let len = text.iter().position(ends).unwrap_or(text.len());
+            (len > 0).then_some(len)
+        }
+    }
+}
+
+fn bracketed_len(text: &[u8]) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            b'"' => {
+                at += string_len(&text[at..])?;
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// The length of the string that opens at the beginning of `text`, with its quotes.
+pub(super) fn string_len(text: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        match text.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(text: &str) -> Form {
+        Form::of(text.as_bytes())
+    }
+
+    #[test]
+    fn forms_are_told_apart() {
+        assert_eq!(form("[{}]"), Form::Array);
+        assert_eq!(form("[\n{},\n{}\n]"), Form::Array);
+        assert_eq!(form("{}"), Form::Document);
+        assert_eq!(form("{}\n{}"), Form::Lines);
+        assert_eq!(form("{}\r\n\r\n{}"), Form::Lines);
+    }
+
+    #[test]
+    fn one_value_over_several_lines_is_one_document() {
+        assert_eq!(form("{\n  \"symbol\": \"A\"\n}"), Form::Document);
+        assert_eq!(form("{\"a\":{}\n}"), Form::Document);
+        // Cut off: its inner object is no tick of its own.
+        assert_eq!(form("{\"data\":\n{\"symbol\":\"A\"}"), Form::Document);
+    }
+
+    #[test]
+    fn damaged_line_does_not_hide_the_others() {
+        assert_eq!(form("{\"symbol\":\"A\n{}"), Form::Lines);
+        assert_eq!(form("{}\ngarbage"), Form::Lines);
+        assert_eq!(form("garbage\n{}"), Form::Lines);
+        assert_eq!(form("garbage\nmore"), Form::Document);
+    }
+
+    #[test]
+    fn elements_are_the_bytes_that_were_sent() {
+        let text = br#"[ {"a":"]}\"\\"} ,[1,[2]], -1.5e3,"x,\"]" , null ]"#;
+        let parts: Vec<&[u8]> = elements(text).collect();
+        let expected: [&[u8]; 5] = [br#"{"a":"]}\"\\"}"#, b"[1,[2]]", b"-1.5e3", br#""x,\"]""#, b"null"];
+        assert_eq!(parts, expected);
+        assert_eq!(elements(b"[]").count(), 0);
+    }
+}

@@ -1,0 +1,152 @@
+//! The threshold detector: a fixed line that the price of a symbol crosses.
+//!
+//! This file owns when a crossing counts, and which rule is about which symbol. It does *not* own how often an anomaly
+//! may become an alert.
+
+use super::anomaly::{Anomaly, Detector};
+use super::config::ThresholdConfig;
+use crate::alert::{Direction, Severity};
+
+/// One line drawn for one symbol, and whether its next crossing counts.
+///
+/// A line is armed until the price lies beyond it: that is the crossing. From then on it is disarmed, until the price is
+/// back at `price` less the hysteresis (on the line's near side). So one crossing is one anomaly, however many ticks
+/// follow beyond the line.
+///
+/// A line starts armed: a symbol first seen beyond it counts as having crossed. After a restart that may repeat an
+/// alert, where the other choice would never tell of a crossing that happened while nobody looked.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Line {
+    direction: Direction,
+    price: f64,
+    hysteresis: f64,
+    /// What a score is measured in: no less than the distance that the rule calls noise.
+    scale: f64,
+    armed: bool,
+}
+
+impl Line {
+    /// The lines that `rules` draw for `symbol`, armed. Where several rules draw the same line, the first one's
+    /// hysteresis holds.
+    pub(super) fn of(rules: &[ThresholdConfig], symbol: &str, tick_size: f64) -> Vec<Line> {
+        let mut lines: Vec<Line> = Vec::new();
+        for rule in rules.iter().filter(|rule| pattern_matches(&rule.symbol, symbol)) {
+            for (direction, price) in [(Direction::Up, rule.above), (Direction::Down, rule.below)] {
+                let Some(price) = price else { continue };
+                if lines.iter().any(|line| line.direction == direction && line.price == price) {
+                    continue;
+                }
+                let hysteresis = rule.hysteresis;
+                lines.push(Line { direction, price, hysteresis, scale: hysteresis.max(tick_size), armed: true });
+            }
+        }
+        lines
+    }
+
+    /// Judges the next price in order of arrival.
+    pub(super) fn observe(&mut self, price: f64) -> Option<Anomaly> {
+        let (beyond, back) = match self.direction {
+            Direction::Up => (price > self.price, price <= self.price - self.hysteresis),
+            Direction::Down => (price < self.price, price >= self.price + self.hysteresis),
+        };
+        self.armed |= back;
+        if !(beyond && self.armed) {
+            return None;
+        }
+        self.armed = false;
+        Some(Anomaly {
+            // How unusual the price is, is not in the line: whoever drew it wants to know.
+            severity: Severity::Warning,
+            direction: self.direction,
+            expected: self.price,
+            scale: self.scale,
+            threshold: self.price,
+            detector: Detector::Line(self.direction, self.price),
+        })
+    }
+}
+
+/// Whether `pattern`, in which `*` stands for any text, is about `symbol`.
+///
+/// Texts between stars are looked for from left to right, each at its first occurrence, which leaves most to the rest.
+fn pattern_matches(pattern: &str, symbol: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == symbol };
+    let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+    let Some(inner) = symbol.strip_prefix(start).and_then(|symbol| symbol.strip_suffix(end)) else { return false };
+    let found = middle.split('*').try_fold(inner, |left, text| Some(&left[left.find(text)? + text.len()..]));
+    found.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::naive;
+    use super::*;
+
+    fn rule(symbol: &str, above: Option<f64>, below: Option<f64>, hysteresis: f64) -> ThresholdConfig {
+        ThresholdConfig { symbol: symbol.to_owned(), above, below, hysteresis }
+    }
+
+    /// The prices that are anomalies for the one line of `rule`.
+    fn crossings(rule: ThresholdConfig, prices: &[f64]) -> Vec<f64> {
+        let mut line = Line::of(&[rule], "AAPL", 0.01).remove(0);
+        prices.iter().copied().filter(|&price| line.observe(price).is_some()).collect()
+    }
+
+    #[test]
+    fn one_crossing_is_one_anomaly() {
+        let above = rule("AAPL", Some(10.0), None, 0.0);
+        assert_eq!(crossings(above.clone(), &[9.0, 10.0, 10.1, 10.2, 12.0, 10.3]), [10.1]);
+        assert_eq!(crossings(above, &[9.0, 10.1, 10.0, 10.2]), [10.1, 10.2]);
+        let below = rule("AAPL", None, Some(10.0), 0.0);
+        assert_eq!(crossings(below, &[11.0, 10.0, 9.9, 9.8, 10.0, 9.7]), [9.9, 9.7]);
+    }
+
+    #[test]
+    fn price_must_come_back_past_the_hysteresis_to_cross_again() {
+        let above = rule("AAPL", Some(10.0), None, 0.5);
+        assert_eq!(crossings(above, &[10.1, 9.6, 10.2, 9.5, 10.3]), [10.1, 10.3]);
+        let below = rule("AAPL", None, Some(10.0), 0.5);
+        assert_eq!(crossings(below, &[9.9, 10.4, 9.8, 10.5, 9.7]), [9.9, 9.7]);
+    }
+
+    #[test]
+    fn symbol_first_seen_beyond_the_line_has_crossed_it() {
+        assert_eq!(crossings(rule("AAPL", Some(10.0), None, 0.0), &[12.0, 13.0]), [12.0]);
+    }
+
+    #[test]
+    fn price_between_two_lines_is_silent() {
+        let mut lines = Line::of(&[rule("AAPL", Some(11.0), Some(9.0), 0.0)], "AAPL", 0.01);
+        let mut sides = |price| lines.iter_mut().filter_map(|line| line.observe(price)).map(|a| a.direction).collect();
+        let observed: Vec<Vec<Direction>> = [10.0, 11.5, 10.0, 8.5].into_iter().map(&mut sides).collect();
+        assert_eq!(observed, [vec![], vec![Direction::Up], vec![], vec![Direction::Down]]);
+    }
+
+    #[test]
+    fn same_line_of_two_rules_is_one_line() {
+        let rules = [rule("AAPL", Some(10.0), None, 0.5), rule("*", Some(10.0), Some(10.0), 0.1)];
+        let lines = Line::of(&rules, "AAPL", 0.01);
+        assert_eq!(
+            lines.iter().map(|line| (line.direction, line.hysteresis)).collect::<Vec<_>>(),
+            [(Direction::Up, 0.5), (Direction::Down, 0.1)]
+        );
+        assert_eq!(Line::of(&rules, "MSFT", 0.01).len(), 2);
+    }
+
+    #[test]
+    fn star_stands_for_any_text() {
+        let yes = [("AAPL", "AAPL"), ("*", ""), ("A*", "A"), ("*USD*", "BTCUSDT"), ("A*B*C", "AxBBxC"), ("é*", "éa")];
+        let no = [("AAPL", "AAP"), ("A*", "B"), ("AB*BA", "ABA"), ("*X*", "BTC"), ("", "A"), ("?", "A")];
+        assert!(yes.iter().all(|(pattern, symbol)| pattern_matches(pattern, symbol)));
+        assert!(!no.iter().any(|(pattern, symbol)| pattern_matches(pattern, symbol)));
+    }
+
+    proptest! {
+        #[test]
+        fn pattern_agrees_with_trying_every_split(pattern in "[ab*]{0,6}", symbol in "[ab]{0,8}") {
+            prop_assert_eq!(pattern_matches(&pattern, &symbol), naive::pattern_matches(&pattern, &symbol));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The spike detector: a price far from the median of the recent ones.
+//!
+//! This file owns the formula, the scale and the warm-up. It does *not* own how often an anomaly may become an alert.
+
+use std::time::Duration;
+
+use super::anomaly::{Anomaly, Detector};
+use super::config::SpikeConfig;
+use super::deviation::{Decay, SlowDeviation};
+use super::median::MedianWindow;
+use crate::alert::{Direction, Severity};
+
+/// Makes the MAD of normally distributed prices their standard deviation: 1 / Φ⁻¹(3/4).
+pub(super) const MAD_TO_DEVIATION: f64 = 1.4826;
+
+/// Judges a price by its distance from the median of the previous prices, a variant of the Hampel identifier (F. R.
+/// Hampel, "The influence curve and its role in robust estimation", 1974):
+///
+/// ```text
+/// score = |price - median| / max(1.4826 MAD, slow average deviation, tick size)        spike: score >= threshold
+/// ```
+///
+/// Median and MAD are those of the last `window` prices *before* the judged one joins them: an outlier does not hide
+/// itself, and as both withstand anything that less than half of the prices do, a few bad prints in a row hide nothing
+/// that follows. The MAD alone fails on prices that are rounded to a tick, where it is often zero; the tick size and the
+/// average deviation over minutes stand below it.
+///
+/// Every price joins the window afterwards, anomalous or not and late or not: a price that stays where it jumped to is
+/// the median after half a window. Nothing is judged before the window is full.
+#[derive(Debug)]
+pub(super) struct Spike {
+    window: usize,
+    threshold: f64,
+    decay: Decay,
+}
+
+/// What the detector knows of one symbol.
+#[derive(Debug)]
+pub(super) struct SpikeState {
+    window: MedianWindow,
+    slow: SlowDeviation,
+}
+
+impl Spike {
+    /// The detector of `config`, unless that switches it off.
+    pub(super) fn new(config: &SpikeConfig) -> Option<Self> {
+        let decay = Decay {
+            time_constant_us: config.slow.as_secs_f64() * Duration::from_secs(1).as_micros() as f64,
+            weight_min: config.window as f64,
+            floor: config.tick_size,
+        };
+        config.enabled.then_some(Self { window: config.window, threshold: config.threshold, decay })
+    }
+
+    /// The state of a symbol of which nothing is known.
+    pub(super) fn state(&self) -> SpikeState {
+        SpikeState { window: MedianWindow::new(self.window), slow: SlowDeviation::default() }
+    }
+
+    /// Judges a tick, and then lets it join what is known.
+    pub(super) fn observe(&self, state: &mut SpikeState, ts_us: i64, price: f64) -> Option<Anomaly> {
+        let mut anomaly = None;
+        if let Some(median) = state.window.median() {
+            if state.window.is_full() {
+                anomaly = self.judge(state, median, price);
+            }
+            state.slow.add(ts_us, (price - median).abs(), &self.decay);
+        }
+        state.window.push(price);
+        anomaly
+    }
+
+    /// The MAD, which costs most, is left out for nearly every price: the scale is never less than the other two.
+    fn judge(&self, state: &SpikeState, median: f64, price: f64) -> Option<Anomaly> {
+        let distance = (price - median).abs();
+        let at_least = state.slow.mean().max(self.decay.floor);
+        if distance < self.threshold * at_least {
+            return None;
+        }
+        let scale = at_least.max(MAD_TO_DEVIATION * state.window.median_distance(median)?);
+        if distance < self.threshold * scale {
+            return None;
+        }
+        Some(Anomaly {
+            severity: Severity::of_score(distance / scale, self.threshold),
+            direction: if price > median { Direction::Up } else { Direction::Down },
+            expected: median,
+            scale,
+            threshold: self.threshold,
+            detector: Detector::Spike,
+        })
+    }
+}

@@ -1,0 +1,381 @@
+//! Epochs to Parquet: one file per partition, each sorted by symbol and time, with small row groups so that statistics
+//! prune.
+//!
+//! This file owns the properties of the files. The order of rows is in [`sort`], the columns in [`columns`]. It does *not*
+//! own where files go: a [`DataFile`] carries its partition, and [`crate::lake`] makes the key.
+
+mod columns;
+mod sort;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
+use serde::{Deserialize, Serialize};
+use ticklake_schemas::Table;
+
+use crate::epoch::Decoded;
+use crate::lake::{EpochId, Partition};
+use crate::tick::Dictionaries;
+
+/// How Parquet files are written.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct EncodeConfig {
+    /// Rows per row group. Small groups let statistics skip more, large ones compress a little better.
+    pub row_group_rows: usize,
+    /// Level of zstd, 1 to 22.
+    pub zstd_level: i32,
+}
+
+impl Default for EncodeConfig {
+    fn default() -> Self {
+        Self { row_group_rows: 65_536, zstd_level: 3 }
+    }
+}
+
+/// Why an epoch could not be encoded.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// The configured level is not one of zstd's.
+    #[error("failed to set up the encoder: zstd level {0} is not within 1 to 22")]
+    ZstdLevel(i32),
+    /// The Parquet writer refused the rows, which is a defect in this crate.
+    #[error("failed to write parquet")]
+    Parquet(#[from] ParquetError),
+    /// The columns did not fit the schema, which is a defect in this crate.
+    #[error("failed to build columns")]
+    Arrow(#[from] arrow::error::ArrowError),
+}
+
+/// One finished Parquet file of an epoch.
+#[derive(Debug)]
+pub struct DataFile {
+    /// Where its rows belong.
+    pub partition: Partition,
+    /// How many rows it holds.
+    pub rows: usize,
+    /// The file.
+    pub bytes: Vec<u8>,
+}
+
+/// Encodes epochs; keeps its buffers between them.
+#[derive(Debug)]
+pub struct Encoder {
+    names: Dictionaries,
+    row_group_rows: usize,
+    compression: Compression,
+    sorter: sort::Sorter,
+}
+
+impl Encoder {
+    /// An encoder of ticks whose names are in `names`.
+    pub fn new(config: &EncodeConfig, names: Dictionaries) -> Result<Self, EncodeError> {
+        let level = ZstdLevel::try_new(config.zstd_level).map_err(|_| EncodeError::ZstdLevel(config.zstd_level))?;
+        Ok(Self {
+            names,
+            row_group_rows: config.row_group_rows,
+            compression: Compression::ZSTD(level),
+            sorter: sort::Sorter::default(),
+        })
+    }
+
+    /// The files of an epoch: ticks by hour, alerts and rejects by day. Holds all of them in memory, which the epoch's
+    /// bounds make small (3 to 5 bytes per tick).
+    pub fn encode<M>(&mut self, epoch: &EpochId, contents: &Decoded<M>) -> Result<Vec<DataFile>, EncodeError> {
+        let mut files = Vec::new();
+        self.encode_ticks(epoch, contents, &mut files)?;
+        let alerts = by_partition(Table::Alerts, &contents.alerts, |alert| alert.ts_us);
+        for (partition, rows) in alerts {
+            files.push(self.file(epoch, partition, [Ok(columns::alerts(&rows)?)])?);
+        }
+        let rejects = by_partition(Table::Quarantine, &contents.rejects, |reject| reject.received_at_us);
+        for (partition, rows) in rejects {
+            files.push(self.file(epoch, partition, [Ok(columns::quarantine(&rows)?)])?);
+        }
+        Ok(files)
+    }
+
+    fn encode_ticks<M>(
+        &mut self,
+        epoch: &EpochId,
+        contents: &Decoded<M>,
+        files: &mut Vec<DataFile>,
+    ) -> Result<(), EncodeError> {
+        let ticks = &contents.ticks;
+        let dictionaries = columns::TickDictionaries::of(ticks, &self.names);
+        let mut sorter = std::mem::take(&mut self.sorter);
+        for (partition, rows) in sorter.sort(ticks, dictionaries.symbol_ranks()) {
+            // A row group at a time, so that the gathered columns stay small however large the partition is.
+            let batches = rows.chunks(self.row_group_rows).map(|chunk| dictionaries.gather(ticks, chunk));
+            files.push(self.file(epoch, partition, batches)?);
+        }
+        self.sorter = sorter;
+        Ok(())
+    }
+
+    fn file(
+        &self,
+        epoch: &EpochId,
+        partition: Partition,
+        batches: impl IntoIterator<Item = Result<RecordBatch, arrow::error::ArrowError>>,
+    ) -> Result<DataFile, EncodeError> {
+        let table = partition.table();
+        let options =
+            ArrowWriterOptions::new().with_properties(self.properties(table, epoch)).with_skip_arrow_metadata(true);
+        let mut writer = ArrowWriter::try_new_with_options(Vec::new(), columns::written_schema(table), options)?;
+        let mut rows = 0;
+        for batch in batches {
+            let batch = batch?;
+            rows += batch.num_rows();
+            writer.write(&batch)?;
+        }
+        Ok(DataFile { partition, rows, bytes: writer.into_inner()? })
+    }
+
+    fn properties(&self, table: Table, epoch: &EpochId) -> WriterProperties {
+        let schema = table.schema();
+        let properties = WriterProperties::builder()
+            .set_created_by(concat!("ticklake version ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_key_value_metadata(Some(vec![KeyValue::new("ticklake.epoch".to_owned(), epoch.to_string())]))
+            .set_compression(self.compression)
+            .set_max_row_group_row_count(Some(self.row_group_rows))
+            .set_sorting_columns(Some(sorting_columns(table, &schema)));
+        delta_columns(table).iter().fold(properties, |properties, column| delta(properties, column)).build()
+    }
+}
+
+/// The columns whose neighbours differ by little once sorted: a dictionary of them would be as large as they are.
+fn delta_columns(table: Table) -> &'static [&'static str] {
+    match table {
+        Table::Ticks => &["ts", "seq"],
+        Table::Alerts => &["ts", "detected_at"],
+        Table::Quarantine => &["received_at"],
+    }
+}
+
+fn delta(properties: WriterPropertiesBuilder, column: &str) -> WriterPropertiesBuilder {
+    let path = ColumnPath::from(column);
+    properties
+        .set_column_dictionary_enabled(path.clone(), false)
+        .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED)
+}
+
+/// What the files are sorted by, as readers are told: only what [`sort`] and [`by_partition`] really do.
+fn sorting_columns(table: Table, schema: &Schema) -> Vec<SortingColumn> {
+    let names: &[&str] = match table {
+        Table::Ticks => &["symbol", "ts"],
+        Table::Alerts => &["ts"],
+        Table::Quarantine => &["received_at"],
+    };
+    let index = |name: &&str| schema.index_of(name).ok();
+    names
+        .iter()
+        .filter_map(index)
+        .map(|index| SortingColumn { column_idx: index as i32, descending: false, nulls_first: false })
+        .collect()
+}
+
+/// Rows sorted by time and cut at the partitions' borders.
+fn by_partition<T>(table: Table, rows: &[T], ts_us: impl Fn(&T) -> i64) -> Vec<(Partition, Vec<&T>)> {
+    let mut sorted: Vec<&T> = rows.iter().collect();
+    sorted.sort_by_key(|row| ts_us(row));
+    sorted
+        .chunk_by(|a, b| Partition::of(table, ts_us(a)) == Partition::of(table, ts_us(b)))
+        .map(|rows| (Partition::of(table, ts_us(rows[0])), rows.to_vec()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use arrow::array::{Array, AsArray};
+    use arrow::compute::concat_batches;
+    use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
+    use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::names::NameId;
+    use crate::tick::{Tick, TickBatch};
+
+    /// 2026-11-23T14:00:00Z.
+    const AFTERNOON_US: i64 = 1_795_442_400_000_000;
+    const HOUR_US: i64 = 3_600_000_000;
+
+    /// A tick with its names spelled out, as the naive twin handles it.
+    type PlainTick = (String, i64, f64, f64, Option<i64>, Option<String>, Option<String>);
+
+    fn plain_tick() -> impl Strategy<Value = PlainTick> {
+        (
+            "[A-E]{1,2}",
+            AFTERNOON_US - HOUR_US..AFTERNOON_US + HOUR_US,
+            0.0..1e6,
+            0.0..1e6,
+            proptest::option::of(any::<i64>()),
+            proptest::option::of("[A-C]"),
+            proptest::option::of("[@TI]{1,3}"),
+        )
+    }
+
+    fn contents(ticks: &[PlainTick], names: &Dictionaries) -> Decoded<()> {
+        let mut batch = TickBatch::default();
+        let intern = |names: &crate::names::Names, name: &str| names.intern(name).unwrap().0;
+        for (symbol, ts_us, price, volume, seq, venue, conditions) in ticks {
+            batch.push(Tick {
+                symbol: intern(&names.symbols, symbol),
+                ts_us: *ts_us,
+                price: *price,
+                volume: *volume,
+                seq: *seq,
+                venue: venue.as_ref().map_or(NameId::NONE, |venue| intern(&names.venues, venue)),
+                conditions: conditions.as_ref().map_or(NameId::NONE, |name| intern(&names.conditions, name)),
+                received_at_us: *ts_us + 1,
+            });
+        }
+        Decoded { messages: vec![()], ticks: batch, ..Decoded::default() }
+    }
+
+    fn epoch() -> EpochId {
+        EpochId::new(Arc::from("w"), 0)
+    }
+
+    fn encode(config: &EncodeConfig, contents: &Decoded<()>, names: Dictionaries) -> Vec<DataFile> {
+        Encoder::new(config, names).unwrap().encode(&epoch(), contents).unwrap()
+    }
+
+    fn read(file: &DataFile) -> (RecordBatch, ArrowReaderMetadata) {
+        let bytes = bytes::Bytes::from(file.bytes.clone());
+        let metadata =
+            ArrowReaderMetadata::load(&bytes, parquet::arrow::arrow_reader::ArrowReaderOptions::default()).unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+        let schema = reader.schema().clone();
+        let batches: Vec<_> = reader.build().unwrap().map(Result::unwrap).collect();
+        (concat_batches(&schema, &batches).unwrap(), metadata)
+    }
+
+    fn plain_rows(batch: &RecordBatch) -> Vec<PlainTick> {
+        let text = |name: &str, row| {
+            let column = batch[name].as_string::<i32>();
+            column.is_valid(row).then(|| column.value(row).to_owned())
+        };
+        let seq = batch["seq"].as_primitive::<Int64Type>();
+        (0..batch.num_rows())
+            .map(|row| {
+                (
+                    text("symbol", row).unwrap(),
+                    batch["ts"].as_primitive::<TimestampMicrosecondType>().value(row),
+                    batch["price"].as_primitive::<Float64Type>().value(row),
+                    batch["volume"].as_primitive::<Float64Type>().value(row),
+                    seq.is_valid(row).then(|| seq.value(row)),
+                    text("venue", row),
+                    text("conditions", row),
+                )
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn files_hold_every_tick_in_its_partition_in_order(ticks in prop::collection::vec(plain_tick(), 0..200)) {
+            let names = Dictionaries::new(100);
+            let files = encode(&EncodeConfig { row_group_rows: 16, zstd_level: 1 }, &contents(&ticks, &names), names);
+
+            let mut expected = BTreeMap::<Partition, Vec<PlainTick>>::new();
+            for tick in ticks {
+                expected.entry(Partition::of(Table::Ticks, tick.1)).or_default().push(tick);
+            }
+            for rows in expected.values_mut() {
+                rows.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+            }
+            let found: BTreeMap<_, _> = files.iter().map(|file| (file.partition, plain_rows(&read(file).0))).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn file_declares_what_readers_prune_by() {
+        let names = Dictionaries::new(10);
+        let ticks: Vec<PlainTick> =
+            (0..100).map(|i| (format!("S{}", i % 4), AFTERNOON_US + i, 1.0, 1.0, Some(i), None, None)).collect();
+        let config = EncodeConfig { row_group_rows: 25, zstd_level: 3 };
+        let files = encode(&config, &contents(&ticks, &names), names);
+        let (batch, metadata) = read(&files[0]);
+        let columns = |schema: &Schema| {
+            let fields = schema.fields().iter();
+            fields
+                .map(|field| (field.name().clone(), field.data_type().clone(), field.is_nullable()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(columns(&batch.schema()), columns(&Table::Ticks.schema()), "the contract, to the type");
+        let groups = metadata.metadata().row_groups();
+        assert_eq!(groups.len(), 4);
+        for group in groups {
+            let sorting: Vec<_> = group.sorting_columns().unwrap().iter().map(|column| column.column_idx).collect();
+            assert_eq!(sorting, [0, 1]);
+            let symbol = group.column(0);
+            let statistics = symbol.statistics().unwrap();
+            assert_eq!(
+                statistics.min_bytes_opt(),
+                statistics.max_bytes_opt(),
+                "a symbol a group, and the statistics know"
+            );
+            assert!(matches!(symbol.compression(), Compression::ZSTD(_)));
+            assert!(symbol.dictionary_page_offset().is_some());
+            assert!(group.column(1).dictionary_page_offset().is_none());
+        }
+        let epoch_of = metadata.metadata().file_metadata().key_value_metadata().unwrap();
+        assert_eq!(epoch_of[0].value.as_deref(), Some("w-0"));
+    }
+
+    #[test]
+    fn alerts_and_rejects_become_files_of_their_days() {
+        use crate::alert::{Alert, Direction, Kind, Severity};
+        use crate::decode::{Reason, Reject};
+        let alert = |ts_us| Alert {
+            id: format!("alert-{ts_us}"),
+            kind: Kind::Spike,
+            severity: Severity::Critical,
+            symbol: Arc::from("AAPL"),
+            direction: Direction::Up,
+            ts_us,
+            detected_at_us: ts_us + 5,
+            observed: 110.0,
+            expected: 100.0,
+            scale: 0.5,
+            score: 20.0,
+            threshold: 8.0,
+        };
+        let reject = |index| Reject {
+            message_id: "m".to_owned(),
+            index,
+            reason: Reason::BadPrice,
+            detail: "price is -1".to_owned(),
+            body: b"{\xff}".to_vec(),
+            received_at_us: AFTERNOON_US,
+        };
+        let contents: Decoded<()> = Decoded {
+            alerts: vec![alert(AFTERNOON_US), alert(AFTERNOON_US - 24 * HOUR_US), alert(AFTERNOON_US - 1)],
+            rejects: vec![reject(Some(3)), reject(None)],
+            ..Decoded::default()
+        };
+        let files = encode(&EncodeConfig::default(), &contents, Dictionaries::new(1));
+        let partitions: Vec<_> = files.iter().map(|file| (file.partition.to_string(), file.rows)).collect();
+        let expected = [("alerts/dt=2026-11-22", 1), ("alerts/dt=2026-11-23", 2), ("quarantine/dt=2026-11-23", 2)];
+        assert_eq!(partitions, expected.map(|(partition, rows)| (partition.to_owned(), rows)));
+        let (alerts, _) = read(&files[1]);
+        assert_eq!(alerts["ts"].as_primitive::<TimestampMicrosecondType>().values(), &[AFTERNOON_US - 1, AFTERNOON_US]);
+        assert_eq!(alerts["severity"].as_string::<i32>().value(0), "critical");
+        let (rejects, _) = read(&files[2]);
+        assert_eq!(rejects["body"].as_binary::<i32>().value(0), b"{\xff}");
+        assert_eq!(rejects["reason"].as_string::<i32>().value(1), "bad_price");
+        assert!(rejects["index"].is_null(1));
+    }
+}

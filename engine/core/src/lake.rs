@@ -1,0 +1,125 @@
+//! The layout of the lake: which partition a row belongs to, and the key of every data file.
+//!
+//! Keys are `PREFIX/TABLE/dt=YYYY-MM-DD[/hour=HH]/EPOCH.parquet`, in UTC. They follow from a row's time and its epoch
+//! alone, so a data file's name is known before its bytes exist. This file does *not* own what is in the files.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::Offset;
+use ticklake_schemas::Table;
+
+const HOUR_US: i64 = 3_600_000_000;
+const DAY_US: i64 = 24 * HOUR_US;
+
+/// The name of an epoch, never used again: the worker's id, unique per process start, and the epoch's number within it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EpochId {
+    worker: Arc<str>,
+    number: u64,
+}
+
+impl EpochId {
+    /// Epoch `number` of `worker`.
+    ///
+    /// `worker` becomes part of object keys, and so must be made of ASCII letters, digits and `-`, and begin with neither
+    /// `_` nor `.` (Athena hides such files).
+    #[must_use]
+    pub fn new(worker: Arc<str>, number: u64) -> Self {
+        Self { worker, number }
+    }
+}
+
+impl fmt::Display for EpochId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.worker, self.number)
+    }
+}
+
+/// One partition of one table: an hour of ticks, a day of alerts or of rejects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Partition {
+    table: Table,
+    /// Hours or days since the Unix epoch, as the table is partitioned.
+    slot: i64,
+}
+
+impl Partition {
+    /// The partition of `table` that holds a row of time `ts_us` (microseconds since the Unix epoch, UTC).
+    #[must_use]
+    pub fn of(table: Table, ts_us: i64) -> Self {
+        Self { table, slot: ts_us.div_euclid(slot_us(table)) }
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn table(self) -> Table {
+        self.table
+    }
+
+    /// The key of the file that holds this partition's rows of `epoch`, below `prefix` (which may be empty).
+    #[must_use]
+    pub fn key(self, prefix: &str, epoch: &EpochId) -> String {
+        let separator = if prefix.is_empty() || prefix.ends_with('/') { "" } else { "/" };
+        format!("{prefix}{separator}{self}/{epoch}.parquet")
+    }
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Rows outside what a calendar can say never get here: the decoder bounds the accepted range far inside it.
+        let start_us = self.slot.saturating_mul(slot_us(self.table));
+        let start = Offset::UTC.to_datetime(Timestamp::from_microsecond(start_us).unwrap_or(Timestamp::UNIX_EPOCH));
+        let name = self.table.name();
+        write!(f, "{name}/dt={:04}-{:02}-{:02}", start.year(), start.month(), start.day())?;
+        match self.table {
+            Table::Ticks => write!(f, "/hour={:02}", start.hour()),
+            Table::Alerts | Table::Quarantine => Ok(()),
+        }
+    }
+}
+
+/// The folder, below the lake's prefix, of a row of `table` at `ts_us`: `ticks/dt=2026-11-23/hour=04`.
+#[must_use]
+pub fn partition_path(table: Table, ts_us: i64) -> String {
+    Partition::of(table, ts_us).to_string()
+}
+
+fn slot_us(table: Table) -> i64 {
+    match table {
+        Table::Ticks => HOUR_US,
+        Table::Alerts | Table::Quarantine => DAY_US,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-11-23T14:00:00Z.
+    const AFTERNOON_US: i64 = 1_795_442_400_000_000;
+
+    #[test]
+    fn key_names_table_date_hour_and_epoch() {
+        let epoch = EpochId::new(Arc::from("w1"), 7);
+        let key = |table, ts| Partition::of(table, ts).key("lake/prod", &epoch);
+        assert_eq!(key(Table::Ticks, AFTERNOON_US), "lake/prod/ticks/dt=2026-11-23/hour=14/w1-7.parquet");
+        assert_eq!(key(Table::Ticks, AFTERNOON_US - 1), "lake/prod/ticks/dt=2026-11-23/hour=13/w1-7.parquet");
+        assert_eq!(key(Table::Alerts, AFTERNOON_US), "lake/prod/alerts/dt=2026-11-23/w1-7.parquet");
+        assert_eq!(key(Table::Quarantine, AFTERNOON_US), "lake/prod/quarantine/dt=2026-11-23/w1-7.parquet");
+    }
+
+    #[test]
+    fn prefix_may_be_empty_or_end_with_a_slash() {
+        let epoch = EpochId::new(Arc::from("w"), 0);
+        let partition = Partition::of(Table::Alerts, 0);
+        assert_eq!(partition.key("", &epoch), "alerts/dt=1970-01-01/w-0.parquet");
+        assert_eq!(partition.key("a/", &epoch), "a/alerts/dt=1970-01-01/w-0.parquet");
+    }
+
+    #[test]
+    fn times_before_1970_round_towards_the_past() {
+        assert_eq!(partition_path(Table::Ticks, -1), "ticks/dt=1969-12-31/hour=23");
+    }
+}

@@ -1,0 +1,103 @@
+//! Ticks as columns: the form in which they travel from the decoder to the Parquet writer.
+//!
+//! This file owns the batch's layout. It does *not* own how ticks are parsed, judged or sorted.
+
+use std::sync::Arc;
+
+use crate::names::{NameId, Names};
+
+/// A struct-of-arrays batch of ticks. All columns have the same length; row `i` of each is tick `i`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TickBatch {
+    /// Interned symbol, never [`NameId::NONE`].
+    pub symbol: Vec<NameId>,
+    /// Event time, microseconds since the Unix epoch, UTC.
+    pub ts_us: Vec<i64>,
+    /// Finite and not negative.
+    pub price: Vec<f64>,
+    /// Finite and not negative.
+    pub volume: Vec<f64>,
+    /// The producer's sequence number.
+    pub seq: Vec<Option<i64>>,
+    /// Interned venue, or [`NameId::NONE`].
+    pub venue: Vec<NameId>,
+    /// Interned sale conditions, or [`NameId::NONE`].
+    pub conditions: Vec<NameId>,
+    /// When the engine received the message, microseconds since the Unix epoch, UTC.
+    pub received_at_us: Vec<i64>,
+}
+
+/// One row of a [`TickBatch`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(missing_docs, reason = "each field is documented at the column of the same name")]
+pub struct Tick {
+    pub symbol: NameId,
+    pub ts_us: i64,
+    pub price: f64,
+    pub volume: f64,
+    pub seq: Option<i64>,
+    pub venue: NameId,
+    pub conditions: NameId,
+    pub received_at_us: i64,
+}
+
+/// The interned names that a batch refers to.
+#[derive(Debug, Clone)]
+pub struct Dictionaries {
+    /// Of [`TickBatch::symbol`].
+    pub symbols: Arc<Names>,
+    /// Of [`TickBatch::venue`].
+    pub venues: Arc<Names>,
+    /// Of [`TickBatch::conditions`].
+    pub conditions: Arc<Names>,
+}
+
+impl Dictionaries {
+    /// Empty tables of at most `max` names each.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        let names = || Arc::new(Names::new(max));
+        Self { symbols: names(), venues: names(), conditions: names() }
+    }
+}
+
+impl TickBatch {
+    /// Bytes that one row occupies in the columns.
+    pub const ROW_BYTES: usize = size_of::<Tick>();
+
+    /// How many ticks there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.symbol.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.symbol.is_empty()
+    }
+
+    /// Adds one row.
+    pub fn push(&mut self, tick: Tick) {
+        self.symbol.push(tick.symbol);
+        self.ts_us.push(tick.ts_us);
+        self.price.push(tick.price);
+        self.volume.push(tick.volume);
+        self.seq.push(tick.seq);
+        self.venue.push(tick.venue);
+        self.conditions.push(tick.conditions);
+        self.received_at_us.push(tick.received_at_us);
+    }
+
+    /// Moves all rows of `other` to the end of this batch; `other` is left empty and keeps its capacity.
+    pub fn append(&mut self, other: &mut TickBatch) {
+        self.symbol.append(&mut other.symbol);
+        self.ts_us.append(&mut other.ts_us);
+        self.price.append(&mut other.price);
+        self.volume.append(&mut other.volume);
+        self.seq.append(&mut other.seq);
+        self.venue.append(&mut other.venue);
+        self.conditions.append(&mut other.conditions);
+        self.received_at_us.append(&mut other.received_at_us);
+    }
+}

@@ -1,0 +1,50 @@
+//! What holds for the crate as a whole.
+
+/// Invariant 5: the core has no clock, no I/O, no threads. Its manifest proves it: none of these crates waits, reads a
+/// clock or talks to anyone by itself, and the list is complete.
+#[test]
+fn manifest_proves_that_the_core_is_pure() {
+    const PURE: [&str; 12] = [
+        "ticklake-schemas",
+        "arrow",
+        "base64",
+        "humantime-serde",
+        "jiff",
+        "parquet",
+        "rustc-hash",
+        "serde",
+        "serde_json",
+        "simd-json",
+        "thiserror",
+        "zstd",
+    ];
+    let manifest = include_str!("../../Cargo.toml");
+    let (_, dependencies) = manifest.split_once("[dependencies]\n").unwrap();
+    let dependencies = dependencies.lines().take_while(|line| !line.starts_with('['));
+    let names: Vec<_> = dependencies.filter_map(|line| Some(line.split_once('=')?.0.trim())).collect();
+    assert_eq!(names, PURE);
+}
+
+/// And its sources use nothing of the standard library that does. Tests may.
+#[test]
+fn sources_use_no_clock_no_files_no_threads_no_sockets() {
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            files += 1;
+            let text = std::fs::read_to_string(&path).unwrap();
+            let is_test = path.ends_with("trades.rs") || path.components().any(|part| part.as_os_str() == "tests");
+            let code = if is_test { "" } else { text.split("#[cfg(test)]\nmod tests {").next().unwrap() };
+            for word in ["Instant", "SystemTime", "std::fs", "std::net", "std::thread", "std::process", "stdin"] {
+                assert!(!code.contains(word), "{} uses {word}", path.display());
+            }
+        }
+    }
+    assert!(files > 10, "the sources were found");
+}

@@ -1,0 +1,90 @@
+//! The ports over the AWS SDK.
+//!
+//! Each adapter makes one call per method, names what it did in its errors, and sorts those by what the caller does about
+//! them. Batching, retries and order are the stages'.
+
+mod s3;
+mod sns;
+mod sqs;
+
+use std::error::Error;
+use std::sync::Arc;
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
+use crate::aws::Clients;
+use crate::aws::error::Trouble;
+use crate::config::Config;
+use crate::ports::{EntryFailure, PortError, Ports};
+
+pub use s3::S3Store;
+pub use sns::SnsTopic;
+pub use sqs::SqsQueue;
+
+/// The ports that `config` names.
+#[must_use]
+pub fn ports(clients: &Clients, config: &Config) -> Ports {
+    let queue = SqsQueue::new(clients.sqs.clone(), config.queue.url.clone(), config.queue.visibility_timeout);
+    let store = S3Store::new(clients.s3.clone(), config.lake.bucket.clone());
+    let topic = |arn: &String| Arc::new(SnsTopic::new(clients.sns.clone(), arn.clone())) as _;
+    Ports { queue: Arc::new(queue), store: Arc::new(store), notifier: config.alerts.topic_arn.as_ref().map(topic) }
+}
+
+/// A call that an adapter makes: in words, and as the IAM action that allows it.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    action: &'static str,
+    permission: &'static str,
+}
+
+impl Call {
+    /// Sorts the call's failure by what to do about it.
+    fn failed<E>(self, target: &str, error: &SdkError<E, HttpResponse>) -> PortError
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let trouble = Trouble::of(error, self.permission);
+        let action = self.action;
+        let text = format!("{target}: {trouble}");
+        if trouble.is_retryable() { PortError::Retry { action, text } } else { PortError::Stop { action, text } }
+    }
+}
+
+/// What became of a batch of `entries`, whose ids are their positions: every entry that is not listed as successful has
+/// failed. SQS and SNS say whose fault it is; throttling is the sender's, yet passes; what is listed nowhere goes again.
+fn failures<'a>(
+    entries: usize,
+    successful: impl Iterator<Item = &'a str>,
+    failed: impl Iterator<Item = (&'a str, &'a str, bool)>,
+) -> Vec<EntryFailure> {
+    let mut open: Vec<Option<EntryFailure>> =
+        (0..entries).map(|index| Some(EntryFailure { index, retryable: true, code: "NoAnswer".to_owned() })).collect();
+    for id in successful {
+        if let Some(entry) = id.parse().ok().and_then(|index: usize| open.get_mut(index)) {
+            *entry = None;
+        }
+    }
+    for (id, code, sender_fault) in failed {
+        if let Some(Some(entry)) = id.parse().ok().and_then(|index: usize| open.get_mut(index)) {
+            entry.retryable = !sender_fault || code.contains("Throttl");
+            code.clone_into(&mut entry.code);
+        }
+    }
+    open.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_entries_listed_as_successful_are_done() {
+        let failed = [("1", "ReceiptHandleIsInvalid", true), ("2", "RequestThrottled", true), ("9", "X", true)];
+        let found = failures(4, ["0", "what"].into_iter(), failed.into_iter());
+        let expected = [(1, false, "ReceiptHandleIsInvalid"), (2, true, "RequestThrottled"), (3, true, "NoAnswer")];
+        let expected =
+            expected.map(|(index, retryable, code)| EntryFailure { index, retryable, code: code.to_owned() });
+        assert_eq!(found, expected);
+    }
+}

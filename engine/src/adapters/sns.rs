@@ -1,0 +1,58 @@
+//! [`Notifier`] over SNS.
+
+use async_trait::async_trait;
+use aws_sdk_s3::error::SdkError;
+use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
+
+use super::{Call, failures};
+use crate::ports::{EntryFailure, Notification, Notifier, PortError};
+
+const PUBLISH: Call = Call { action: "publish alerts", permission: "sns:Publish" };
+
+/// One SNS topic.
+#[derive(Debug)]
+pub struct SnsTopic {
+    client: aws_sdk_sns::Client,
+    arn: String,
+}
+
+impl SnsTopic {
+    /// The topic of this ARN.
+    #[must_use]
+    pub fn new(client: aws_sdk_sns::Client, arn: String) -> Self {
+        Self { client, arn }
+    }
+}
+
+#[async_trait]
+impl Notifier for SnsTopic {
+    async fn publish(&self, notifications: &[Notification]) -> Result<Vec<EntryFailure>, PortError> {
+        let fail = |error| PUBLISH.failed(&self.arn, &error);
+        let entries = notifications
+            .iter()
+            .enumerate()
+            .map(|(index, notification)| entry(index, notification))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| fail(SdkError::construction_failure(error)))?;
+        let call = self.client.publish_batch().topic_arn(&self.arn).set_publish_batch_request_entries(Some(entries));
+        let answer = call.send().await.map_err(fail)?;
+        let successful = answer.successful().iter().filter_map(|entry| entry.id.as_deref());
+        let failed = answer.failed().iter().map(|entry| (entry.id.as_str(), entry.code.as_str(), entry.sender_fault));
+        Ok(failures(notifications.len(), successful, failed))
+    }
+}
+
+fn entry(
+    index: usize,
+    notification: &Notification,
+) -> Result<PublishBatchRequestEntry, aws_smithy_types::error::operation::BuildError> {
+    let mut entry = PublishBatchRequestEntry::builder()
+        .id(index.to_string())
+        .subject(&notification.subject)
+        .message(&notification.body);
+    for (name, value) in &notification.attributes {
+        let value = MessageAttributeValue::builder().data_type("String").string_value(value).build()?;
+        entry = entry.message_attributes(*name, value);
+    }
+    entry.build()
+}

@@ -1,0 +1,86 @@
+//! Clients of SQS, S3 and SNS, with timeouts and retries set for a process that runs for weeks.
+//!
+//! This file owns how AWS is reached. What its errors mean is in [`error`]. It does *not* own the engine's ports or
+//! their retries.
+
+pub mod error;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_smithy_http_client::Builder as HttpClientBuilder;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+
+use crate::config::Aws;
+
+/// Attempts per request inside the SDK. Few, because the pipeline retries on top of it with its own cap and jitter, and
+/// knows what waiting costs; the SDK's share is the connection that was closed while idle and the odd 503.
+const ATTEMPTS: u32 = 3;
+
+/// The region that requests are signed for when an endpoint is given and nothing names a region: what takes the place of
+/// AWS rarely cares, and the SDK refuses to sign without one.
+const REGION_OF_CUSTOM_ENDPOINT: &str = "us-east-1";
+
+/// One client per service, over one connection pool. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    /// Amazon SQS.
+    pub sqs: aws_sdk_sqs::Client,
+    /// Amazon S3.
+    pub s3: aws_sdk_s3::Client,
+    /// Amazon SNS.
+    pub sns: aws_sdk_sns::Client,
+}
+
+impl Clients {
+    /// Clients with credentials and region from the usual chain (environment, profile, web identity, container, instance),
+    /// asked in this order, so that the metadata service is waited for only when nothing else knows.
+    ///
+    /// Sends nothing to the three services, and so cannot fail: credentials are loaded by the first request.
+    pub async fn connect(config: &Aws) -> Self {
+        Self::over(loader(config).load().await, config)
+    }
+
+    /// Clients that sign as `credentials` and ask nobody for others: for endpoints that know no roles.
+    pub async fn connect_as(config: &Aws, credentials: Credentials) -> Self {
+        Self::over(loader(config).credentials_provider(credentials).load().await, config)
+    }
+
+    fn over(mut sdk: SdkConfig, config: &Aws) -> Self {
+        if sdk.region().is_none() && sdk.endpoint_url().is_some() {
+            sdk = sdk.into_builder().region(Region::new(REGION_OF_CUSTOM_ENDPOINT)).build();
+        }
+        let s3 = aws_sdk_s3::config::Builder::from(&sdk).force_path_style(config.s3_path_style).build();
+        Self {
+            sqs: aws_sdk_sqs::Client::new(&sdk),
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            sns: aws_sdk_sns::Client::new(&sdk),
+        }
+    }
+}
+
+fn loader(config: &Aws) -> ConfigLoader {
+    // An attempt has a deadline and the operation has none: the number of attempts bounds it. Without the deadline, a
+    // long poll whose connection silently died would wait for ever. The SDK's stalled stream protection stays as it is,
+    // on: it cuts off a transfer that stands still for 5 s long before the attempt's deadline, and it does not count a
+    // long poll as a transfer.
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(config.connect_timeout)
+        .operation_attempt_timeout(config.attempt_timeout)
+        .build();
+    let http = HttpClientBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
+    // Left unset, both are looked up by the loader, with the HTTP client above: the SDK has no other in this build.
+    if let Some(region) = &config.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(url) = &config.endpoint_url {
+        loader = loader.endpoint_url(url);
+    }
+    loader
+}

@@ -1,0 +1,262 @@
+//! What an error of AWS means to us: whether to try again, and what the operator can do.
+//!
+//! This file owns the classification, which all three services share. It does *not* own errors that are part of a
+//! protocol, such as the failed precondition of a conditional PUT: the adapter that asked for it looks first.
+
+use std::error::Error;
+use std::iter::successors;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+const THROTTLED: &[&str] = &[
+    "KMS.ThrottlingException",
+    "KMSThrottling",
+    "OverLimit",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "SlowDown",
+    "Throttled",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+];
+const DENIED: &[&str] = &[
+    "AccessDenied",
+    "AccessDeniedException",
+    "AuthorizationError",
+    "KMS.AccessDeniedException",
+    "KMSAccessDenied",
+    "KmsAccessDenied",
+];
+const REFUSED_CREDENTIALS: &[&str] = &[
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+];
+/// 400s that say nothing about the request: the body came too slowly, or the one before is still under way.
+const TRANSIENT: &[&str] = &["PriorRequestNotComplete", "RequestTimeout", "RequestTimeoutException"];
+/// 400s by which S3 tells that a bucket is elsewhere. The answer to a HEAD has no code.
+const REDIRECTS: &[&str] = &["", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"];
+const NOT_FOUND: &[&str] = &[
+    "AWS.SimpleQueueService.NonExistentQueue",
+    "NoSuchBucket",
+    "NoSuchKey",
+    "NotFound",
+    "NotFoundException",
+    "QueueDoesNotExist",
+];
+
+/// Why a request failed, as far as the caller has to tell apart.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say what the fields are")]
+pub enum Trouble {
+    /// Too many requests. Retry, later.
+    #[error("throttled: too many requests; this passes")]
+    Throttled,
+    /// The service is up and cannot answer now: 5xx, or an answer that makes no sense. Retry.
+    #[error("the service failed: {detail}; this usually passes")]
+    Unavailable { detail: String },
+    /// No answer within the attempt's deadline. Retry.
+    #[error("no answer in time: {detail}; see `aws.attempt_timeout` and the network")]
+    Timeout { detail: String },
+    /// No connection. Retry: a network comes back.
+    #[error("no connection: {detail}; check the network, `aws.region` and the endpoint URL")]
+    Unreachable { detail: String },
+    /// A source of credentials exists and failed, which a metadata service does at times. Retry.
+    #[error(
+        "failed to load AWS credentials: {detail}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, choose an AWS_PROFILE, or \
+         attach a role"
+    )]
+    Credentials { detail: String },
+    /// No source of credentials has any.
+    #[error(
+        "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, choose an AWS_PROFILE, or run where a role \
+         is attached"
+    )]
+    NoCredentials,
+    /// The credentials were understood and refused.
+    #[error("credentials refused: {detail}; they are wrong, expired or another account's, or the clock is off")]
+    RefusedCredentials { detail: String },
+    /// Nothing says which region.
+    #[error("no AWS region: set `aws.region`, --region or AWS_REGION")]
+    NoRegion,
+    /// The identity may not do this.
+    #[error("access denied: the role needs {action}{detail}")]
+    Denied { action: String, detail: String },
+    /// What the request is about does not exist.
+    #[error("not found")]
+    NotFound,
+    /// What the request is about lives in another region.
+    #[error("wrong region: it is in {actual}; set `aws.region` or --region")]
+    WrongRegion { actual: String },
+    /// Anything else, which trying again will not change.
+    #[error("{detail}")]
+    Other { detail: String },
+}
+
+impl Trouble {
+    /// What `error` means; `action` is the IAM action that the request needs, such as `s3:PutObject`.
+    pub fn of<E>(error: &SdkError<E, HttpResponse>, action: &str) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        match error {
+            SdkError::ServiceError(service) => {
+                let answer = Answer {
+                    status: service.raw().status().as_u16(),
+                    code: service.err().code().unwrap_or_default(),
+                    message: service.err().message().unwrap_or_default(),
+                    bucket_region: service.raw().headers().get("x-amz-bucket-region"),
+                };
+                answer.trouble(action)
+            }
+            SdkError::TimeoutError(_) => Self::Timeout { detail: root_cause(error) },
+            SdkError::ResponseError(_) => Self::Unavailable { detail: root_cause(error) },
+            // The SDK marks what it would retry itself, such as a connection that was closed in the middle of an answer.
+            SdkError::DispatchFailure(failure)
+                if failure.is_io() || failure.is_timeout() || failure.as_other().is_some() =>
+            {
+                Self::Unreachable { detail: root_cause(error) }
+            }
+            _ => Self::before_sending(error),
+        }
+    }
+
+    /// Whether the same request may succeed later without anybody doing anything.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Self::Throttled
+                | Self::Unavailable { .. }
+                | Self::Timeout { .. }
+                | Self::Unreachable { .. }
+                | Self::Credentials { .. }
+        )
+    }
+
+    /// A request that never left: no credentials, no region, or one that could not be built.
+    fn before_sending(error: &(dyn Error + 'static)) -> Self {
+        if let Some(credentials) = causes(error).find_map(|cause| cause.downcast_ref::<CredentialsError>()) {
+            return match credentials {
+                CredentialsError::CredentialsNotLoaded(_) => Self::NoCredentials,
+                other => Self::Credentials { detail: root_cause(other) },
+            };
+        }
+        let detail = DisplayErrorContext(error).to_string();
+        // The endpoint rules raise this as text only.
+        if detail.contains("Missing Region") || detail.contains("region must be set") {
+            return Self::NoRegion;
+        }
+        Self::Other { detail: root_cause(error) }
+    }
+}
+
+/// The parts of an error response that tell what it means.
+#[derive(Debug, Clone, Copy)]
+struct Answer<'a> {
+    status: u16,
+    /// Empty for the answer to a HEAD request, which has no body.
+    code: &'a str,
+    message: &'a str,
+    bucket_region: Option<&'a str>,
+}
+
+impl Answer<'_> {
+    fn trouble(self, action: &str) -> Trouble {
+        let Self { status, code, message, bucket_region } = self;
+        let is = |codes: &[&str]| codes.contains(&code);
+        // S3 also sends the header when the region is right, so it is looked at only where the region can be the reason.
+        let is_redirect = status == 301 || status == 307 || (status == 400 && is(REDIRECTS));
+        match bucket_region {
+            Some(actual) if is_redirect => return Trouble::WrongRegion { actual: actual.to_owned() },
+            None if status == 301 => return Trouble::WrongRegion { actual: "another region".to_owned() },
+            _ => {}
+        }
+        if is(THROTTLED) || status == 429 {
+            Trouble::Throttled
+        } else if is(REFUSED_CREDENTIALS) {
+            Trouble::RefusedCredentials { detail: self.text() }
+        } else if is(DENIED) || status == 403 {
+            let detail = if message.is_empty() { String::new() } else { format!(" ({message})") };
+            Trouble::Denied { action: action.to_owned(), detail }
+        } else if is(NOT_FOUND) || status == 404 {
+            Trouble::NotFound
+        } else if status >= 500 || is(TRANSIENT) {
+            Trouble::Unavailable { detail: self.text() }
+        } else {
+            Trouble::Other { detail: self.text() }
+        }
+    }
+
+    fn text(self) -> String {
+        match (self.code, self.message) {
+            ("", "") => format!("HTTP status {}", self.status),
+            (code, "") => code.to_owned(),
+            ("", message) => message.to_owned(),
+            (code, message) => format!("{code}: {message}"),
+        }
+    }
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
+}
+
+/// The last error of the chain, which says what happened; those above it only say where.
+fn root_cause(error: &(dyn Error + 'static)) -> String {
+    causes(error).last().map_or_else(String::new, ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, code: &str, bucket_region: Option<&str>) -> Trouble {
+        Answer { status, code, message: "", bucket_region }.trouble("s3:PutObject")
+    }
+
+    #[test]
+    fn answers_are_told_apart() {
+        let denied = Trouble::Denied { action: "s3:PutObject".to_owned(), detail: String::new() };
+        assert_eq!(answer(403, "", None), denied, "a HEAD has no code");
+        assert_eq!(answer(400, "AccessDeniedException", None), denied, "SQS denies with 400");
+        assert_eq!(answer(404, "", None), Trouble::NotFound);
+        assert_eq!(answer(400, "AWS.SimpleQueueService.NonExistentQueue", None), Trouble::NotFound);
+        assert_eq!(answer(503, "SlowDown", None), Trouble::Throttled);
+        assert_eq!(answer(400, "ThrottlingException", None), Trouble::Throttled);
+        assert!(matches!(answer(500, "InternalError", None), Trouble::Unavailable { .. }));
+        assert!(answer(400, "RequestTimeout", Some("eu-west-1")).is_retryable(), "whatever headers come with it");
+        assert!(matches!(answer(403, "InvalidAccessKeyId", None), Trouble::RefusedCredentials { .. }));
+        assert!(matches!(answer(400, "InvalidParameter", None), Trouble::Other { .. }));
+    }
+
+    #[test]
+    fn wrong_region_names_the_right_one() {
+        let actual = Trouble::WrongRegion { actual: "eu-west-1".to_owned() };
+        assert_eq!(answer(301, "", Some("eu-west-1")), actual);
+        assert_eq!(answer(400, "AuthorizationHeaderMalformed", Some("eu-west-1")), actual);
+        assert_eq!(answer(404, "NoSuchKey", Some("eu-west-1")), Trouble::NotFound, "the header alone says nothing");
+    }
+
+    #[test]
+    fn only_what_passes_by_itself_is_retried() {
+        for code in ["SlowDown", "InternalError"] {
+            assert!(answer(503, code, None).is_retryable(), "{code}");
+        }
+        for status in [301, 400, 403, 404] {
+            assert!(!answer(status, "", None).is_retryable(), "{status}");
+        }
+        assert!(!Trouble::NoCredentials.is_retryable());
+    }
+}

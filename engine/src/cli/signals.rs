@@ -1,0 +1,32 @@
+//! SIGTERM and SIGINT: the first asks for a drain, the second for the end.
+
+use std::future::Future;
+use std::io;
+use std::process;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::EXIT_INTERRUPTED;
+
+/// Listens from now on. The future is ready at the first signal; the second one ends the process with
+/// [`EXIT_INTERRUPTED`], whatever it is doing.
+pub fn shutdown() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        let name = either(&mut terminate, &mut interrupt).await;
+        tracing::info!(signal = name, "shutting down");
+        tokio::spawn(async move {
+            let name = either(&mut terminate, &mut interrupt).await;
+            tracing::warn!(signal = name, "ending without waiting for the drain");
+            process::exit(i32::from(EXIT_INTERRUPTED));
+        });
+    })
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}

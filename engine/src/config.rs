@@ -1,0 +1,233 @@
+//! The configuration: what the operator typed, as [`Settings`], and what the engine obeys, as [`Config`].
+//!
+//! This file owns the sections, their keys and their defaults. Where values come from is in [`sources`], which of them
+//! are acceptable in [`validate`], how they are shown in [`mod@print`]. It does *not* own the sections of the core
+//! (`[decode]`, `[detect]`, `[epoch]`, `[encode]`), which are defined beside the code that obeys them.
+
+pub mod print;
+pub mod sources;
+mod validate;
+
+use std::ops::Deref;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use ticklake_core::decode::DecodeConfig;
+use ticklake_core::detect::DetectConfig;
+use ticklake_core::encode::EncodeConfig;
+use ticklake_core::epoch::EpochLimits;
+
+pub use validate::Invalid;
+
+/// Every section, as typed: any value of the right type. [`Settings::validate`] makes a [`Config`] of it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// `[queue]`: where ticks come from.
+    pub queue: Queue,
+    /// `[lake]`: where rows go.
+    pub lake: Lake,
+    /// `[alerts]`: where alerts go.
+    pub alerts: Alerts,
+    /// `[aws]`: how AWS, or what speaks like it, is reached.
+    pub aws: Aws,
+    /// `[budget]`: what may be in flight.
+    pub budget: Budget,
+    /// `[threads]`: CPU threads.
+    pub threads: Threads,
+    /// `[decode]`: how message bodies are read.
+    pub decode: DecodeConfig,
+    /// `[detect]`: what is an anomaly.
+    pub detect: DetectConfig,
+    /// `[epoch]`: when rows are committed.
+    pub epoch: EpochLimits,
+    /// `[encode]`: how Parquet files are written.
+    pub encode: EncodeConfig,
+    /// `[shutdown]`: how the engine ends.
+    pub shutdown: Shutdown,
+    /// `[log]`: what is logged, and how.
+    pub log: Log,
+}
+
+/// Settings whose every value was found acceptable; nothing downstream checks again.
+///
+/// It reads like [`Settings`] and cannot be changed: to change it, validate changed settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config(Settings);
+
+impl Deref for Config {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.0
+    }
+}
+
+/// `[queue]`: the SQS queue that is drained.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// The queue's URL. Required.
+    pub url: String,
+    /// Long polls that wait at the same time, 1 to 128. Each brings at most 10 messages per round trip.
+    pub receivers: usize,
+    /// How long a poll waits for a message, 0 to 20 s, in whole seconds. Less than 20 s costs more requests on a quiet queue.
+    #[serde(with = "humantime_serde")]
+    pub wait: Duration,
+    /// How long a received message stays hidden from other consumers, up to 12 h, in whole seconds. At least twice `epoch.age_max`:
+    /// a message waits that long for its epoch to roll, and then for the commit.
+    #[serde(with = "humantime_serde")]
+    pub visibility_timeout: Duration,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            receivers: 8,
+            wait: Duration::from_secs(20),
+            visibility_timeout: Duration::from_mins(5),
+        }
+    }
+}
+
+/// `[lake]`: the S3 bucket that the tables live in.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lake {
+    /// The bucket's name. Required.
+    pub bucket: String,
+    /// Goes before the tables' folders, without a slash at either end: `market/eu` gives `market/eu/ticks/dt=...`.
+    pub prefix: String,
+}
+
+/// `[alerts]`: the SNS topic that alerts are published to.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alerts {
+    /// The topic's ARN. Without one nothing is published, and alerts go to the lake only.
+    #[serde(with = "unset")]
+    pub topic_arn: Option<String>,
+}
+
+/// `[aws]`: connection to the three services.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Aws {
+    /// The region. Without one, the usual chain decides: `AWS_REGION`, the profile, the instance.
+    #[serde(with = "unset")]
+    pub region: Option<String>,
+    /// An endpoint for all three services. Without one, `AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL_S3`,
+    /// `AWS_ENDPOINT_URL_SNS`, `AWS_ENDPOINT_URL` and the profile are asked before the region's own endpoint is taken.
+    #[serde(with = "unset")]
+    pub endpoint_url: Option<String>,
+    /// Put the bucket into the path and not into the host name, as most S3-compatible stores want it.
+    pub s3_path_style: bool,
+    /// After how long one attempt of a request is given up. Longer than `queue.wait`, or every quiet poll would fail.
+    #[serde(with = "humantime_serde")]
+    pub attempt_timeout: Duration,
+    /// After how long a connection that is not established is given up.
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+}
+
+impl Default for Aws {
+    fn default() -> Self {
+        Self {
+            region: None,
+            endpoint_url: None,
+            s3_path_style: false,
+            attempt_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(3),
+        }
+    }
+}
+
+/// `[budget]`: what may be in flight, from receive to delete. When it is used up, receiving stops.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Budget {
+    /// Messages, up to 120,000: what SQS allows in flight per queue, over all its consumers.
+    pub messages_max: usize,
+    /// Bytes of message bodies and of what they became. At least 10 MiB, ten of the largest messages, for each receiver, and as
+    /// much again.
+    pub bytes_max: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { messages_max: 100_000, bytes_max: 256 << 20 }
+    }
+}
+
+/// `[threads]`: CPU threads.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Threads {
+    /// Threads that decode, 1 to 64. The default is the number of cores that the process may use.
+    pub decode: usize,
+}
+
+impl Default for Threads {
+    fn default() -> Self {
+        Self { decode: available_parallelism().map_or(1, usize::from).min(64) }
+    }
+}
+
+/// `[shutdown]`: how the engine ends.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shutdown {
+    /// How long a drain may take after SIGTERM or SIGINT. What is not committed by then is back in the queue. The
+    /// default fits the 30 s that ECS and Kubernetes give.
+    #[serde(with = "humantime_serde")]
+    pub deadline: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { deadline: Duration::from_secs(25) }
+    }
+}
+
+/// `[log]`: what is logged to stderr.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `text` for people, `json` for collectors.
+    pub format: LogFormat,
+    /// Levels by module, in the syntax of `RUST_LOG`, which goes before this key: `info`, `warn,ticklake=debug`.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+/// How a log line is written.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line per event.
+    Text,
+    /// One JSON object per event.
+    Json,
+}
+
+/// Optional text, where the empty string says "not set": TOML has no null, and an empty environment variable must be able
+/// to take back what the file says.
+mod unset {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde gives the field by reference")]
+    pub fn serialize<S: Serializer>(value: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(value.as_deref().unwrap_or_default())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+        Ok(Some(String::deserialize(deserializer)?).filter(|text| !text.is_empty()))
+    }
+}

@@ -1,0 +1,35 @@
+//! The effective configuration as TOML: every key, defaults included, with a remark where a value was set.
+//!
+//! What is printed parses back to the same settings. This file does *not* own the keys.
+
+use std::fmt::Write;
+
+use toml::{Table, Value};
+
+use super::Settings;
+use super::sources::Origins;
+
+/// All of `settings`, in the order of the sections; a key that was set is followed by where, according to `origins`.
+pub fn toml(settings: &Settings, origins: &Origins) -> Result<String, toml::ser::Error> {
+    let mut printed = String::new();
+    write_table("", &Table::try_from(settings)?, origins, &mut printed);
+    Ok(printed)
+}
+
+/// The table's own keys, then the tables in it: TOML has no way back from a table's header.
+fn write_table(path: &str, table: &Table, origins: &Origins, printed: &mut String) {
+    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    for (key, value) in table.iter().filter(|(_, value)| !value.is_table()) {
+        let remark = origins.of(&below(key)).map(|origin| format!("  # from {origin}")).unwrap_or_default();
+        // Writing to a string does not fail.
+        let _ = writeln!(printed, "{key} = {value}{remark}");
+    }
+    for (key, value) in table {
+        if let Value::Table(inner) = value {
+            let path = below(key);
+            let gap = if printed.is_empty() { "" } else { "\n" };
+            let _ = writeln!(printed, "{gap}[{path}]");
+            write_table(&path, inner, origins, printed);
+        }
+    }
+}

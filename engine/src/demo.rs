@@ -1,0 +1,135 @@
+//! `ticklake demo`: the whole path on one machine, with a verdict.
+//!
+//! It owns the order of events: start a local endpoint, send and drain at the same time, then read everything back. It
+//! uses the engine, the load generator and the endpoint as anyone else would, through their public doors.
+
+mod progress;
+mod subscriber;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use loadgen::{Dialect, Layout, MarketConfig, Packing, Plan, Progress, Sent, Source};
+
+use crate::adapters;
+use crate::cli::{DemoArgs, signals};
+use crate::clock::now_us;
+use crate::config::{Config, Settings};
+use crate::pipeline::{self, Meters, RunOptions};
+use crate::sandbox::{BUCKET, Sandbox};
+
+use progress::Bars;
+use subscriber::Subscriber;
+use verdict::Verdict;
+
+/// Written into a folder that the demo filled, so that it only ever removes what it made.
+const MARKER: &str = ".ticklake-demo";
+
+/// Event time that the demo's market spans. It ends about now, where queries look first.
+const SPAN: Duration = Duration::from_hours(1);
+
+/// From so many ticks per message on, one sender, one poll and one decoder are fast enough, and keep the messages in order.
+/// Several would shuffle what is in flight: thousands of ticks of a busy symbol, which the spike detector sees as jumps.
+const PACKED: u32 = 50;
+
+/// Runs the demo; `true` when every tick is in the lake once and every planted spike was alerted.
+pub async fn run(args: DemoArgs) -> anyhow::Result<bool> {
+    let shutdown = signals::shutdown().context("failed to listen for signals")?;
+    prepare(&args.dir)?;
+    let sandbox = Sandbox::start(&args.dir).await?;
+    let verdict = tokio::select! {
+        verdict = drain_and_judge(&args, &sandbox) => verdict?,
+        () = shutdown => bail!("interrupted; {} holds what was stored until then", args.dir.display()),
+    };
+    sandbox.aws.shutdown().await;
+    write!(io::stdout(), "{verdict}").context("failed to print the summary")?;
+    Ok(verdict.passed())
+}
+
+async fn drain_and_judge(args: &DemoArgs, sandbox: &Sandbox) -> anyhow::Result<Verdict> {
+    let config = config(args, sandbox)?;
+    let meters = Meters::new(&config);
+    let progress = Arc::new(Progress::default());
+    let subscriber = Subscriber::start(sandbox);
+    let bars = Bars::start(args.ticks, progress.clone(), meters.stats.clone());
+
+    let started = Instant::now();
+    let ports = adapters::ports(&sandbox.clients, &config);
+    let sending = loadgen::run(sandbox.clients.sqs.clone(), &sandbox.queue_url, plan(args)?, progress);
+    let drained = async {
+        let sent = sending.await.context("failed to send the ticks")?;
+        // Once everything was received the engine may stop: it commits what it holds.
+        while meters.stats.messages_received.get() < sent.messages {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::Ok(sent)
+    };
+    let mut sent: Option<anyhow::Result<Sent>> = None;
+    let shutdown = async { sent = Some(drained.await) };
+    let outcome = pipeline::run(ports, &config, RunOptions::default(), meters.clone(), shutdown).await;
+    let elapsed = started.elapsed();
+    bars.finish().await;
+    outcome.context("the engine failed")?;
+    let sent = sent.context("the engine ended before everything was sent")??;
+
+    let expected = meters.stats.alerts_published.get();
+    let alerts = subscriber.finish(expected).await?;
+    let lake = sandbox.lake.clone();
+    let (report, sent) = tokio::task::spawn_blocking(move || (loadgen::audit(&lake, &sent), sent)).await?;
+    let report = report.context("failed to read the lake back")?;
+    Ok(Verdict::new(&sent, &report, &alerts, &meters.stats, elapsed, &sandbox.lake))
+}
+
+/// An empty folder: a new one, or one that an earlier demo left.
+fn prepare(dir: &Path) -> anyhow::Result<()> {
+    let marker: PathBuf = dir.join(MARKER);
+    let is_empty = dir.read_dir().map_or(true, |mut entries| entries.next().is_none());
+    if !is_empty && !marker.exists() {
+        bail!("{} is not empty, and not from an earlier demo; choose another folder with --dir", dir.display());
+    }
+    if !is_empty {
+        std::fs::remove_dir_all(dir)
+            .with_context(|| format!("failed to remove the earlier demo in {}", dir.display()))?;
+    }
+    std::fs::create_dir_all(dir).with_context(|| format!("failed to create {}", dir.display()))?;
+    std::fs::write(&marker, "The next `ticklake demo` removes this folder.\n")
+        .with_context(|| format!("failed to write {}", marker.display()))
+}
+
+fn config(args: &DemoArgs, sandbox: &Sandbox) -> anyhow::Result<Config> {
+    let mut settings = Settings::default();
+    if args.per_message >= PACKED {
+        (settings.queue.receivers, settings.threads.decode) = (1, 1);
+    }
+    settings.queue.url.clone_from(&sandbox.queue_url);
+    BUCKET.clone_into(&mut settings.lake.bucket);
+    settings.alerts.topic_arn = Some(sandbox.topic_arn.clone());
+    Ok(settings.validate()?)
+}
+
+fn plan(args: &DemoArgs) -> anyhow::Result<Plan> {
+    let span_us = SPAN.as_micros() as i64;
+    let hour_us = 3_600_000_000;
+    let market = MarketConfig {
+        seed: args.seed,
+        symbols: args.symbols as usize,
+        ticks: args.ticks,
+        // From a full hour on: one hour of market is then one partition.
+        start_us: (now_us() - span_us).div_euclid(hour_us) * hour_us,
+        span: SPAN,
+        ..MarketConfig::default()
+    };
+    let layout = if args.per_message == 1 { Layout::Object } else { Layout::Array };
+    let packing = Packing::new(args.per_message as usize, layout, Dialect::Canonical)?;
+    let all = Plan::new(Source::Market(market), packing);
+    let senders = if args.per_message >= PACKED { 1 } else { all.senders };
+    Ok(Plan { threads: args.threads as usize, senders, ..all })
+}
+
+/// Alerts by id, with how often each arrived.
+type Alerts = BTreeMap<String, usize>;

@@ -1,0 +1,100 @@
+//! Knows when a draining run is done: the queue holds nothing, and neither does the engine.
+//!
+//! SQS counts approximately, and its counts settle about a minute after the last send. So the queue counts as empty only
+//! after its counts and every long poll have said so for a while. Messages that another consumer holds in flight count as
+//! there: they may come back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use crate::ports::{PortError, Queue};
+use crate::stats::Stats;
+use crate::stop::Stop;
+
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// For how long nothing may be counted, held or received before the queue is believed to be empty: two full long polls of
+/// each receiver, which ask all of SQS's servers.
+const QUIET: Duration = Drain::WAIT.saturating_mul(2);
+
+/// Watches a queue that is being drained.
+pub(crate) struct Drain {
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) stats: Arc<Stats>,
+    /// Tells the builder that waiting for more messages is pointless.
+    pub(crate) flush: Arc<AtomicBool>,
+    pub(crate) stop: Stop,
+}
+
+impl Drain {
+    /// How long a draining poll waits: short, for at the end every poll comes back empty.
+    pub(crate) const WAIT: Duration = Duration::from_secs(1);
+
+    /// Begins the stop once the queue is drained.
+    pub(crate) async fn run(self) {
+        let stop = self.stop.clone();
+        tokio::select! {
+            () = self.watch() => {}
+            () = stop.begun() => {}
+        }
+    }
+
+    async fn watch(self) {
+        let mut quiet = Quiet::default();
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            let received = self.stats.messages_received.get();
+            let held = self.stats.messages_held();
+            match self.queue.backlog().await {
+                Ok(backlog) => {
+                    self.flush.store(backlog <= held, Ordering::Relaxed);
+                    if quiet.lasts(backlog + held == 0, received) >= QUIET {
+                        info!(received, "queue drained");
+                        return self.stop.begin();
+                    }
+                }
+                Err(error @ PortError::Retry { .. }) => debug!(%error, "backlog unknown, looking again"),
+                Err(error) => return self.stop.fail(error),
+            }
+        }
+    }
+}
+
+/// Since when nothing has been there, and nothing has come.
+#[derive(Debug, Default)]
+struct Quiet {
+    since: Option<(Instant, u64)>,
+}
+
+impl Quiet {
+    /// How long it has been quiet, given whether nothing is there now, and how many messages came so far.
+    fn lasts(&mut self, empty: bool, received: u64) -> Duration {
+        let unbroken = self.since.filter(|(_, before)| empty && *before == received);
+        self.since = unbroken.or_else(|| empty.then(|| (Instant::now(), received)));
+        self.since.map_or(Duration::ZERO, |(since, _)| since.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn anything_counted_or_received_starts_the_wait_anew() {
+        let mut quiet = Quiet::default();
+        let second = Duration::from_secs(1);
+        assert_eq!(quiet.lasts(true, 5), Duration::ZERO);
+        tokio::time::advance(second).await;
+        assert_eq!(quiet.lasts(true, 5), second);
+        assert_eq!(quiet.lasts(true, 6), Duration::ZERO, "something came");
+        tokio::time::advance(second).await;
+        assert_eq!(quiet.lasts(false, 6), Duration::ZERO, "something is there");
+        assert_eq!(quiet.lasts(true, 6), Duration::ZERO);
+        tokio::time::advance(second).await;
+        assert_eq!(quiet.lasts(true, 6), second);
+    }
+}

@@ -1,0 +1,43 @@
+//! The shell of ticklake: everything that waits, talks to AWS, or runs a thread.
+//!
+//! [`pipeline::run`] is the engine. It is given [`ports::Ports`] (over the AWS SDK in [`adapters`], in memory in
+//! [`memory`]), a validated [`config::Config`] and a future that ends it, and two of them can run in one process. What
+//! happens to ticks is decided in `ticklake_core`; when, and through which door they come and go, is decided here.
+
+pub mod aws;
+pub mod check;
+pub mod cli;
+pub mod config;
+
+pub mod adapters;
+pub mod memory;
+pub mod ports;
+
+pub mod budget;
+pub mod clock;
+pub mod message;
+pub mod retry;
+pub mod stats;
+pub mod stop;
+
+mod receiver;
+
+mod decoders;
+
+mod builder;
+
+mod encoders;
+
+mod committer;
+
+mod publisher;
+
+mod drain;
+pub mod pipeline;
+
+#[cfg(feature = "local")]
+pub mod demo;
+#[cfg(feature = "local")]
+pub mod local_aws;
+#[cfg(feature = "local")]
+pub mod sandbox;

@@ -1,0 +1,82 @@
+//! The `ticklake` binary: reads the command line, loads the configuration, and hands both to the command.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use ticklake::aws::Clients;
+use ticklake::cli::{CheckArgs, Cli, Command, ConfigArgs, EXIT_FAILED, EXIT_USAGE, RunArgs, logging, signals};
+use ticklake::config::sources::Loaded;
+use ticklake::config::{Config, print};
+use ticklake::pipeline::{self, Meters, RunOptions};
+use ticklake::{adapters, check};
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => configure(&args.config).map(|config| execute(run(&args, config))),
+        Command::Check(args) if args.print => print_config(&args).map(Ok),
+        Command::Check(args) => configure(&args.config).map(|config| execute(check(config))),
+        #[cfg(feature = "local")]
+        Command::LocalAws(args) => Ok(execute(ticklake::local_aws::run(args))),
+        #[cfg(feature = "local")]
+        Command::Demo(args) => Ok(execute(ticklake::demo::run(args))),
+    };
+    match outcome {
+        Ok(Ok(true)) => ExitCode::SUCCESS,
+        Ok(Ok(false)) => ExitCode::from(EXIT_FAILED),
+        Ok(Err(error)) => report(&error, EXIT_FAILED),
+        Err(error) => report(&error, EXIT_USAGE),
+    }
+}
+
+/// Runs a command to its end; it tells whether all went well.
+fn execute(command: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Result<bool> {
+    let runtime = tokio::runtime::Runtime::new().context("failed to start the I/O runtime")?;
+    let outcome = runtime.block_on(command);
+    // A name that is still being resolved would hold up an exit that has a deadline.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn run(args: &RunArgs, config: Config) -> anyhow::Result<bool> {
+    let shutdown = signals::shutdown().context("failed to listen for signals")?;
+    let clients = Clients::connect(&config.aws).await;
+    let ports = adapters::ports(&clients, &config);
+    let options = RunOptions { drain: args.drain };
+    pipeline::run(ports, &config, options, Meters::new(&config), shutdown).await?;
+    Ok(true)
+}
+
+async fn check(config: Config) -> anyhow::Result<bool> {
+    let clients = Clients::connect(&config.aws).await;
+    let report = check::check(&config, &clients).await;
+    write!(io::stdout(), "{report}").context("failed to print the report")?;
+    Ok(report.passed())
+}
+
+/// Prints before it validates: what is wrong is easiest to see beside everything else.
+fn print_config(args: &CheckArgs) -> anyhow::Result<bool> {
+    let Loaded { settings, origins } = args.config.load(std::env::vars())?;
+    let text = print::toml(&settings, &origins).context("failed to print the configuration")?;
+    io::stdout().write_all(text.as_bytes()).context("failed to print the configuration")?;
+    settings.validate()?;
+    Ok(true)
+}
+
+fn configure(args: &ConfigArgs) -> anyhow::Result<Config> {
+    let config = args.load(std::env::vars())?.settings.validate()?;
+    logging::install(&config.log);
+    Ok(config)
+}
+
+/// The error and its causes, each on a line.
+fn report(error: &anyhow::Error, code: u8) -> ExitCode {
+    let mut stderr = io::stderr().lock();
+    // With stderr gone there is nobody to tell; the exit code still does.
+    let _ = writeln!(stderr, "error: {error}");
+    for cause in error.chain().skip(1) {
+        let _ = writeln!(stderr, "  because: {cause}");
+    }
+    ExitCode::from(code)
+}

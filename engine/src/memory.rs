@@ -1,0 +1,182 @@
+//! The ports in memory: for tests of the pipeline that are about the pipeline.
+//!
+//! The queue hides what it delivers until its visibility times out, counts deliveries, and refuses stale receipts, as SQS
+//! does; the store keeps the first of two writers; the topic keeps everything.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::clock::now_us;
+use crate::ports::{
+    BATCH_MAX, EntryFailure, Notification, Notifier, ObjectStore, PortError, PutOutcome, Queue, Receipt,
+    ReceivedMessage,
+};
+
+/// A queue in memory.
+#[derive(Debug)]
+pub struct MemoryQueue {
+    visibility_timeout: Duration,
+    messages: Mutex<Messages>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Messages {
+    sent: u64,
+    visible: VecDeque<ReceivedMessage>,
+    /// By receipt, with the moment at which the message becomes visible again.
+    held: BTreeMap<String, (Instant, ReceivedMessage)>,
+}
+
+impl MemoryQueue {
+    /// An empty queue.
+    #[must_use]
+    pub fn new(visibility_timeout: Duration) -> Self {
+        Self { visibility_timeout, messages: Mutex::default(), arrived: Notify::new() }
+    }
+
+    /// Sends one message; returns its id.
+    pub fn send(&self, body: impl Into<Vec<u8>>, content_encoding: Option<&str>) -> String {
+        let mut messages = self.messages();
+        messages.sent += 1;
+        let id = format!("message-{}", messages.sent);
+        messages.visible.push_back(ReceivedMessage {
+            id: id.clone(),
+            receipt: Receipt(String::new()),
+            body: body.into(),
+            content_encoding: content_encoding.map(str::to_owned),
+            sent_at_us: Some(now_us()),
+            receive_count: 0,
+        });
+        drop(messages);
+        self.arrived.notify_waiters();
+        id
+    }
+
+    fn messages(&self) -> MutexGuard<'_, Messages> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Vec<ReceivedMessage> {
+        let mut messages = self.messages();
+        messages.return_lapsed(Instant::now());
+        let until = Instant::now() + self.visibility_timeout;
+        let count = messages.visible.len().min(BATCH_MAX);
+        let mut taken: Vec<_> = messages.visible.drain(..count).collect();
+        for message in &mut taken {
+            message.receive_count += 1;
+            message.receipt = Receipt(format!("{}#{}", message.id, message.receive_count));
+            messages.held.insert(message.receipt.0.clone(), (until, message.clone()));
+        }
+        taken
+    }
+
+    /// Takes each receipt's message out of flight; those that are not in flight are refused.
+    fn settle(
+        &self,
+        receipts: &[Receipt],
+        mut settled: impl FnMut(&mut Messages, ReceivedMessage),
+    ) -> Vec<EntryFailure> {
+        let mut messages = self.messages();
+        messages.return_lapsed(Instant::now());
+        let mut failures = Vec::new();
+        for (index, receipt) in receipts.iter().enumerate() {
+            match messages.held.remove(&receipt.0) {
+                Some((_, message)) => settled(&mut messages, message),
+                None => {
+                    failures.push(EntryFailure { index, retryable: false, code: "ReceiptHandleIsInvalid".to_owned() });
+                }
+            }
+        }
+        failures
+    }
+}
+
+impl Messages {
+    fn return_lapsed(&mut self, now: Instant) {
+        let lapsed = self.held.extract_if(.., |_, (until, _)| *until <= now);
+        self.visible.extend(lapsed.map(|(_, (_, message))| message));
+    }
+}
+
+#[async_trait]
+impl Queue for MemoryQueue {
+    async fn receive(&self, wait: Duration) -> Result<Vec<ReceivedMessage>, PortError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            // Registered before the look, so that a message sent between the two is not missed.
+            let arrived = self.arrived.notified();
+            let taken = self.take();
+            if !taken.is_empty() || tokio::time::timeout_at(deadline, arrived).await.is_err() {
+                return Ok(taken);
+            }
+        }
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
+        Ok(self.settle(receipts, |_, _| {}))
+    }
+
+    async fn release(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
+        let failures = self.settle(receipts, |messages, message| messages.visible.push_back(message));
+        self.arrived.notify_waiters();
+        Ok(failures)
+    }
+
+    async fn backlog(&self) -> Result<u64, PortError> {
+        let messages = self.messages();
+        Ok((messages.visible.len() + messages.held.len()) as u64)
+    }
+}
+
+/// A store in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    objects: Mutex<BTreeMap<String, Bytes>>,
+}
+
+impl MemoryStore {
+    /// All objects by key.
+    pub fn objects(&self) -> BTreeMap<String, Bytes> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl ObjectStore for MemoryStore {
+    async fn put_new(&self, key: &str, body: Bytes) -> Result<PutOutcome, PortError> {
+        let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        if objects.contains_key(key) {
+            return Ok(PutOutcome::Exists);
+        }
+        objects.insert(key.to_owned(), body);
+        Ok(PutOutcome::Created)
+    }
+}
+
+/// A topic in memory.
+#[derive(Debug, Default)]
+pub struct MemoryNotifier {
+    published: Mutex<Vec<Notification>>,
+}
+
+impl MemoryNotifier {
+    /// Everything published so far, in order.
+    pub fn published(&self) -> Vec<Notification> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl Notifier for MemoryNotifier {
+    async fn publish(&self, notifications: &[Notification]) -> Result<Vec<EntryFailure>, PortError> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(notifications);
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,126 @@
+//! The engine's three edges: a queue to drain, a store to fill, a topic to tell.
+//!
+//! Each has two implementations: over the AWS SDK in [`crate::adapters`], and in memory in [`crate::memory`]. A port makes
+//! one call and reports what became of it; retries, batching and the order of calls are the stages'.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Entries that a batch call of SQS or SNS takes.
+pub const BATCH_MAX: usize = 10;
+
+/// The edges that one engine runs on.
+#[derive(Clone)]
+pub struct Ports {
+    /// Where messages come from.
+    pub queue: Arc<dyn Queue>,
+    /// Where data files go.
+    pub store: Arc<dyn ObjectStore>,
+    /// Where alerts go; without one they only go to the lake.
+    pub notifier: Option<Arc<dyn Notifier>>,
+}
+
+/// A message as the queue delivered it.
+#[derive(Debug, Clone)]
+pub struct ReceivedMessage {
+    /// The queue's id of the message, the same at each delivery.
+    pub id: String,
+    /// The handle of this delivery.
+    pub receipt: Receipt,
+    /// The body.
+    pub body: Vec<u8>,
+    /// The message attribute `content-encoding`.
+    pub content_encoding: Option<String>,
+    /// When it was sent, microseconds since the Unix epoch, UTC.
+    pub sent_at_us: Option<i64>,
+    /// How often it was delivered, this time included.
+    pub receive_count: u32,
+}
+
+/// The handle of one delivery of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt(pub String);
+
+/// An alert, ready to publish.
+#[derive(Debug, Clone)]
+pub struct Notification {
+    /// The subject line that e-mail subscribers see.
+    pub subject: String,
+    /// The alert as JSON, per `schemas/alert.schema.json`.
+    pub body: String,
+    /// What filter policies match on: name and value.
+    pub attributes: Vec<(&'static str, String)>,
+}
+
+/// Why a call failed, by what the caller does about it.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// Worth another try: throttled, timed out, unreachable, a server's own fault.
+    #[error("failed to {action}: {text}")]
+    Retry {
+        /// What was tried.
+        action: &'static str,
+        /// What went wrong.
+        text: String,
+    },
+    /// No retry helps: denied, missing, wrong region.
+    #[error("failed to {action}: {text}")]
+    Stop {
+        /// What was tried.
+        action: &'static str,
+        /// What went wrong, and what to do about it.
+        text: String,
+    },
+}
+
+/// One entry of a batch call that failed while the call succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryFailure {
+    /// The entry's position in the batch.
+    pub index: usize,
+    /// Whether the same entry may succeed later.
+    pub retryable: bool,
+    /// The service's error code.
+    pub code: String,
+}
+
+/// What became of a conditional PUT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// The object is ours.
+    Created,
+    /// There was an object of this name already, and it was left as it is.
+    Exists,
+}
+
+/// A queue whose messages stay hidden while they are held, and come back unless they are deleted.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// Up to [`BATCH_MAX`] messages; waits up to `wait` for the first.
+    async fn receive(&self, wait: Duration) -> Result<Vec<ReceivedMessage>, PortError>;
+
+    /// Deletes up to [`BATCH_MAX`] messages; returns the entries that failed.
+    async fn delete(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError>;
+
+    /// Makes up to [`BATCH_MAX`] messages visible again at once; returns the entries that failed.
+    async fn release(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError>;
+
+    /// About how many messages the queue holds: visible, in flight and delayed.
+    async fn backlog(&self) -> Result<u64, PortError>;
+}
+
+/// A store of immutable objects.
+#[async_trait]
+pub trait ObjectStore: Send + Sync {
+    /// Creates the object `key`, unless there is one.
+    async fn put_new(&self, key: &str, body: Bytes) -> Result<PutOutcome, PortError>;
+}
+
+/// A topic.
+#[async_trait]
+pub trait Notifier: Send + Sync {
+    /// Publishes up to [`BATCH_MAX`] notifications; returns the entries that failed.
+    async fn publish(&self, notifications: &[Notification]) -> Result<Vec<EntryFailure>, PortError>;
+}

@@ -1,0 +1,239 @@
+//! Capped, jittered retries, and the settling of batch calls that half-fail.
+//!
+//! This file owns when a call is tried again. Which errors deserve it is the ports' knowledge; how long to go on is the
+//! caller's, who passes a future that ends it.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tracing::warn;
+
+use crate::ports::{BATCH_MAX, EntryFailure, PortError};
+
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Exponential backoff with full jitter: the wait before attempt `n` is uniform between 0 and `50 ms * 2^n`, at most 5 s.
+/// ("Exponential Backoff And Jitter", AWS Architecture Blog.)
+#[derive(Debug, Default)]
+pub struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// Forgets earlier failures.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Whether nothing has failed since the start or the last reset.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.failures == 0
+    }
+
+    /// How long to wait after one more failure.
+    pub fn next_wait(&mut self) -> Duration {
+        let ceiling = BACKOFF_MIN.saturating_mul(2_u32.saturating_pow(self.failures)).min(BACKOFF_MAX);
+        self.failures = self.failures.saturating_add(1);
+        ceiling.mul_f64(fastrand::f64())
+    }
+}
+
+/// Why a retried call ended without success.
+#[derive(Debug)]
+pub enum GaveUp {
+    /// The caller's time was over.
+    TimeIsUp,
+    /// The call can not succeed.
+    Stop(PortError),
+}
+
+/// Repeats `call` until it succeeds, fails for good, or `until` resolves; a call in progress is dropped then.
+pub async fn retry<T, F>(until: impl Future<Output = ()>, mut call: impl FnMut() -> F) -> Result<T, GaveUp>
+where
+    F: Future<Output = Result<T, PortError>>,
+{
+    let attempts = async {
+        let mut backoff = Backoff::default();
+        loop {
+            match call().await {
+                Ok(value) => return Ok(value),
+                Err(error @ PortError::Stop { .. }) => return Err(GaveUp::Stop(error)),
+                Err(error) => {
+                    let wait = backoff.next_wait();
+                    warn!(%error, wait_ms = wait.as_millis() as u64, "call failed, trying again");
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        result = attempts => result,
+        () = until => Err(GaveUp::TimeIsUp),
+    }
+}
+
+/// Runs `futures`, at most `limit` at a time; the results are in the order in which they came.
+pub async fn bounded<F: Future>(futures: impl IntoIterator<Item = F>, limit: usize) -> Vec<F::Output> {
+    let mut waiting = futures.into_iter();
+    let mut running: FuturesUnordered<F> = waiting.by_ref().take(limit).collect();
+    let mut results = Vec::new();
+    while let Some(result) = running.next().await {
+        results.push(result);
+        running.extend(waiting.next());
+    }
+    results
+}
+
+/// What became of the items of many batch calls.
+#[derive(Debug)]
+pub struct Settled<T> {
+    /// How many succeeded.
+    pub done: usize,
+    /// Those the service refused for good, with its codes.
+    pub refused: Vec<(T, String)>,
+    /// Those still undecided when time was up or a call failed for good.
+    pub undecided: Vec<T>,
+    /// The error that ended it, if one did.
+    pub error: Option<PortError>,
+}
+
+impl<T> Settled<T> {
+    fn new() -> Self {
+        Self { done: 0, refused: Vec::new(), undecided: Vec::new(), error: None }
+    }
+
+    fn merge(mut self, mut other: Self) -> Self {
+        self.done += other.done;
+        self.refused.append(&mut other.refused);
+        self.undecided.append(&mut other.undecided);
+        self.error = self.error.or(other.error);
+        self
+    }
+}
+
+/// The answer to a batch call: the entries that failed. It borrows nothing from the entries.
+pub type BatchAnswer<'a> = BoxFuture<'a, Result<Vec<EntryFailure>, PortError>>;
+
+/// Puts all items through a batch call, `concurrency` batches at a time; failed entries go again, alone, until each is
+/// settled or `until` resolves.
+pub async fn settle<'a, T: Send + 'a>(
+    items: Vec<T>,
+    concurrency: usize,
+    until: impl Fn() -> BoxFuture<'a, ()>,
+    call: impl Fn(&[T]) -> BatchAnswer<'a>,
+) -> Settled<T> {
+    let mut items = items.into_iter();
+    let batches = std::iter::from_fn(|| {
+        let batch: Vec<T> = items.by_ref().take(BATCH_MAX).collect();
+        (!batch.is_empty()).then(|| settle_batch(batch, until(), &call))
+    });
+    bounded(batches, concurrency).await.into_iter().fold(Settled::new(), Settled::merge)
+}
+
+async fn settle_batch<'a, T>(
+    mut pending: Vec<T>,
+    until: BoxFuture<'a, ()>,
+    call: &impl Fn(&[T]) -> BatchAnswer<'a>,
+) -> Settled<T> {
+    let mut settled = Settled::new();
+    let attempts = async {
+        let mut backoff = Backoff::default();
+        loop {
+            match call(&pending).await {
+                Ok(failures) => sort_out(&mut pending, failures, &mut settled),
+                Err(error @ PortError::Stop { .. }) => return Some(error),
+                Err(error) => warn!(%error, entries = pending.len(), "batch call failed, trying again"),
+            }
+            if pending.is_empty() {
+                return None;
+            }
+            tokio::time::sleep(backoff.next_wait()).await;
+        }
+    };
+    let error = tokio::select! {
+        error = attempts => error,
+        () = until => None,
+    };
+    settled.error = error;
+    settled.undecided = pending;
+    settled
+}
+
+/// Leaves in `pending` the entries to try again.
+fn sort_out<T>(pending: &mut Vec<T>, failures: Vec<EntryFailure>, settled: &mut Settled<T>) {
+    let mut failed: Vec<Option<EntryFailure>> = pending.iter().map(|_| None).collect();
+    for failure in failures {
+        if let Some(slot) = failed.get_mut(failure.index) {
+            *slot = Some(failure);
+        }
+    }
+    for (item, failure) in std::mem::take(pending).into_iter().zip(failed) {
+        match failure {
+            None => settled.done += 1,
+            Some(failure) if failure.retryable => pending.push(item),
+            Some(failure) => settled.refused.push((item, failure.code)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn never() -> BoxFuture<'static, ()> {
+        std::future::pending().boxed()
+    }
+
+    #[test]
+    fn backoff_grows_to_its_cap_and_no_further() {
+        let mut backoff = Backoff::default();
+        let longest = (0..2_000).map(|_| backoff.next_wait()).max().unwrap();
+        assert!(longest <= BACKOFF_MAX && longest > BACKOFF_MAX * 9 / 10, "{longest:?}");
+        backoff.reset();
+        assert!(backoff.next_wait() <= BACKOFF_MIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_failed_entries_go_again() {
+        let calls = Mutex::new(Vec::new());
+        let settled = settle((0..12).collect(), 1, never, |batch: &[u32]| {
+            let mut calls = calls.lock().unwrap();
+            calls.push(batch.to_vec());
+            let fail = |index, retryable| EntryFailure { index, retryable, code: "Code".to_owned() };
+            let failures = if calls.len() == 1 { vec![fail(3, true), fail(4, false)] } else { Vec::new() };
+            async move { Ok(failures) }.boxed()
+        })
+        .await;
+        assert_eq!(*calls.lock().unwrap(), vec![(0..10).collect::<Vec<_>>(), vec![3], vec![10, 11]]);
+        assert_eq!((settled.done, settled.refused), (11, vec![(4, "Code".to_owned())]));
+        assert!(settled.undecided.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_up_leaves_items_undecided() {
+        let until = || tokio::time::sleep(Duration::from_mins(1)).boxed();
+        let settled = settle(vec![1, 2], 4, until, |_: &[u32]| {
+            async { Err(PortError::Retry { action: "x", text: String::new() }) }.boxed()
+        })
+        .await;
+        assert_eq!((settled.done, settled.undecided), (0, vec![1, 2]));
+    }
+
+    #[tokio::test]
+    async fn hopeless_call_is_not_repeated() {
+        let settled = settle(vec![1], 1, never, |_: &[u32]| {
+            async { Err(PortError::Stop { action: "x", text: "denied".to_owned() }) }.boxed()
+        })
+        .await;
+        assert!(settled.error.is_some());
+        assert_eq!(settled.undecided, vec![1]);
+    }
+}

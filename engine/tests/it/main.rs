@@ -1,0 +1,10 @@
+//! The engine as its users meet it: pipelines in memory and over the local endpoint, configuration, `check`, real trades.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+
+mod check;
+mod config;
+mod faults;
+mod lake;
+mod local;
+mod pipeline;
+mod trades;

@@ -1,0 +1,422 @@
+//! The pipeline over ports in memory: what goes in, what comes out, and what a failing edge does to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use ticklake::config::{Config, Settings};
+use ticklake::memory::{MemoryNotifier, MemoryQueue, MemoryStore};
+use ticklake::pipeline::{Meters, RunError, RunOptions, run};
+use ticklake::ports::{
+    EntryFailure, Notification, Notifier, ObjectStore, PortError, Ports, PutOutcome, Queue, Receipt, ReceivedMessage,
+};
+
+use crate::lake;
+
+/// 2026-11-23T14:00:00Z.
+const AFTERNOON_US: i64 = 1_795_442_400_000_000;
+const MINUTE: Duration = Duration::from_mins(1);
+const DRAIN: RunOptions = RunOptions { drain: true };
+
+fn settings() -> Settings {
+    let mut settings = Settings::default();
+    "http://127.0.0.1/000000000000/ticks".clone_into(&mut settings.queue.url);
+    "lake".clone_into(&mut settings.lake.bucket);
+    settings.decode.ts_future_max = Duration::from_hours(24 * 365 * 100);
+    settings.threads.decode = 2;
+    settings
+}
+
+fn config(settings: Settings) -> Config {
+    settings.validate().unwrap()
+}
+
+/// An engine's three edges, in memory.
+struct Edges {
+    queue: Arc<MemoryQueue>,
+    store: Arc<MemoryStore>,
+    notifier: Arc<MemoryNotifier>,
+}
+
+impl Edges {
+    fn new() -> Self {
+        Self { queue: Arc::new(MemoryQueue::new(MINUTE)), store: Arc::default(), notifier: Arc::default() }
+    }
+
+    fn ports(&self) -> Ports {
+        Ports { queue: self.queue.clone(), store: self.store.clone(), notifier: Some(self.notifier.clone()) }
+    }
+
+    fn objects(&self) -> lake::Objects {
+        self.store.objects()
+    }
+}
+
+fn tick(symbol: &str, seq: usize) -> String {
+    let ts = AFTERNOON_US + seq as i64 * 1_000_000;
+    format!(r#"{{"symbol":"{symbol}","price":{}.25,"volume":100,"ts":{ts},"seq":{seq}}}"#, 100 + seq % 2)
+}
+
+async fn drain(ports: Ports, config: &Config) -> (Result<(), RunError>, Meters) {
+    let meters = Meters::new(config);
+    let result = tokio::time::timeout(MINUTE, run(ports, config, DRAIN, meters.clone(), std::future::pending())).await;
+    (result.expect("the run ends"), meters)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_tick_is_stored_once_and_every_message_deleted() {
+    let edges = Edges::new();
+    for seq in (0..400).step_by(4) {
+        edges.queue.send(tick("AAPL", seq), None);
+        edges.queue.send(format!("[{},{}]", tick("AAPL", seq + 1), tick("MSFT", seq)), None);
+        edges.queue.send(format!("{}\n{}\n", tick("AAPL", seq + 2), tick("AAPL", seq + 3)), None);
+    }
+    let (result, meters) = drain(edges.ports(), &config(settings())).await;
+    result.unwrap();
+    assert_eq!(edges.queue.backlog().await.unwrap(), 0);
+    let mut seqs = BTreeMap::<_, Vec<_>>::new();
+    for row in lake::ticks(&edges.objects()) {
+        seqs.entry(row.symbol).or_default().push(row.seq.unwrap());
+    }
+    assert_eq!(seqs["AAPL"], (0..400).collect::<Vec<_>>(), "every tick once, sorted by time");
+    assert_eq!(seqs["MSFT"], (0..400).step_by(4).collect::<Vec<_>>());
+    assert_eq!(meters.stats.messages_deleted.get(), 300);
+    assert_eq!(meters.budget.in_flight().messages, 0, "the whole budget was returned");
+}
+
+/// Invariant 4: a malformed message never stops the stream and is never lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_messages_are_quarantined_and_never_stop_the_stream() {
+    let edges = Edges::new();
+    let bad_price = r#"{"symbol":"AAPL","price":1e999,"volume":1}"#;
+    let bodies: [(Vec<u8>, &str); 6] = [
+        (b"\x00garbage".to_vec(), "not_json"),
+        (Vec::new(), "empty_body"),
+        (b"\xff\xfe{}".to_vec(), "not_json"),
+        (vec![b'x'; 1 << 20], "not_json"),
+        (bad_price.into(), "bad_price"),
+        (r#"{"symbol":"../../x","price":1,"volume":1}"#.into(), "bad_symbol"),
+    ];
+    let mut sent = BTreeMap::new();
+    for (body, reason) in &bodies {
+        edges.queue.send(tick("AAPL", sent.len()), None);
+        sent.insert(edges.queue.send(body.clone(), None), (body.clone(), *reason));
+    }
+    let mixed = edges.queue.send(format!("[{},{bad_price},{}]", tick("MSFT", 0), tick("MSFT", 1)), None);
+    let (result, meters) = drain(edges.ports(), &config(settings())).await;
+    result.unwrap();
+    let objects = edges.objects();
+    assert_eq!(lake::ticks(&objects).len(), bodies.len() + 2, "the good ticks are stored");
+    let rejects = lake::rejects(&objects);
+    assert_eq!(rejects.len(), bodies.len() + 1);
+    assert_eq!(meters.stats.rejects_stored.get(), 7, "every reject is counted");
+    for reject in rejects {
+        if reject.message_id == mixed {
+            assert_eq!((reject.index, reject.body.as_slice()), (Some(1), bad_price.as_bytes()));
+            continue;
+        }
+        let (body, reason) = &sent[&reject.message_id];
+        assert_eq!(reject.reason, *reason, "{}", reject.message_id);
+        assert_eq!(&reject.body, body, "the bytes are kept");
+    }
+    assert_eq!(edges.queue.backlog().await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alert_is_published_before_its_epoch_rolls() {
+    let edges = Edges::new();
+    let mut settings = settings();
+    settings.epoch.age_max = Duration::from_secs(20);
+    let config = config(settings);
+    let mut ticks: Vec<_> = (0..120).map(|seq| tick("AAPL", seq)).collect();
+    ticks.push(tick("AAPL", 120).replace("100.25", "150.00"));
+    edges.queue.send(ticks.join("\n"), None);
+    let (meters, notifier) = (Meters::new(&config), edges.notifier.clone());
+    let shutdown = async {
+        while notifier.published().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(edges.objects().is_empty(), "alert latency is not flush latency");
+    };
+    let run = run(edges.ports(), &config, RunOptions::default(), meters, shutdown);
+    tokio::time::timeout(MINUTE, run).await.unwrap().unwrap();
+    let published = edges.notifier.published();
+    let body: serde_json::Value = serde_json::from_str(&published[0].body).unwrap();
+    assert_eq!((&body["symbol"], &body["observed"]), (&"AAPL".into(), &150.0.into()));
+    assert!(published[0].attributes.contains(&("kind", "spike".to_owned())));
+    assert_eq!(lake::alert_ids(&edges.objects()), vec![body["id"].as_str().unwrap()], "and it is in the lake");
+}
+
+/// A store that fails, and can be mended.
+#[derive(Default)]
+struct BrokenStore {
+    store: MemoryStore,
+    mended: AtomicBool,
+    failures: AtomicUsize,
+    denied: bool,
+}
+
+#[async_trait]
+impl ObjectStore for BrokenStore {
+    async fn put_new(&self, key: &str, body: Bytes) -> Result<PutOutcome, PortError> {
+        if self.mended.load(Ordering::SeqCst) {
+            return self.store.put_new(key, body).await;
+        }
+        self.failures.fetch_add(1, Ordering::SeqCst);
+        let (action, text) = ("put object", "broken on purpose".to_owned());
+        Err(if self.denied { PortError::Stop { action, text } } else { PortError::Retry { action, text } })
+    }
+}
+
+/// Invariant 3: bytes and messages in flight never exceed the budget.
+#[tokio::test(flavor = "multi_thread")]
+async fn budget_holds_while_the_store_is_down_and_nothing_is_lost() {
+    let edges = Edges::new();
+    let store = Arc::new(BrokenStore::default());
+    let mut settings = settings();
+    settings.budget.messages_max = 200;
+    settings.epoch.messages_max = 50;
+    let config = config(settings);
+    for seq in 0..2_000 {
+        edges.queue.send(tick("AAPL", seq), None);
+    }
+    let mend = tokio::spawn({
+        let store = store.clone();
+        async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            store.mended.store(true, Ordering::SeqCst);
+        }
+    });
+    let ports = Ports { store: store.clone(), ..edges.ports() };
+    let (result, meters) = drain(ports, &config).await;
+    result.unwrap();
+    mend.await.unwrap();
+    assert!(store.failures.load(Ordering::SeqCst) > 1, "the store did fail");
+    assert!(meters.budget.peak().messages <= 200, "{:?}", meters.budget.peak());
+    assert!(meters.budget.peak().messages > 150, "the budget was what held it back");
+    assert_eq!(lake::ticks(&store.store.objects()).len(), 2_000);
+    assert_eq!(edges.queue.backlog().await.unwrap(), 0);
+}
+
+/// Invariant 1: no message is deleted until its rows are durable.
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_store_ends_the_run_and_every_message_is_back() {
+    let edges = Edges::new();
+    let store = Arc::new(BrokenStore { denied: true, ..BrokenStore::default() });
+    for seq in 0..100 {
+        edges.queue.send(tick("AAPL", seq), None);
+    }
+    let ports = Ports { store, ..edges.ports() };
+    let (result, meters) = drain(ports, &config(settings())).await;
+    assert!(result.unwrap_err().to_string().contains("broken on purpose"));
+    assert_eq!(meters.stats.messages_deleted.get(), 0);
+    let again = edges.queue.receive(Duration::ZERO).await.unwrap();
+    assert_eq!(again.len(), 10, "visible at once, not after the visibility timeout");
+    assert_eq!(edges.queue.backlog().await.unwrap(), 100);
+}
+
+/// Invariant 7: a stop drains within its deadline; whatever is not committed by then is back in the queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_gives_back_what_it_could_not_commit() {
+    let edges = Edges::new();
+    let store = Arc::new(BrokenStore::default());
+    let mut settings = settings();
+    settings.shutdown.deadline = Duration::from_secs(2);
+    let config = config(settings);
+    for seq in 0..100 {
+        edges.queue.send(tick("AAPL", seq), None);
+    }
+    let meters = Meters::new(&config);
+    let shutdown = {
+        let meters = meters.clone();
+        async move {
+            while meters.stats.messages_received.get() < 100 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    let ports = Ports { store: store.clone(), ..edges.ports() };
+    let run = run(ports, &config, RunOptions::default(), meters.clone(), shutdown);
+    tokio::time::timeout(MINUTE, run).await.unwrap().unwrap();
+    assert_eq!(meters.stats.messages_released.get(), 100);
+    assert_eq!(edges.queue.receive(Duration::ZERO).await.unwrap().len(), 10, "visible at once");
+}
+
+/// Invariant 3, in bytes: what ticks weigh as columns counts, not what they weighed as text.
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_count_against_the_budget() {
+    let edges = Edges::new();
+    let store = Arc::new(BrokenStore::default());
+    let mut settings = settings();
+    settings.queue.receivers = 1;
+    settings.threads.decode = 1;
+    settings.budget.bytes_max = 20 << 20;
+    let config = config(settings);
+    // A row takes more bytes than this text of it, and there are 80 MiB of text.
+    let body = format!("[{}]", vec![r#"{"symbol":"A","price":1,"volume":1}"#; 29_000].join(","));
+    for _ in 0..80 {
+        edges.queue.send(body.clone(), None);
+    }
+    let mend = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        store.mended.store(true, Ordering::SeqCst);
+    };
+    let ports = Ports { store: store.clone(), ..edges.ports() };
+    let ((result, meters), ()) = tokio::join!(drain(ports, &config), mend);
+    result.unwrap();
+    let peak = meters.budget.peak().bytes;
+    // Beyond the bound there may be what the one batch under decoding grew by: ten messages of twice their text.
+    assert!((18 << 20..=40 << 20).contains(&peak), "{peak}");
+    assert_eq!(meters.stats.ticks_stored.get(), 80 * 29_000);
+}
+
+/// A topic that refuses or breaks.
+struct BrokenTopic {
+    panics: bool,
+}
+
+#[async_trait]
+impl Notifier for BrokenTopic {
+    async fn publish(&self, _: &[Notification]) -> Result<Vec<EntryFailure>, PortError> {
+        assert!(!self.panics, "broken on purpose");
+        Err(PortError::Stop { action: "publish alerts", text: "denied on purpose".to_owned() })
+    }
+}
+
+/// Invariant 1, for alerts: and rows that would be stored again are not stored before it is clear that they stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn epoch_whose_alerts_cannot_be_published_is_given_back_unstored() {
+    for panics in [false, true] {
+        let edges = Edges::new();
+        let mut ticks: Vec<_> = (0..120).map(|seq| tick("AAPL", seq)).collect();
+        ticks.push(tick("AAPL", 120).replace("100.25", "150.00"));
+        edges.queue.send(ticks.join("\n"), None);
+        let ports = Ports { notifier: Some(Arc::new(BrokenTopic { panics })), ..edges.ports() };
+        let (result, meters) = drain(ports, &config(settings())).await;
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains(if panics { "publisher panicked" } else { "denied on purpose" }), "{error}");
+        assert!(edges.objects().is_empty(), "no rows that a redelivery would store again");
+        assert_eq!(meters.stats.messages_released.get(), 1);
+        assert_eq!(edges.queue.backlog().await.unwrap(), 1);
+    }
+}
+
+/// A store that never answers.
+struct SilentStore;
+
+#[async_trait]
+impl ObjectStore for SilentStore {
+    async fn put_new(&self, _: &str, _: Bytes) -> Result<PutOutcome, PortError> {
+        std::future::pending().await
+    }
+}
+
+/// A queue whose releases never answer.
+struct SilentRelease(Arc<MemoryQueue>);
+
+#[async_trait]
+impl Queue for SilentRelease {
+    async fn receive(&self, wait: Duration) -> Result<Vec<ReceivedMessage>, PortError> {
+        self.0.receive(wait).await
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
+        self.0.delete(receipts).await
+    }
+
+    async fn release(&self, _: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
+        tokio::time::sleep(MINUTE).await;
+        Ok(Vec::new())
+    }
+
+    async fn backlog(&self) -> Result<u64, PortError> {
+        self.0.backlog().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_against_a_dead_network_ends_by_its_deadline() {
+    let edges = Edges::new();
+    edges.queue.send(tick("AAPL", 0), None);
+    let mut settings = settings();
+    settings.shutdown.deadline = Duration::from_secs(2);
+    let config = config(settings);
+    let meters = Meters::new(&config);
+    let ports =
+        Ports { queue: Arc::new(SilentRelease(edges.queue.clone())), store: Arc::new(SilentStore), ..edges.ports() };
+    let shutdown = async {
+        while meters.stats.ticks_decoded.get() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let run = run(ports, &config, RunOptions::default(), meters.clone(), shutdown);
+    let outcome = tokio::time::timeout(MINUTE / 2, run).await.expect("the deadline holds, whatever hangs");
+    // The committer gives up at the same moment at which it would be called late.
+    if let Err(error) = outcome {
+        assert!(error.to_string().contains("the committer was late"), "{error}");
+    }
+    assert_eq!(edges.queue.backlog().await.unwrap(), 1, "and nothing was deleted");
+}
+
+/// A queue that half-fails deletes: every third entry fails the first time it is tried.
+struct HalfFailing {
+    queue: Arc<MemoryQueue>,
+    entries: AtomicUsize,
+}
+
+#[async_trait]
+impl Queue for HalfFailing {
+    async fn receive(&self, wait: Duration) -> Result<Vec<ReceivedMessage>, PortError> {
+        self.queue.receive(wait).await
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
+        let (mut kept, mut failures) = (Vec::new(), Vec::new());
+        for (index, receipt) in receipts.iter().enumerate() {
+            if self.entries.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) {
+                failures.push(EntryFailure { index, retryable: true, code: "InternalError".to_owned() });
+            } else {
+                kept.push(receipt.clone());
+            }
+        }
+        assert!(self.queue.delete(&kept).await?.is_empty());
+        Ok(failures)
+    }
+
+    async fn release(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
+        self.queue.release(receipts).await
+    }
+
+    async fn backlog(&self) -> Result<u64, PortError> {
+        self.queue.backlog().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_entries_of_a_delete_are_tried_until_they_succeed() {
+    let edges = Edges::new();
+    for seq in 0..95 {
+        edges.queue.send(tick("AAPL", seq), None);
+    }
+    let queue = Arc::new(HalfFailing { queue: edges.queue.clone(), entries: AtomicUsize::new(0) });
+    let (result, meters) = drain(Ports { queue, ..edges.ports() }, &config(settings())).await;
+    result.unwrap();
+    assert_eq!(meters.stats.messages_deleted.get(), 95);
+    assert_eq!(edges.queue.backlog().await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_engines_run_in_one_process() {
+    let (first, second) = (Edges::new(), Edges::new());
+    first.queue.send(tick("AAPL", 0), None);
+    second.queue.send(tick("MSFT", 0), None);
+    let config = config(settings());
+    let (a, b) = tokio::join!(drain(first.ports(), &config), drain(second.ports(), &config));
+    a.0.unwrap();
+    b.0.unwrap();
+    assert_eq!(lake::ticks(&first.objects())[0].symbol, "AAPL");
+    assert_eq!(lake::ticks(&second.objects())[0].symbol, "MSFT");
+}

@@ -1,0 +1,70 @@
+//! The commands and what they print: results on stdout, progress on stderr.
+
+mod audit;
+mod connect;
+mod deliver;
+mod replay;
+mod send;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Puts a consumer of market ticks on Amazon SQS to the test: sends it ticks, then checks what it made of them.
+///
+/// The usual round is three steps:
+///
+///   1. `loadgen send` fills a queue and writes down what it sent (`--sent`) and which anomalies it planted (`--truth`).
+///   2. The consumer drains the queue into Parquet files.
+///   3. `loadgen audit` compares the two: every tick there, once, unaltered.
+#[derive(Debug, Parser)]
+#[command(version, verbatim_doc_comment)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Send(Box<send::SendArgs>),
+    Replay(Box<replay::ReplayArgs>),
+    Audit(audit::AuditArgs),
+}
+
+impl Args {
+    /// Runs the command; the exit status is 1 where an audit is not clean.
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Send(args) => args.run().await,
+            Command::Replay(args) => args.run().await,
+            Command::Audit(args) => args.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    /// Every line of a help text that begins with the command's name is one that a reader may paste.
+    #[test]
+    fn every_example_in_the_help_parses() {
+        let mut examples = 0;
+        for command in Args::command().get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            let joined = help.replace("\\\n", " ");
+            for line in joined.lines().map(str::trim).filter(|line| line.starts_with("loadgen ")) {
+                examples += 1;
+                assert!(Args::try_parse_from(line.split_whitespace()).is_ok(), "{line}");
+            }
+        }
+        assert!(examples >= 6, "{examples}");
+    }
+}

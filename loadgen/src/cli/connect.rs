@@ -1,0 +1,167 @@
+//! Which endpoint a queue is reached at, whether it is safe to send there, and the client for it.
+//!
+//! Load that is meant for a local queue must not reach a real one by a forgotten variable. So anything but loopback has to be
+//! named twice.
+
+use std::{env, net::IpAddr};
+
+use anyhow::bail;
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_sqs::{Client, config::Credentials};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use clap::Args;
+
+/// Signs requests to a loopback endpoint, where nobody checks them, so that no credentials need to be set up for one.
+const LOOPBACK_CREDENTIALS: &str = "loopback";
+
+/// Signs requests to a loopback endpoint where no region is set.
+const LOOPBACK_REGION: &str = "us-east-1";
+
+/// Where to send.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Destination {
+    /// The queue.
+    #[arg(long, value_name = "URL")]
+    queue_url: String,
+
+    /// The SQS endpoint, where it is not that of AWS. Without it `AWS_ENDPOINT_URL_SQS` and `AWS_ENDPOINT_URL` count, then
+    /// the AWS profile, then the host of a queue URL on loopback.
+    #[arg(long, value_name = "URL")]
+    endpoint_url: Option<String>,
+
+    /// Repeat the queue URL here to send to an endpoint that is not on loopback. It costs money, and whoever reads that
+    /// queue gets made-up ticks.
+    #[arg(long, value_name = "URL")]
+    yes_send_to: Option<String>,
+}
+
+impl Destination {
+    pub(super) fn queue_url(&self) -> &str {
+        &self.queue_url
+    }
+
+    /// A client for the queue, if it may be sent to.
+    pub(super) async fn connect(&self) -> anyhow::Result<Client> {
+        let tls = Provider::Rustls(CryptoMode::Ring);
+        let http = Builder::new().tls_provider(tls).build_https();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+        let local =
+            self.explicit_endpoint().or_else(|| loopback_origin(&self.queue_url)).filter(|url| is_loopback(url));
+        if local.is_some() {
+            loader = loader.region(region_or(LOOPBACK_REGION));
+            if env::var_os("AWS_ACCESS_KEY_ID").is_none() && env::var_os("AWS_PROFILE").is_none() {
+                let (key, secret) = (LOOPBACK_CREDENTIALS, LOOPBACK_CREDENTIALS);
+                loader = loader.credentials_provider(Credentials::new(key, secret, None, None, "loopback"));
+            }
+        }
+        let shared = loader.load().await;
+        let endpoint = self.explicit_endpoint().or_else(|| shared.endpoint_url().map(str::to_owned)).or(local);
+        self.check(endpoint.as_deref())?;
+        let mut config = aws_sdk_sqs::config::Builder::from(&shared);
+        config.set_endpoint_url(endpoint);
+        Ok(Client::from_conf(config.build()))
+    }
+
+    fn explicit_endpoint(&self) -> Option<String> {
+        let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        self.endpoint_url.clone().or_else(|| variable("AWS_ENDPOINT_URL_SQS")).or_else(|| variable("AWS_ENDPOINT_URL"))
+    }
+
+    /// Refuses an endpoint (`None`: that of AWS) that is not on loopback, unless the queue was named twice.
+    fn check(&self, endpoint: Option<&str>) -> anyhow::Result<()> {
+        if endpoint.is_some_and(is_loopback) || self.yes_send_to.as_ref() == Some(&self.queue_url) {
+            return Ok(());
+        }
+        bail!(
+            "refused to send to {} at {}: it is not on loopback\nrepeat the queue URL to do it all the same: --yes-send-to {}",
+            self.queue_url,
+            endpoint.unwrap_or("the endpoint of AWS"),
+            self.queue_url
+        );
+    }
+}
+
+/// The region of the environment, else `default`: asking the instance metadata, as the SDK would go on to do, takes seconds
+/// where there is none.
+fn region_or(default: &'static str) -> Region {
+    let set = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(|name| env::var(name).ok());
+    set.map_or(Region::from_static(default), Region::new)
+}
+
+/// Scheme and authority of `url`, if they are on loopback.
+fn loopback_origin(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    Some(format!("{scheme}://{authority}")).filter(|origin| is_loopback(origin))
+}
+
+/// Whether the host of `url` is an address of this machine by definition: `localhost`, 127.0.0.0/8 or `::1`.
+fn is_loopback(url: &str) -> bool {
+    let Some((_, rest)) = url.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    // Whatever stands before the last `@` is a user name, which could be made to look like a host.
+    let host_port = authority.rsplit('@').next().unwrap_or_default();
+    let host = match host_port.strip_prefix('[') {
+        Some(v6) => v6.split(']').next(),
+        None => host_port.split(':').next(),
+    };
+    host.is_some_and(|host| {
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_hosts_are_loopback() {
+        for url in [
+            "http://127.0.0.1:4566",
+            "http://127.8.9.1/q",
+            "https://localhost",
+            "http://[::1]:80/q",
+            "http://LOCALHOST:1",
+        ] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in [
+            "https://sqs.eu-west-1.amazonaws.com/1/q",
+            "http://127.0.0.1.example.com",
+            "http://127.0.0.1@example.com/",
+            "http://localhost.example.com",
+            "http://example.com/127.0.0.1",
+            "http://0.0.0.0:1",
+            "http://[::2]:80",
+            "localhost",
+            "",
+        ] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn distant_queue_needs_its_url_twice() {
+        let queue_url = "https://sqs.eu-west-1.amazonaws.com/1/q".to_owned();
+        let mut to = Destination { queue_url: queue_url.clone(), endpoint_url: None, yes_send_to: None };
+        let refused = to.check(None).unwrap_err().to_string();
+        assert!(refused.contains("--yes-send-to"), "{refused}");
+        assert!(to.check(Some("http://example.com")).is_err());
+        assert!(to.check(Some("http://localhost:4566")).is_ok());
+        to.yes_send_to = Some("https://sqs.eu-west-1.amazonaws.com/1/other".to_owned());
+        assert!(to.check(None).is_err());
+        to.yes_send_to = Some(queue_url);
+        assert!(to.check(None).is_ok());
+    }
+
+    /// A queue URL on loopback does not help where the endpoint is elsewhere: the endpoint is where requests go.
+    #[test]
+    fn loopback_queue_behind_a_distant_endpoint_is_refused() {
+        let queue_url = "http://127.0.0.1:4566/000000000000/q".to_owned();
+        let to = Destination { queue_url, endpoint_url: None, yes_send_to: None };
+        assert!(to.check(Some("https://sqs.eu-west-1.amazonaws.com")).is_err());
+    }
+}

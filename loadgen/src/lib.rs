@@ -1,0 +1,35 @@
+//! A load generator for consumers of market ticks on Amazon SQS.
+//!
+//! [`run`] sends the ticks of a [`Source`], a seeded model market or a recorded file, to a queue and returns [`Sent`]:
+//! what every symbol was sent, with a checksum, and the anomalies that were planted on the way. [`audit()`] compares that
+//! with the Parquet files that the consumer wrote. The same seed gives the same messages, whatever the number of threads.
+//!
+//! The crate knows the consumer by its contracts only: the JSON of a tick and the columns of the lake. It shares no
+//! types with the engine that it puts to the test.
+//!
+//! The modules stand in the order in which the data flows through them.
+
+pub mod random;
+
+pub mod tick;
+
+pub mod market;
+pub mod replay;
+pub mod truth;
+
+pub mod batch;
+pub mod payload;
+
+pub mod manifest;
+pub mod produce;
+pub mod send;
+
+pub mod audit;
+
+pub use audit::{Report, audit};
+pub use manifest::Sent;
+pub use market::{MarketConfig, SpikeConfig};
+pub use payload::{Dialect, Layout, Packing};
+pub use replay::{Mapping, Recording};
+pub use send::{Error, Plan, Progress, Source, run};
+pub use truth::Anomaly;

@@ -1,0 +1,14 @@
+//! The command `loadgen`: sends model or recorded ticks to an SQS queue, and audits what became of them.
+//!
+//! This file owns the exit status; the commands are in `cli`.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    cli::Args::parse().run().await
+}

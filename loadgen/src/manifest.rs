@@ -1,0 +1,227 @@
+//! What was sent: the manifest that an audit compares a lake with, and the figures of the run.
+//!
+//! It is small whatever the number of ticks: per symbol one checksum and the runs of its sequence numbers.
+
+mod seqs;
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+pub use seqs::{Run, SeqSet};
+
+use crate::{
+    tick::{SymbolHash, Tick},
+    truth::Anomaly,
+};
+
+/// What one symbol was sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// The sum of [`Tick::checksum`] over its ticks, with wrap-around. In JSON 16 hexadecimal digits, for many readers
+    /// of JSON round large integers.
+    #[serde(with = "hexadecimal")]
+    pub checksum: u64,
+    /// The sequence numbers of its ticks.
+    pub seqs: SeqSet,
+}
+
+impl Tally {
+    /// Counts a tick; `false` where its sequence number was there before.
+    #[must_use]
+    pub fn add(&mut self, symbol: SymbolHash, tick: &Tick<'_>) -> bool {
+        let is_new = self.seqs.insert(tick.seq);
+        if is_new {
+            self.checksum = self.checksum.wrapping_add(tick.checksum(symbol));
+        }
+        is_new
+    }
+
+    /// How many ticks there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.seqs.len()
+    }
+}
+
+/// What a run has sent, and how that went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sent {
+    /// By symbol.
+    pub symbols: BTreeMap<String, Tally>,
+    /// The anomalies that were planted, in the order of event time.
+    pub truth: Vec<Anomaly>,
+    /// Ticks in all messages.
+    pub ticks: u64,
+    /// Messages that the queue has taken.
+    pub messages: u64,
+    /// Their size, as SQS counts it: bodies and attributes.
+    pub bytes: u64,
+    /// Calls of `SendMessageBatch`, repeated ones included.
+    pub calls: u64,
+    /// Messages that were sent again because the queue had not taken them.
+    pub retries: u64,
+    /// Calls that got no answer and were repeated. Their messages may be in the queue twice, which an audit then shows as
+    /// duplicates that are not the consumer's.
+    pub unanswered_calls: u64,
+    /// From the first call to the last answer.
+    pub elapsed: Duration,
+    /// The rate that was asked for, in ticks per second: an open loop. `None` is a closed loop, as fast as the queue takes it.
+    pub rate: Option<u64>,
+    /// Microseconds from when a batch was due until the queue had all of it. In an open loop it was due by the schedule,
+    /// however late it was sent; in a closed loop when it was first sent. Not part of the JSON.
+    #[serde(skip, default = "no_latencies")]
+    pub latency_us: Histogram<u64>,
+}
+
+/// Both runs sent a tick of the same symbol and sequence number.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("failed to merge two manifests: both hold tick {seq} of {symbol:?}")]
+pub struct Overlap {
+    /// The symbol.
+    pub symbol: String,
+    /// A sequence number that both hold.
+    pub seq: i64,
+}
+
+impl Sent {
+    /// Nothing sent yet.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self {
+            symbols: BTreeMap::new(),
+            truth: Vec::new(),
+            ticks: 0,
+            messages: 0,
+            bytes: 0,
+            calls: 0,
+            retries: 0,
+            unanswered_calls: 0,
+            elapsed: Duration::ZERO,
+            rate: None,
+            latency_us: no_latencies(),
+        }
+    }
+
+    /// Adds what another run has sent into the same lake.
+    pub fn merge(&mut self, other: Sent) -> Result<(), Overlap> {
+        for (symbol, tally) in other.symbols {
+            let mine = self.symbols.entry(symbol.clone()).or_default();
+            mine.seqs.merge(&tally.seqs).map_err(|seq| Overlap { symbol, seq })?;
+            mine.checksum = mine.checksum.wrapping_add(tally.checksum);
+        }
+        self.truth.extend(other.truth);
+        self.truth.sort_by_key(|anomaly| anomaly.ts_us);
+        self.ticks += other.ticks;
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+        self.calls += other.calls;
+        self.retries += other.retries;
+        self.unanswered_calls += other.unanswered_calls;
+        self.elapsed += other.elapsed;
+        self.rate = self.rate.filter(|_| self.rate == other.rate);
+        // Both have the bounds of `no_latencies`, so that every value fits.
+        let added = self.latency_us.add(&other.latency_us);
+        debug_assert!(added.is_ok(), "{added:?}");
+        Ok(())
+    }
+}
+
+/// An empty histogram of microseconds, with 3 digits up to 10 minutes; what is longer counts as that.
+pub(crate) fn no_latencies() -> Histogram<u64> {
+    let histogram = Histogram::new_with_bounds(1, 600_000_000, 3);
+    #[expect(clippy::expect_used, reason = "the bounds are constants that the library accepts")]
+    histogram.expect("bounds are in range")
+}
+
+impl fmt::Display for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.elapsed.as_secs_f64().max(1e-9);
+        let (ticks, messages) = (self.ticks as f64, self.messages as f64);
+        let pace = match self.rate {
+            Some(rate) => format!("open loop, {rate} ticks/s asked"),
+            None => "closed loop, as fast as the queue takes it".to_owned(),
+        };
+        writeln!(f, "pace       {pace}")?;
+        writeln!(f, "ticks      {} of {} symbols, {} anomalies", self.ticks, self.symbols.len(), self.truth.len())?;
+        writeln!(f, "messages   {} in {} calls, {} sent again", self.messages, self.calls, self.retries)?;
+        writeln!(f, "bytes      {}, {:.1} per tick", self.bytes, self.bytes as f64 / ticks.max(1.0))?;
+        writeln!(
+            f,
+            "took       {seconds:.2} s: {:.0} ticks/s, {:.0} messages/s, {:.2} MB/s",
+            ticks / seconds,
+            messages / seconds,
+            self.bytes as f64 / seconds / 1e6
+        )?;
+        let ms = |quantile| self.latency_us.value_at_quantile(quantile) as f64 / 1_000.0;
+        write!(f, "latency    p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms", ms(0.5), ms(0.99), ms(0.999))?;
+        if self.unanswered_calls > 0 {
+            write!(
+                f,
+                "\nwarning    {} calls got no answer and were repeated: duplicates are possible",
+                self.unanswered_calls
+            )?;
+        }
+        Ok(())
+    }
+}
+
+mod hexadecimal {
+    //! A `u64` as 16 hexadecimal digits.
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    pub(super) fn serialize<S: Serializer>(value: &u64, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{value:016x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+        let digits = String::deserialize(from)?;
+        u64::from_str_radix(&digits, 16).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tick::Number;
+
+    fn sent(symbol: &str, seqs: std::ops::Range<i64>) -> Sent {
+        let mut sent = Sent::nothing();
+        for seq in seqs {
+            let (price, volume) = (Number::Cents(100 + seq), Number::Whole(1));
+            let tick = Tick { symbol, ts_us: seq, price, volume, seq, venue: None, conditions: None };
+            assert!(sent.symbols.entry(symbol.to_owned()).or_default().add(SymbolHash::of(symbol), &tick));
+            sent.ticks += 1;
+        }
+        sent
+    }
+
+    #[test]
+    fn json_of_a_manifest_reads_back_to_the_same() {
+        let mut written = sent("AAPL", 0..10);
+        written.merge(sent("AAPL", 20..30)).unwrap();
+        written.elapsed = Duration::from_millis(1_234);
+        let json = serde_json::to_string(&written).unwrap();
+        assert_eq!(serde_json::from_str::<Sent>(&json).unwrap(), written);
+    }
+
+    #[test]
+    fn parts_merge_to_the_whole_in_any_order() {
+        let whole = sent("AAPL", 0..30);
+        let (mut forwards, mut backwards) = (sent("AAPL", 0..12), sent("AAPL", 12..30));
+        let (a, b) = (forwards.clone(), backwards.clone());
+        forwards.merge(b).unwrap();
+        backwards.merge(a).unwrap();
+        assert_eq!(forwards, whole);
+        assert_eq!(backwards, whole);
+    }
+
+    #[test]
+    fn overlapping_parts_do_not_merge() {
+        let error = sent("AAPL", 0..12).merge(sent("AAPL", 11..30)).unwrap_err();
+        assert_eq!(error, Overlap { symbol: "AAPL".to_owned(), seq: 11 });
+    }
+}

@@ -1,0 +1,195 @@
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::tick::Number;
+
+/// A tick that owns its texts.
+#[derive(Debug, Clone)]
+struct Owned {
+    symbol: String,
+    ts_us: i64,
+    price: f64,
+    cents: bool,
+    volume: f64,
+    seq: i64,
+    venue: Option<String>,
+    conditions: Option<String>,
+}
+
+impl Owned {
+    fn tick(&self) -> Tick<'_> {
+        let price = if self.cents { Number::Cents((self.price * 100.0) as i64) } else { Number::Float(self.price) };
+        Tick {
+            symbol: &self.symbol,
+            ts_us: self.ts_us,
+            price,
+            volume: Number::Float(self.volume),
+            seq: self.seq,
+            venue: self.venue.as_deref(),
+            conditions: self.conditions.as_deref(),
+        }
+    }
+}
+
+prop_compose! {
+    fn ticks()(
+        symbol in "\\PC{1,8}|[\\x00-\\x7f]{1,8}",
+        ts_us in -1_000_000_000_000_000_000_i64..1_000_000_000_000_000_000,
+        price in prop_oneof![0.0..1e6_f64, prop::num::f64::POSITIVE],
+        cents in any::<bool>(),
+        volume in prop::num::f64::POSITIVE,
+        seq in any::<i64>(),
+        venue in prop::option::of("[A-Z]{4}"),
+        conditions in prop::option::of(".{0,4}"),
+    ) -> Owned {
+        Owned { symbol, ts_us, cents: cents && price < 1e12, price, volume, seq, venue, conditions }
+    }
+}
+
+fn pack(packing: Packing, ticks: &[Owned]) -> Vec<Message> {
+    let mut writer = MessageWriter::new(packing).unwrap();
+    let mut messages: Vec<Message> = ticks.iter().filter_map(|tick| writer.push(&tick.tick()).unwrap()).collect();
+    messages.extend(writer.finish().unwrap());
+    messages
+}
+
+fn text(message: &Message) -> String {
+    if !message.is_compressed {
+        return message.body.clone();
+    }
+    let frame = BASE64_STANDARD.decode(&message.body).unwrap();
+    String::from_utf8(zstd::stream::decode_all(frame.as_slice()).unwrap()).unwrap()
+}
+
+fn parse(message: &Message, layout: Layout) -> Vec<Value> {
+    let text = text(message);
+    match layout {
+        Layout::Object => vec![serde_json::from_str(&text).unwrap()],
+        Layout::Array => serde_json::from_str(&text).unwrap(),
+        Layout::Lines => text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
+    }
+}
+
+fn assert_same(value: &Value, tick: &Tick<'_>, dialect: Dialect) {
+    // serde_json reads floats exactly only with a feature that is off here, so numbers are compared by their text.
+    let number = |value: &Value| value.to_string().trim_matches('"').parse::<f64>().unwrap();
+    match dialect {
+        Dialect::Canonical => {
+            assert_eq!(value["symbol"], tick.symbol);
+            assert_eq!(value["ts"], tick.ts_us);
+            assert_eq!(value["seq"], tick.seq);
+            assert!((number(&value["price"]) / tick.price.value() - 1.0).abs() < 1e-12 || tick.price.value() < 1e-300);
+            assert_eq!(value.get("venue").and_then(Value::as_str), tick.venue);
+            assert_eq!(value.get("conditions").and_then(Value::as_str), tick.conditions);
+        }
+        Dialect::Binance => {
+            assert_eq!(value["s"], tick.symbol);
+            assert_eq!(value["T"], dialect.carried_ts_us(tick.ts_us) / 1_000);
+            assert_eq!(value["t"], tick.seq);
+            assert_eq!(number(&value["p"]).to_bits(), tick.price.value().to_bits());
+            assert_eq!(number(&value["q"]).to_bits(), tick.volume.value().to_bits());
+        }
+    }
+}
+
+fn layouts() -> impl Strategy<Value = (usize, Layout)> {
+    prop_oneof![
+        Just((1, Layout::Object)),
+        (1_usize..9).prop_map(|n| (n, Layout::Array)),
+        (1_usize..9).prop_map(|n| (n, Layout::Lines)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn packed_ticks_parse_back_to_the_same_ticks(
+        ticks in prop::collection::vec(ticks(), 0..30),
+        (per_message, layout) in layouts(),
+        dialect in prop_oneof![Just(Dialect::Canonical), Just(Dialect::Binance)],
+        zstd in any::<bool>(),
+    ) {
+        let packing = Packing::new(per_message, layout, dialect).unwrap();
+        let packing = if zstd { packing.compressed(1) } else { packing };
+        let messages = pack(packing, &ticks);
+        prop_assert_eq!(messages.len(), ticks.len().div_ceil(per_message));
+        let mut expected = ticks.iter();
+        for message in &messages {
+            let values = parse(message, layout);
+            prop_assert_eq!(values.len() as u64, message.ticks);
+            for value in &values {
+                assert_same(value, &expected.next().unwrap().tick(), dialect);
+            }
+        }
+    }
+
+    #[test]
+    fn written_floats_read_back_to_the_bit(value in prop::num::f64::POSITIVE | prop::num::f64::ZERO) {
+        let tick = Tick { price: Number::Float(value), ..plain("AAPL") };
+        let mut out = Vec::new();
+        json::write_tick(&mut out, &tick, Dialect::Canonical);
+        let text = String::from_utf8(out).unwrap();
+        let digits = text.split("\"price\":").nth(1).unwrap().split(',').next().unwrap();
+        prop_assert_eq!(digits.parse::<f64>().unwrap().to_bits(), value.to_bits());
+    }
+}
+
+fn plain(symbol: &str) -> Tick<'_> {
+    let (price, volume) = (Number::Cents(18_907), Number::Whole(200));
+    Tick { symbol, ts_us: 1_795_442_400_000_001, price, volume, seq: 7, venue: Some("XNAS"), conditions: None }
+}
+
+#[test]
+fn both_dialects_read_as_documented() {
+    let body = |dialect| {
+        let mut writer = MessageWriter::new(Packing::new(1, Layout::Object, dialect).unwrap()).unwrap();
+        writer.push(&plain("AAPL")).unwrap().unwrap().body
+    };
+    assert_eq!(
+        body(Dialect::Canonical),
+        r#"{"symbol":"AAPL","price":189.07,"volume":200,"ts":1795442400000001,"seq":7,"venue":"XNAS"}"#
+    );
+    assert_eq!(body(Dialect::Binance), r#"{"e":"trade","s":"AAPL","p":"189.07","q":"200","T":1795442400000,"t":7}"#);
+}
+
+#[test]
+fn messages_are_cut_before_they_exceed_the_limit_and_lose_nothing() {
+    // Noise, so that compression does not help.
+    let mut random = crate::random::Random::new(1, 1);
+    let symbols: Vec<String> =
+        (0..60).map(|_| (0..50_000).map(|_| char::from(b'a' + (random.bits() % 26) as u8)).collect()).collect();
+    for layout in [Layout::Array, Layout::Lines] {
+        let packing = Packing::new(1_000, layout, Dialect::Canonical).unwrap();
+        for packing in [packing, packing.compressed(1)] {
+            let mut writer = MessageWriter::new(packing).unwrap();
+            let mut messages: Vec<Message> = Vec::new();
+            for symbol in &symbols {
+                messages.extend(writer.push(&plain(symbol)).unwrap());
+            }
+            messages.extend(writer.finish().unwrap());
+            assert!(messages.len() > 1);
+            assert!(messages.iter().all(|message| message.size() <= MESSAGE_BYTES_MAX));
+            let sent: Vec<Value> = messages.iter().flat_map(|message| parse(message, layout)).collect();
+            assert!(sent.iter().map(|value| value["symbol"].as_str().unwrap()).eq(symbols.iter()));
+        }
+    }
+}
+
+#[test]
+fn body_may_be_exactly_as_large_as_the_limit() {
+    let overhead = pack_one("").unwrap().size() + 2;
+    let largest = "a".repeat(MESSAGE_BYTES_MAX - overhead);
+    assert_eq!(pack_one(&largest).unwrap().size(), MESSAGE_BYTES_MAX - 2);
+    assert!(matches!(pack_one(&format!("{largest}a")), Err(PayloadError::TickTooLarge { seq: 7, .. })));
+}
+
+fn pack_one(symbol: &str) -> Result<Message, PayloadError> {
+    let mut writer = MessageWriter::new(Packing::SINGLE)?;
+    Ok(writer.push(&plain(symbol))?.unwrap())
+}
+
+#[test]
+fn impossible_packings_are_refused() {
+    assert_eq!(Packing::new(0, Layout::Array, Dialect::Canonical), Err(PackingError::NoTicks));
+    assert_eq!(Packing::new(2, Layout::Object, Dialect::Binance), Err(PackingError::ObjectOfMany(2)));
+}

@@ -1,0 +1,169 @@
+//! Which columns of a recording hold what, and ready mappings for common shapes of files.
+
+use std::str::FromStr;
+
+/// The unit of event times that are plain integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TsUnit {
+    /// Seconds.
+    S,
+    /// Milliseconds.
+    Ms,
+    /// Microseconds.
+    Us,
+    /// Nanoseconds, of which the last three digits are dropped.
+    Ns,
+}
+
+impl TsUnit {
+    /// `ts` in microseconds; `None` beyond their range.
+    #[must_use]
+    pub fn to_us(self, ts: i64) -> Option<i64> {
+        match self {
+            Self::S => ts.checked_mul(1_000_000),
+            Self::Ms => ts.checked_mul(1_000),
+            Self::Us => Some(ts),
+            Self::Ns => Some(ts.div_euclid(1_000)),
+        }
+    }
+}
+
+/// The columns of a recording, by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapping {
+    /// Holds the symbol.
+    pub symbol: String,
+    /// Holds the event time: an integer in `ts_unit`, or in Parquet also a timestamp, which knows its own unit.
+    pub ts: String,
+    /// The unit of `ts` where it is an integer.
+    pub ts_unit: TsUnit,
+    /// Holds the price.
+    pub price: String,
+    /// Holds the volume.
+    pub volume: String,
+    /// Holds the sequence number, unique within a symbol. `None` numbers the rows of each symbol from 0.
+    pub seq: Option<String>,
+    /// Holds the venue.
+    pub venue: Option<String>,
+    /// Holds the sale conditions.
+    pub conditions: Option<String>,
+}
+
+/// Why a text is no [`Mapping`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MappingError {
+    /// A part without `=`, or with nothing on one side of it.
+    #[error("failed to read the mapping: {0:?} is not of the form FIELD=COLUMN")]
+    Form(String),
+    /// A field that a tick does not have.
+    #[error(
+        "failed to read the mapping: there is no field {0:?}, only symbol, ts, price, volume, seq, venue, conditions"
+    )]
+    Field(String),
+    /// A field mapped twice.
+    #[error("failed to read the mapping: {0} is mapped twice")]
+    Twice(&'static str),
+    /// A field that every tick needs.
+    #[error("failed to read the mapping: {0} is not mapped")]
+    Missing(&'static str),
+}
+
+/// The fields in the order in which they are listed everywhere.
+const FIELDS: [&str; 7] = ["symbol", "ts", "price", "volume", "seq", "venue", "conditions"];
+
+impl FromStr for Mapping {
+    type Err = MappingError;
+
+    /// Reads `symbol=sym,ts=ts_ms,price=price,volume=size`; event times are taken for milliseconds.
+    fn from_str(text: &str) -> Result<Self, MappingError> {
+        let mut columns: [Option<String>; 7] = [const { None }; 7];
+        for part in text.split(',') {
+            let pair = part.split_once('=').map(|(field, column)| (field.trim(), column.trim()));
+            let Some((field, column)) = pair.filter(|(field, column)| !field.is_empty() && !column.is_empty()) else {
+                return Err(MappingError::Form(part.to_owned()));
+            };
+            let Some(at) = FIELDS.iter().position(|&known| known == field) else {
+                return Err(MappingError::Field(field.to_owned()));
+            };
+            if columns[at].replace(column.to_owned()).is_some() {
+                return Err(MappingError::Twice(FIELDS[at]));
+            }
+        }
+        let [symbol, ts, price, volume, seq, venue, conditions] = columns;
+        let needed = |column: Option<String>, field| column.ok_or(MappingError::Missing(field));
+        Ok(Self {
+            symbol: needed(symbol, "symbol")?,
+            ts: needed(ts, "ts")?,
+            ts_unit: TsUnit::Ms,
+            price: needed(price, "price")?,
+            volume: needed(volume, "volume")?,
+            seq,
+            venue,
+            conditions,
+        })
+    }
+}
+
+/// A mapping that has a name.
+#[derive(Debug, Clone, Copy)]
+pub struct Preset {
+    /// The name.
+    pub name: &'static str,
+    /// The mapping as text.
+    pub mapping: &'static str,
+    /// The unit of its event times.
+    pub ts_unit: TsUnit,
+}
+
+/// Shapes of files that are common enough to have a name.
+pub const PRESETS: [Preset; 2] = [
+    Preset {
+        name: "us-equity-trades",
+        mapping: "symbol=symbol,ts=ts_ms,price=price,volume=size,venue=exchange,conditions=cond",
+        ts_unit: TsUnit::Ms,
+    },
+    Preset {
+        name: "binance-trades",
+        mapping: "symbol=symbol,ts=trade_ms,price=price,volume=qty,seq=trade_id",
+        ts_unit: TsUnit::Ms,
+    },
+];
+
+impl Mapping {
+    /// The mapping of that name among [`PRESETS`].
+    #[must_use]
+    pub fn preset(name: &str) -> Option<Self> {
+        let preset = PRESETS.iter().find(|preset| preset.name == name)?;
+        Some(Self { ts_unit: preset.ts_unit, ..preset.mapping.parse().ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_is_a_mapping() {
+        for preset in PRESETS {
+            assert!(Mapping::preset(preset.name).is_some(), "{}", preset.name);
+        }
+        assert_eq!(Mapping::preset("none"), None);
+    }
+
+    #[test]
+    fn bad_mappings_name_what_is_wrong() {
+        let error = |text: &str| text.parse::<Mapping>().unwrap_err();
+        assert_eq!(error("symbol=a,ts=b,price=c"), MappingError::Missing("volume"));
+        assert_eq!(error("symbol=a,size=b"), MappingError::Field("size".to_owned()));
+        assert_eq!(error("symbol=a,symbol=b"), MappingError::Twice("symbol"));
+        assert_eq!(error("symbol=a,ts"), MappingError::Form("ts".to_owned()));
+        assert_eq!(error(""), MappingError::Form(String::new()));
+    }
+
+    #[test]
+    fn units_convert_to_microseconds() {
+        assert_eq!(TsUnit::S.to_us(-2), Some(-2_000_000));
+        assert_eq!(TsUnit::Ms.to_us(i64::MAX), None);
+        assert_eq!(TsUnit::Ns.to_us(1_999), Some(1));
+    }
+}

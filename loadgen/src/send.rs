@@ -1,0 +1,166 @@
+//! Sending: what to send, how fast, and the call that does it all.
+//!
+//! Producer threads fill a bounded channel with batches; sender tasks empty it into the queue. When the queue is slow the
+//! channel fills and the producers wait, so memory is bounded by [`CHANNEL_BATCHES_PER_SENDER`] batches of at most 1 MiB
+//! for each sender. This file owns that graph; it does *not* own the call of `SendMessageBatch` (`deliver`) or the
+//! schedule (`feed`).
+
+mod deliver;
+mod feed;
+
+use std::{
+    num::NonZeroU64,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use aws_sdk_sqs::Client;
+use tokio::{
+    sync::{Mutex, mpsc},
+    task::{self, JoinSet},
+};
+
+use crate::{
+    batch::Batch,
+    manifest::Sent,
+    market::{Market, MarketConfig, MarketError},
+    payload::Packing,
+    produce::{self, Emit, ProduceError, Produced},
+    replay::Recording,
+};
+use deliver::Deliverer;
+use feed::Feed;
+
+pub use deliver::DeliveryError;
+
+/// How many batches are prepared ahead for each sender.
+pub const CHANNEL_BATCHES_PER_SENDER: usize = 2;
+
+/// Where the ticks come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Source {
+    /// A model market.
+    Market(MarketConfig),
+    /// A recorded file.
+    Recording(Recording),
+}
+
+/// What to send, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The ticks.
+    pub source: Source,
+    /// How they are packed into messages.
+    pub packing: Packing,
+    /// Threads that prepare messages; at least 1 is used, and for a recording no more.
+    pub threads: usize,
+    /// Calls of `SendMessageBatch` in flight at a time; at least 1.
+    pub senders: usize,
+    /// Ticks per second, on a schedule that a slow queue does not stretch (open loop). `None` sends as fast as the queue
+    /// takes it (closed loop).
+    pub rate: Option<NonZeroU64>,
+}
+
+impl Plan {
+    /// Sends `source` packed as `packing`, as fast as possible, with 2 threads and 16 senders.
+    #[must_use]
+    pub fn new(source: Source, packing: Packing) -> Self {
+        Self { source, packing, threads: 2, senders: 16, rate: None }
+    }
+}
+
+/// What the queue has taken so far, for whoever watches.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Ticks.
+    pub ticks: AtomicU64,
+    /// Messages.
+    pub messages: AtomicU64,
+}
+
+impl Progress {
+    fn add(&self, ticks: u64, messages: u64) {
+        self.ticks.fetch_add(ticks, Ordering::Relaxed);
+        self.messages.fetch_add(messages, Ordering::Relaxed);
+    }
+}
+
+/// Why a run ended early. What was sent until then stays in the queue.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The market cannot be generated.
+    #[error(transparent)]
+    Market(#[from] MarketError),
+    /// The messages cannot be prepared.
+    #[error(transparent)]
+    Produce(#[from] ProduceError),
+    /// The queue does not take them.
+    #[error(transparent)]
+    Delivery(#[from] DeliveryError),
+}
+
+/// Sends the ticks of `plan` to the queue and says what was sent. Every message was taken by the queue when this returns
+/// `Ok`. Dropping the future stops producers and senders.
+pub async fn run(client: Client, queue_url: &str, plan: Plan, progress: Arc<Progress>) -> Result<Sent, Error> {
+    let senders = plan.senders.max(1);
+    let (to_senders, from_producers) = mpsc::channel(senders * CHANNEL_BATCHES_PER_SENDER);
+    let started = Instant::now();
+    let producing = start_producers(&plan, to_senders)?;
+    let feed = Arc::new(Mutex::new(Feed::new(from_producers, plan.rate)));
+    let mut deliverer = Deliverer::new(&client, queue_url, progress);
+    let mut tasks = JoinSet::new();
+    for _ in 0..senders {
+        tasks.spawn(send_all(feed.clone(), deliverer.clone()));
+    }
+    drop(feed);
+    while let Some(finished) = tasks.join_next().await {
+        // An error here drops the other tasks and with them the channel, which stops the producers.
+        deliverer.absorb(finished.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?);
+    }
+    let produced = producing.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    let counts = deliverer.into_counts();
+    Ok(Sent {
+        symbols: produced.symbols,
+        truth: produced.truth,
+        ticks: counts.ticks,
+        messages: counts.messages,
+        bytes: counts.bytes,
+        calls: counts.calls,
+        retries: counts.retries,
+        unanswered_calls: counts.unanswered_calls,
+        elapsed: started.elapsed(),
+        rate: plan.rate.map(NonZeroU64::get),
+        latency_us: counts.latency_us,
+    })
+}
+
+/// One sender: takes batches until there are no more.
+async fn send_all(feed: Arc<Mutex<Feed>>, mut deliverer: Deliverer) -> Result<Deliverer, DeliveryError> {
+    loop {
+        // The lock is held while waiting for the next batch and for its time: the schedule has one order.
+        let next = feed.lock().await.next().await;
+        let Some((batch, due)) = next else { return Ok(deliverer) };
+        deliverer.deliver(batch, due).await?;
+    }
+}
+
+fn start_producers(
+    plan: &Plan,
+    to_senders: mpsc::Sender<Batch>,
+) -> Result<task::JoinHandle<Result<Produced, ProduceError>>, Error> {
+    let (packing, threads) = (plan.packing, plan.threads);
+    let emit = move |batch| to_senders.blocking_send(batch).is_ok();
+    Ok(match &plan.source {
+        Source::Market(config) => {
+            let market = Market::new(config.clone())?;
+            task::spawn_blocking(move || produce::market(&market, packing, threads, &emit as Emit<'_>))
+        }
+        Source::Recording(recording) => {
+            let recording = recording.clone();
+            task::spawn_blocking(move || produce::recording(&recording, packing, &emit))
+        }
+    })
+}

@@ -1,0 +1,70 @@
+//! The command: what it refuses, and the round from sending to the audit.
+
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+use crate::{lake, queue::Queue};
+
+/// Runs `loadgen` without any AWS settings of the environment.
+async fn loadgen(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    command.args(args);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+        command.env_remove(name);
+    }
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_passes_the_audit_until_a_row_is_missing() {
+    let queue = Queue::start().await;
+    let folder = TempDir::new().unwrap();
+    let (sent, truth) = (folder.path().join("sent.json"), folder.path().join("truth.ndjson"));
+    let (sent, truth) = (sent.to_str().unwrap(), truth.to_str().unwrap());
+    let to = ["send", "--queue-url", &queue.url, "--sent", sent, "--truth", truth];
+    let size = ["--ticks", "20000", "--symbols", "20", "--spikes", "5", "--zstd"];
+    let output = loadgen(&[to.as_slice(), size.as_slice()].concat()).await;
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(output.stderr.is_empty(), "progress is for terminals: {}", text(&output));
+    assert_eq!(std::fs::read_to_string(truth).unwrap().lines().count(), 5);
+
+    let mut rows = queue.drain().await;
+    let audit = |lake: &TempDir| ["audit", "--lake", lake.path().to_str().unwrap(), "--sent", sent].map(str::to_owned);
+    let whole = audit(&lake::write(&rows)).to_vec();
+    assert_eq!(whole.len(), 5);
+    let lake = lake::write(&rows);
+    let output = loadgen(&audit(&lake).each_ref().map(String::as_str)).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    rows.pop();
+    let lake = lake::write(&rows);
+    let output = loadgen(&audit(&lake).each_ref().map(String::as_str)).await;
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("lost       1"), "{}", text(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn distant_endpoints_are_refused_before_anything_is_sent() {
+    let queue = Queue::start().await;
+    for args in [
+        ["send", "--queue-url", "https://sqs.example.com/1/q", "--ticks", "1"].as_slice(),
+        &["send", "--queue-url", &queue.url, "--endpoint-url", "https://sqs.example.com"],
+        &["replay", "nothing.csv", "--preset", "binance-trades", "--queue-url", "https://sqs.example.com/1/q"],
+    ] {
+        let output = loadgen(args).await;
+        assert!(!output.status.success());
+        assert!(text(&output).contains("--yes-send-to"), "{}", text(&output));
+    }
+    assert!(queue.drain().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_of_a_bucket_says_that_it_takes_folders() {
+    let output = loadgen(&["audit", "--lake", "s3://bucket/lake", "--sent", "sent.json"]).await;
+    assert!(!output.status.success());
+    assert!(text(&output).contains("local folder"), "{}", text(&output));
+}

@@ -1,0 +1,121 @@
+//! The body of an answer: bytes at hand, or a range of a file that is read as the client takes it.
+//!
+//! It does *not* know what the bytes mean.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::task::JoinHandle;
+
+/// How much of a file is read ahead of the socket.
+const CHUNK: usize = 256 * 1024;
+
+/// The body of every answer.
+#[derive(Debug)]
+pub(crate) enum ReplyBody {
+    /// All bytes at hand; `None` once they were taken.
+    Whole(Option<Bytes>),
+    /// The next bytes of a file that is positioned already.
+    File(FileRange),
+}
+
+/// `remaining` bytes of a file from its present position.
+#[derive(Debug)]
+pub(crate) struct FileRange {
+    remaining: u64,
+    step: Step,
+}
+
+#[derive(Debug)]
+enum Step {
+    Idle(Option<File>),
+    Reading(JoinHandle<io::Result<(File, Bytes)>>),
+}
+
+impl ReplyBody {
+    /// No bytes.
+    pub(crate) fn empty() -> Self {
+        Self::Whole(None)
+    }
+
+    /// The next `length` bytes of `file`.
+    pub(crate) fn file(file: File, length: u64) -> Self {
+        Self::File(FileRange { remaining: length, step: Step::Idle(Some(file)) })
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for ReplyBody {
+    fn from(bytes: T) -> Self {
+        let bytes = bytes.into();
+        Self::Whole((!bytes.is_empty()).then_some(bytes))
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::File(range) => range.poll_next(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::File(range) => range.remaining == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(match self {
+            Self::Whole(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
+            Self::File(range) => range.remaining,
+        })
+    }
+}
+
+impl FileRange {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        loop {
+            match &mut self.step {
+                Step::Idle(_) if self.remaining == 0 => return Poll::Ready(None),
+                Step::Idle(file) => {
+                    let Some(file) = file.take() else { return Poll::Ready(None) };
+                    let length = self.remaining.min(CHUNK as u64);
+                    self.step = Step::Reading(tokio::task::spawn_blocking(move || read(file, length)));
+                }
+                Step::Reading(task) => {
+                    let Poll::Ready(joined) = Pin::new(task).poll(cx) else { return Poll::Pending };
+                    let read = joined.unwrap_or_else(|error| Err(io::Error::other(error)));
+                    return Poll::Ready(Some(match read {
+                        Ok((file, bytes)) => {
+                            self.remaining -= bytes.len() as u64;
+                            self.step = Step::Idle(Some(file));
+                            Ok(Frame::data(bytes))
+                        }
+                        Err(error) => {
+                            self.step = Step::Idle(None);
+                            Err(error)
+                        }
+                    }));
+                }
+            }
+        }
+    }
+}
+
+/// Reads exactly `length` bytes: a file that has shrunk breaks the answer off instead of padding it.
+fn read(mut file: File, length: u64) -> io::Result<(File, Bytes)> {
+    let mut buffer = vec![0; length as usize];
+    file.read_exact(&mut buffer)?;
+    Ok((file, buffer.into()))
+}

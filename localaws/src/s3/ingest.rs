@@ -1,0 +1,186 @@
+//! Bytes on their way in: decoded, digested, checked against what the client promised, written to a scratch file.
+//!
+//! The socket is read on the async side, everything else happens on blocking threads, a megabyte at a time. It does
+//! *not* own what becomes of the file.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::{HeaderMap, body::Incoming};
+use md5::{Digest, Md5};
+
+use super::{
+    checksum::{Algorithm, Checksum, Hasher},
+    chunked::Decoder,
+    error::S3Error,
+    scratch::Scratch,
+};
+
+/// How much is gathered before a blocking thread is troubled.
+const STEP_BYTES: usize = 1024 * 1024;
+
+/// The largest object or part that one request may carry: 5 GiB.
+const UPLOAD_BYTES_MAX: u64 = 5 * 1024 * 1024 * 1024;
+
+/// What the headers promise of a body.
+#[derive(Debug)]
+pub(crate) struct Promise {
+    chunked: bool,
+    length: Option<u64>,
+    md5: Option<Vec<u8>>,
+    /// A checksum in a header.
+    checksum: Option<Checksum>,
+    /// The algorithm of a checksum to come as a trailer.
+    trailer: Option<Algorithm>,
+}
+
+/// What has arrived, whole and as promised.
+#[derive(Debug)]
+pub(crate) struct Ingested {
+    pub(crate) bytes: Scratch,
+    pub(crate) size: u64,
+    pub(crate) md5: [u8; 16],
+    pub(crate) checksum: Checksum,
+}
+
+struct Ingest {
+    scratch: Scratch,
+    decoder: Option<Decoder>,
+    digest: Digests,
+    promise: Promise,
+}
+
+struct Digests {
+    size: u64,
+    md5: Md5,
+    checksum: Hasher,
+}
+
+impl Promise {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, S3Error> {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let streaming = text("x-amz-content-sha256").is_some_and(|value| value.starts_with("STREAMING-"));
+        let chunked = streaming || text("content-encoding").is_some_and(|value| value.contains("aws-chunked"));
+        let length = text(if chunked { "x-amz-decoded-content-length" } else { "content-length" });
+        let md5 = text("content-md5").map(|value| BASE64.decode(value).map_err(|_| S3Error::invalid_digest()));
+        let trailer = text("x-amz-trailer").and_then(Algorithm::from_header);
+        let mut checksums = Algorithm::ALL.iter().filter_map(|algorithm| {
+            Some(Checksum { algorithm: *algorithm, value: text(algorithm.header())?.to_owned() })
+        });
+        let checksum = checksums.next();
+        if checksums.next().is_some() {
+            return Err(S3Error::invalid_request("Expecting a single x-amz-checksum- header."));
+        }
+        let length = length.and_then(|text| text.parse().ok());
+        if length.is_some_and(|length| length > UPLOAD_BYTES_MAX) {
+            return Err(S3Error::too_large());
+        }
+        let md5 = md5.transpose()?;
+        if md5.as_ref().is_some_and(|md5| md5.len() != 16) {
+            return Err(S3Error::invalid_digest());
+        }
+        Ok(Self { chunked, length, md5, checksum, trailer })
+    }
+}
+
+/// Reads a body into `scratch`, and hands it to `then` on a blocking thread.
+pub(crate) async fn ingest<T: Send + 'static>(
+    body: &mut Incoming,
+    scratch: Scratch,
+    promise: Promise,
+    then: impl FnOnce(Ingested) -> Result<T, S3Error> + Send + 'static,
+) -> Result<T, S3Error> {
+    let mut ingest = Ingest::new(scratch, promise);
+    let (mut gathered, mut gathered_bytes): (Vec<Bytes>, usize) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        // The client went away; what is here is dropped.
+        let frame = frame.map_err(|_| S3Error::incomplete_body())?;
+        let Ok(data) = frame.into_data() else { continue };
+        gathered_bytes += data.len();
+        gathered.push(data);
+        if gathered_bytes >= STEP_BYTES {
+            let step = std::mem::take(&mut gathered);
+            gathered_bytes = 0;
+            ingest = super::blocking(move || {
+                ingest.feed(&step)?;
+                Ok(ingest)
+            })
+            .await?;
+        }
+    }
+    super::blocking(move || {
+        ingest.feed(&gathered)?;
+        then(ingest.finish()?)
+    })
+    .await
+}
+
+/// Copies a file into `scratch`, with the digests that an upload of it would get.
+pub(crate) fn ingest_file(mut file: File, scratch: Scratch) -> Result<Ingested, S3Error> {
+    let promise = Promise { chunked: false, length: None, md5: None, checksum: None, trailer: None };
+    let mut ingest = Ingest::new(scratch, promise);
+    loop {
+        let mut step = vec![0; STEP_BYTES];
+        let read = file.read(&mut step)?;
+        if read == 0 {
+            return ingest.finish();
+        }
+        step.truncate(read);
+        ingest.feed(&[step.into()])?;
+    }
+}
+
+impl Ingest {
+    fn new(scratch: Scratch, promise: Promise) -> Self {
+        let promised = promise.checksum.as_ref().map(|checksum| checksum.algorithm).or(promise.trailer);
+        // What S3 computes by itself where nobody asks for another.
+        let algorithm = promised.unwrap_or(Algorithm::Crc64Nvme);
+        let digest = Digests { size: 0, md5: Md5::new(), checksum: Hasher::new(algorithm) };
+        Self { scratch, decoder: promise.chunked.then(Decoder::default), digest, promise }
+    }
+
+    fn feed(&mut self, pieces: &[Bytes]) -> Result<(), S3Error> {
+        let (scratch, digest) = (&mut self.scratch, &mut self.digest);
+        let mut sink = |data: &[u8]| {
+            digest.size += data.len() as u64;
+            if digest.size > UPLOAD_BYTES_MAX {
+                return Err(S3Error::too_large());
+            }
+            digest.md5.update(data);
+            digest.checksum.update(data);
+            scratch.file().write_all(data).map_err(S3Error::from)
+        };
+        for piece in pieces {
+            match &mut self.decoder {
+                Some(decoder) => decoder.feed(piece, &mut sink)?,
+                None => sink(piece)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Ingested, S3Error> {
+        let trailers = self.decoder.map(Decoder::finish).transpose()?.unwrap_or_default();
+        let Digests { size, md5, checksum } = self.digest;
+        if self.promise.length.is_some_and(|length| length != size) {
+            return Err(S3Error::incomplete_body());
+        }
+        let md5: [u8; 16] = md5.finalize().into();
+        if self.promise.md5.is_some_and(|promised| promised != md5) {
+            return Err(S3Error::bad_digest());
+        }
+        let checksum = checksum.finish();
+        let trailer = trailers.iter().find(|(name, _)| Algorithm::from_header(name) == Some(checksum.algorithm));
+        let promised =
+            self.promise.checksum.map(|promised| promised.value).or_else(|| trailer.map(|(_, value)| value.clone()));
+        if promised.is_some_and(|promised| promised != checksum.value) {
+            return Err(S3Error::bad_digest());
+        }
+        Ok(Ingested { bytes: self.scratch, size, md5, checksum })
+    }
+}

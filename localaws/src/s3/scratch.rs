@@ -1,0 +1,60 @@
+//! A file that is being written and has no name in any bucket yet. It is removed unless it was moved into place.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use uuid::Uuid;
+
+use crate::clock::Millis;
+
+/// A file in the scratch folder.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    path: PathBuf,
+    file: File,
+    moved: bool,
+}
+
+impl Scratch {
+    /// A new file in `folder`.
+    pub(crate) fn create(folder: &Path) -> io::Result<Self> {
+        let path = folder.join(Uuid::now_v7().simple().to_string());
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        Ok(Self { path, file, moved: false })
+    }
+
+    pub(crate) fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Gives the file its object's time of modification.
+    pub(crate) fn stamp(&self, modified: Millis) -> io::Result<()> {
+        self.file.set_modified(UNIX_EPOCH + Duration::from_millis(modified.0))
+    }
+
+    /// Moves the file to `target`, over what is there.
+    pub(crate) fn rename(mut self, target: &Path) -> io::Result<()> {
+        fs::rename(&self.path, target)?;
+        self.moved = true;
+        Ok(())
+    }
+
+    /// Puts the file at `target` too; fails with `AlreadyExists` where something is there.
+    pub(crate) fn link(&self, target: &Path) -> io::Result<()> {
+        fs::hard_link(&self.path, target)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if !self.moved
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::debug!(%error, "a scratch file was gone already");
+        }
+    }
+}

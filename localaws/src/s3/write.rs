@@ -1,0 +1,240 @@
+//! Writing objects: put, copy, delete, and uploads in parts. It does *not* own where the bytes end up.
+
+use std::sync::Arc;
+
+use hyper::{Response, body::Incoming};
+use percent_encoding::percent_decode_str;
+
+use super::{
+    S3, blocking,
+    bucket::{Bucket, Condition},
+    error::S3Error,
+    ingest::{Ingested, Promise, ingest, ingest_file},
+    keys,
+    object::{Description, Object, set},
+    request::Call,
+    uploads::{Named, Part},
+    xml_reply,
+};
+use crate::{
+    body::ReplyBody,
+    clock::Millis,
+    hex::hex,
+    xml::{Node, element},
+};
+
+/// The most keys in one `DeleteObjects`.
+const DELETE_MAX: usize = 1000;
+
+/// The highest part number.
+const PART_NUMBER_MAX: u32 = 10_000;
+
+type Reply = Result<Response<ReplyBody>, S3Error>;
+
+impl S3 {
+    pub(super) async fn put_object(&self, bucket: Arc<Bucket>, call: Call, body: &mut Incoming) -> Reply {
+        let promise = Promise::from_headers(&call.headers)?;
+        let description = Description::from_headers(&call.headers)?;
+        let condition = condition(&call)?;
+        let now = self.store.now();
+        let scratch = self.store.scratch()?;
+        ingest(body, scratch, promise, move |ingested| {
+            let (bytes, object) = describe(ingested, description, now);
+            let object = bucket.commit(&call.key, bytes, object, &condition)?;
+            let mut response = Response::new(ReplyBody::empty());
+            write_digests(&mut response, &object);
+            Ok(response)
+        })
+        .await
+    }
+
+    pub(super) async fn copy_object(&self, bucket: Arc<Bucket>, call: Call) -> Reply {
+        let (source_bucket, source_key) = copy_source(&call)?;
+        let source = self.store.get(&source_bucket)?;
+        let replaced = match call.header("x-amz-metadata-directive") {
+            Some("REPLACE") => Some(Description::from_headers(&call.headers)?),
+            _ => None,
+        };
+        let condition = condition(&call)?;
+        let now = self.store.now();
+        let scratch = self.store.scratch()?;
+        blocking(move || {
+            let (object, file) = source.open(&source_key)?;
+            if call.header("x-amz-copy-source-if-match").is_some_and(|tags| !object.is_named_by(tags)) {
+                return Err(S3Error::precondition_failed());
+            }
+            let description = replaced.unwrap_or_else(|| object.description.clone());
+            let (bytes, object) = describe(ingest_file(file, scratch)?, description, now);
+            let object = bucket.commit(&call.key, bytes, object, &condition)?;
+            let mut xml = String::from("<CopyObjectResult>");
+            element(&mut xml, "ETag", &object.quoted_etag());
+            element(&mut xml, "LastModified", &object.modified().rfc3339());
+            Ok(xml_reply(xml + "</CopyObjectResult>"))
+        })
+        .await
+    }
+
+    pub(super) async fn delete_objects(&self, bucket: Arc<Bucket>, body: &[u8]) -> Reply {
+        let root = std::str::from_utf8(body).ok().and_then(Node::parse).ok_or_else(S3Error::malformed_xml)?;
+        let keys: Option<Vec<String>> = root.all("Object").map(|node| node.text("Key").map(str::to_owned)).collect();
+        let keys = keys.filter(|keys| (1..=DELETE_MAX).contains(&keys.len())).ok_or_else(S3Error::malformed_xml)?;
+        let quiet = root.text("Quiet") == Some("true");
+        blocking(move || {
+            let mut xml = String::from("<DeleteResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+            for key in &keys {
+                match bucket.delete(key) {
+                    Ok(()) if quiet => {}
+                    Ok(()) => {
+                        xml.push_str("<Deleted>");
+                        element(&mut xml, "Key", key);
+                        xml.push_str("</Deleted>");
+                    }
+                    Err(error) => {
+                        xml.push_str("<Error>");
+                        element(&mut xml, "Key", key);
+                        element(&mut xml, "Code", error.code);
+                        element(&mut xml, "Message", &error.message);
+                        xml.push_str("</Error>");
+                    }
+                }
+            }
+            Ok(xml_reply(xml + "</DeleteResult>"))
+        })
+        .await
+    }
+
+    pub(super) fn create_upload(&self, call: &Call) -> Reply {
+        let description = Description::from_headers(&call.headers)?;
+        let id = self.uploads.create(&call.bucket, &call.key, description, self.store.now());
+        let mut xml = String::from("<InitiateMultipartUploadResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+        element(&mut xml, "Bucket", &call.bucket);
+        element(&mut xml, "Key", &call.key);
+        element(&mut xml, "UploadId", &id);
+        Ok(xml_reply(xml + "</InitiateMultipartUploadResult>"))
+    }
+
+    pub(super) async fn upload_part(&self, call: Call, body: &mut Incoming) -> Reply {
+        let upload = self.uploads.get(upload_id(&call), &call.bucket, &call.key)?;
+        let number = call.parameter("partNumber").and_then(|number| number.parse::<u32>().ok());
+        let number = number.filter(|number| (1..=PART_NUMBER_MAX).contains(number));
+        let number = number.ok_or_else(|| {
+            S3Error::invalid_argument("Part number must be an integer between 1 and 10000, inclusive")
+        })?;
+        let promise = Promise::from_headers(&call.headers)?;
+        let now = self.store.now();
+        let scratch = self.store.scratch()?;
+        ingest(body, scratch, promise, move |ingested| {
+            let mut response = Response::new(ReplyBody::empty());
+            set(response.headers_mut(), "etag", &format!("\"{}\"", hex(&ingested.md5)));
+            set(response.headers_mut(), ingested.checksum.algorithm.header(), &ingested.checksum.value);
+            upload.put(number, Part { ingested, modified: now });
+            Ok(response)
+        })
+        .await
+    }
+
+    pub(super) async fn complete_upload(&self, bucket: Arc<Bucket>, call: &Call, body: &[u8]) -> Reply {
+        let id = upload_id(call);
+        let upload = self.uploads.get(id, &call.bucket, &call.key)?;
+        let named = named_parts(body)?;
+        let condition = condition(call)?;
+        let now = self.store.now();
+        let mut scratch = self.store.scratch()?;
+        let key = call.key.clone();
+        let object = blocking(move || {
+            let object = upload.assemble(&named, &mut scratch, now)?;
+            bucket.commit(&key, scratch, object, &condition)
+        })
+        .await?;
+        self.uploads.remove(id);
+        let mut xml = String::from("<CompleteMultipartUploadResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+        element(&mut xml, "Location", &format!("/{}/{}", call.bucket, call.key));
+        element(&mut xml, "Bucket", &call.bucket);
+        element(&mut xml, "Key", &call.key);
+        element(&mut xml, "ETag", &object.quoted_etag());
+        Ok(xml_reply(xml + "</CompleteMultipartUploadResult>"))
+    }
+
+    pub(super) fn abort_upload(&self, call: &Call) -> Reply {
+        let id = upload_id(call);
+        self.uploads.get(id, &call.bucket, &call.key)?;
+        self.uploads.remove(id);
+        Ok(super::no_content())
+    }
+
+    pub(super) fn list_parts(&self, call: &Call) -> Reply {
+        let id = upload_id(call);
+        let upload = self.uploads.get(id, &call.bucket, &call.key)?;
+        let after = call.parameter("part-number-marker").and_then(|number| number.parse::<u32>().ok()).unwrap_or(0);
+        let max = call.parameter("max-parts").and_then(|max| max.parse::<usize>().ok()).unwrap_or(1000).min(1000);
+        let parts = upload.parts();
+        let mut xml = String::from("<ListPartsResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+        element(&mut xml, "Bucket", &call.bucket);
+        element(&mut xml, "Key", &call.key);
+        element(&mut xml, "UploadId", id);
+        element(&mut xml, "MaxParts", &max.to_string());
+        let mut last = after;
+        for (number, part) in parts.range(after.saturating_add(1)..).take(max) {
+            last = *number;
+            xml.push_str("<Part>");
+            element(&mut xml, "PartNumber", &number.to_string());
+            element(&mut xml, "LastModified", &part.modified.rfc3339());
+            element(&mut xml, "ETag", &format!("\"{}\"", hex(&part.ingested.md5)));
+            element(&mut xml, "Size", &part.ingested.size.to_string());
+            element(&mut xml, part.ingested.checksum.algorithm.element(), &part.ingested.checksum.value);
+            xml.push_str("</Part>");
+        }
+        let more = parts.range(last.saturating_add(1)..).next().is_some();
+        element(&mut xml, "NextPartNumberMarker", &last.to_string());
+        element(&mut xml, "IsTruncated", if more { "true" } else { "false" });
+        Ok(xml_reply(xml + "</ListPartsResult>"))
+    }
+}
+
+fn upload_id(call: &Call) -> &str {
+    call.parameter("uploadId").unwrap_or_default()
+}
+
+/// The condition of a write.
+fn condition(call: &Call) -> Result<Condition, S3Error> {
+    match (call.header("if-none-match"), call.header("if-match")) {
+        (None, None) => Ok(Condition::Always),
+        (Some("*"), None) => Ok(Condition::Absent),
+        (None, Some(tags)) => Ok(Condition::Matches(tags.to_owned())),
+        _ => Err(S3Error::not_implemented()),
+    }
+}
+
+fn describe(ingested: Ingested, description: Description, now: Millis) -> (super::scratch::Scratch, Object) {
+    let Ingested { bytes, size, md5, checksum } = ingested;
+    (bytes, Object { size, etag: hex(&md5), modified_ms: now.0, checksum: Some(checksum), description })
+}
+
+fn write_digests(response: &mut Response<ReplyBody>, object: &Object) {
+    let headers = response.headers_mut();
+    set(headers, "etag", &object.quoted_etag());
+    if let Some(checksum) = &object.checksum {
+        set(headers, checksum.algorithm.header(), &checksum.value);
+        set(headers, "x-amz-checksum-type", "FULL_OBJECT");
+    }
+}
+
+/// The bucket and key in `x-amz-copy-source`.
+fn copy_source(call: &Call) -> Result<(String, String), S3Error> {
+    let invalid =
+        || S3Error::invalid_argument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey");
+    let source = call.header("x-amz-copy-source").unwrap_or_default();
+    let source = percent_decode_str(source).decode_utf8().map_err(|_| invalid())?;
+    let (bucket, key) = source.trim_start_matches('/').split_once('/').ok_or_else(invalid)?;
+    keys::check(key).map_err(|_| invalid())?;
+    Ok((bucket.to_owned(), key.to_owned()))
+}
+
+fn named_parts(body: &[u8]) -> Result<Vec<Named>, S3Error> {
+    let root = std::str::from_utf8(body).ok().and_then(Node::parse).ok_or_else(S3Error::malformed_xml)?;
+    let part = |node: &Node| {
+        let number = node.text("PartNumber")?.trim().parse().ok()?;
+        Some(Named { number, etag: node.text("ETag")?.trim().trim_matches('"').to_owned() })
+    };
+    root.all("Part").map(part).collect::<Option<_>>().ok_or_else(S3Error::malformed_xml)
+}

@@ -1,0 +1,46 @@
+//! The credential scope that a caller signed for: which region it believes it talks to.
+//!
+//! It reads the scope from the `Authorization` header or from a presigned URL. Signatures are *not* verified here.
+
+use hyper::{HeaderMap, header};
+
+/// The region in the credential scope of a request, `None` where the request is not signed with Signature Version 4.
+pub(crate) fn region<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<&'a str> {
+    let credential = match headers.get(header::AUTHORIZATION) {
+        // Version 4A names a set of regions elsewhere; its scope has no region to compare.
+        Some(value) => value.to_str().ok()?.strip_prefix("AWS4-HMAC-SHA256 ")?.split_once("Credential=")?.1,
+        None => query?.split('&').find_map(|pair| pair.strip_prefix("X-Amz-Credential="))?,
+    };
+    let credential = credential.split(',').next()?;
+    // AKID/20261123/us-east-1/sqs/aws4_request; a presigned URL encodes the slashes. An access key has no slash.
+    let separator = if credential.contains("%2F") { "%2F" } else { "/" };
+    credential.split(separator).nth(2).filter(|region| !region.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn region_is_read_from_the_header() {
+        let mut headers = HeaderMap::new();
+        let value =
+            "AWS4-HMAC-SHA256 Credential=AKID/20261123/eu-west-1/sqs/aws4_request, SignedHeaders=host, Signature=0";
+        headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+        assert_eq!(region(&headers, None), Some("eu-west-1"));
+    }
+
+    #[test]
+    fn region_is_read_from_a_presigned_url() {
+        let query = "X-Amz-Credential=AKID%2F20261123%2Fus-west-2%2Fs3%2Faws4_request&X-Amz-Date=20261123T000000Z";
+        assert_eq!(region(&HeaderMap::new(), Some(query)), Some("us-west-2"));
+    }
+
+    #[test]
+    fn unsigned_requests_and_other_schemes_name_no_region() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(region(&headers, Some("list-type=2")), None);
+        headers.insert(header::AUTHORIZATION, "Bearer Credential=a/b/c/d".parse().unwrap());
+        assert_eq!(region(&headers, None), None);
+    }
+}

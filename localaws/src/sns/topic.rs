@@ -1,0 +1,172 @@
+//! Topics, their subscriptions, and what a subscriber gets of a message.
+//!
+//! Plain data and pure functions; it does *not* own delivery.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use super::{error::SnsError, filter::FilterPolicy};
+use crate::{
+    clock::Millis,
+    sqs::{Attribute, Attributes, Value},
+};
+
+/// A topic.
+#[derive(Debug, Default)]
+pub(crate) struct Topic {
+    pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) subscriptions: BTreeMap<String, Subscription>,
+}
+
+impl Topic {
+    /// Whether messages are ordered and deduplicated.
+    pub(crate) fn is_fifo(&self) -> bool {
+        self.attributes.get("FifoTopic").is_some_and(|value| value == "true")
+    }
+}
+
+/// A queue that gets a topic's messages.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscription {
+    pub(crate) endpoint: String,
+    /// As they were set, because that is how they are read back.
+    pub(crate) attributes: BTreeMap<String, String>,
+    raw: bool,
+    filter: Option<FilterPolicy>,
+}
+
+/// A message that was published, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Notification {
+    pub(crate) id: Uuid,
+    pub(crate) subject: Option<String>,
+    pub(crate) message: String,
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) group: Option<String>,
+    pub(crate) deduplication: Option<String>,
+}
+
+impl Notification {
+    /// What counts against the limit of 256 KiB.
+    pub(crate) fn bytes(&self) -> usize {
+        let attribute =
+            |attribute: &Attribute| attribute.name.len() + attribute.data_type.len() + attribute.value.bytes().len();
+        self.message.len() + self.attributes.iter().map(attribute).sum::<usize>()
+    }
+
+    /// The attributes as the object that a filter policy looks at.
+    fn attribute_fields(&self) -> Map<String, Json> {
+        let field = |attribute: &Attribute| {
+            let json = match (&*attribute.data_type, &attribute.value) {
+                ("Number" | "String.Array", Value::Text(text)) => serde_json::from_str(text).unwrap_or(Json::Null),
+                (_, Value::Text(text)) => Json::String(text.to_string()),
+                // Binary attributes are ignored by filters, which is not the same as being absent.
+                (_, Value::Binary(_)) => Json::Null,
+            };
+            (attribute.name.to_string(), json)
+        };
+        self.attributes.iter().map(field).collect()
+    }
+}
+
+impl Subscription {
+    /// Checks the attributes of a subscription.
+    pub(crate) fn new(endpoint: String, attributes: BTreeMap<String, String>) -> Result<Self, SnsError> {
+        let mut subscription = Self { endpoint, attributes: BTreeMap::new(), raw: false, filter: None };
+        subscription.set_all(attributes)?;
+        Ok(subscription)
+    }
+
+    /// Changes attributes, all or none.
+    pub(crate) fn set_all(&mut self, changes: BTreeMap<String, String>) -> Result<(), SnsError> {
+        let mut attributes = self.attributes.clone();
+        for (name, value) in changes {
+            let valid = match name.as_str() {
+                "RawMessageDelivery" => matches!(value.as_str(), "true" | "false"),
+                "FilterPolicyScope" => matches!(value.as_str(), "MessageAttributes" | "MessageBody"),
+                "FilterPolicy" | "RedrivePolicy" | "DeliveryPolicy" | "SubscriptionRoleArn" => true,
+                _ => return Err(SnsError::invalid("AttributeName", "")),
+            };
+            if !valid {
+                return Err(SnsError::invalid("Attributes", &format!("{name}: Invalid value [{value}].")));
+            }
+            attributes.insert(name, value);
+        }
+        let is = |name: &str, value: &str| attributes.get(name).is_some_and(|present| present == value);
+        let nested = is("FilterPolicyScope", "MessageBody");
+        // An empty policy takes the filter away.
+        let policy = attributes.get("FilterPolicy").filter(|text| !text.is_empty() && *text != "{}");
+        let filter = policy.map(|text| FilterPolicy::parse(text, nested)).transpose();
+        self.filter = filter.map_err(|reason| SnsError::filter_policy(&reason))?;
+        self.raw = is("RawMessageDelivery", "true");
+        self.attributes = attributes;
+        Ok(())
+    }
+
+    /// Whether the subscription lets this message through.
+    pub(crate) fn wants(&self, notification: &Notification) -> bool {
+        let Some(filter) = &self.filter else { return true };
+        if self.attributes.get("FilterPolicyScope").is_none_or(|scope| scope == "MessageAttributes") {
+            return filter.matches(&notification.attribute_fields());
+        }
+        match serde_json::from_str(&notification.message) {
+            Ok(Json::Object(fields)) => filter.matches(&fields),
+            _ => false,
+        }
+    }
+
+    /// The body and the attributes of the queue message that carries this notification.
+    pub(crate) fn render(&self, notification: &Notification, topic_arn: &str, now: Millis) -> (String, Attributes) {
+        if self.raw {
+            return (notification.message.clone(), Attributes::from_unsorted(notification.attributes.clone()));
+        }
+        let envelope = Envelope {
+            kind: "Notification",
+            message_id: notification.id.to_string(),
+            topic_arn,
+            subject: notification.subject.as_deref(),
+            message: &notification.message,
+            timestamp: now.rfc3339(),
+            message_attributes: notification.attributes.iter().map(|a| (&*a.name, EnvelopeAttribute::new(a))).collect(),
+        };
+        // Only maps with keys that are no strings fail to be written, and there is none.
+        (serde_json::to_string(&envelope).unwrap_or_default(), Attributes::default())
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Envelope<'a> {
+    #[serde(rename = "Type")]
+    kind: &'static str,
+    message_id: String,
+    topic_arn: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    message: &'a str,
+    timestamp: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    message_attributes: BTreeMap<&'a str, EnvelopeAttribute<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct EnvelopeAttribute<'a> {
+    #[serde(rename = "Type")]
+    kind: &'a str,
+    value: String,
+}
+
+impl<'a> EnvelopeAttribute<'a> {
+    fn new(attribute: &'a Attribute) -> Self {
+        let value = match &attribute.value {
+            Value::Text(text) => text.to_string(),
+            Value::Binary(bytes) => BASE64.encode(bytes),
+        };
+        Self { kind: &attribute.data_type, value }
+    }
+}

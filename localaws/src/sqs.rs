@@ -1,0 +1,245 @@
+//! SQS over its JSON protocol: which queues there are, and which operation a request names.
+//!
+//! It owns the registry and the routing. The operations are in `admin` and `messages`, a queue's behaviour in `queue`
+//! and `live`. It does *not* own the listener.
+
+mod error;
+mod protocol;
+
+mod admin;
+mod messages;
+
+mod attributes_md5;
+mod deduplication;
+mod lanes;
+mod live;
+mod message;
+mod queue;
+mod settings;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, PoisonError, RwLock, atomic::AtomicU32},
+};
+
+use hyper::{Request, Response, body::Incoming, header};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub(crate) use self::{
+    attributes_md5::{Attribute, AttributeInput, Attributes, Value},
+    error::SqsError,
+    message::Extras,
+};
+use self::{live::LiveQueue, message::Content, protocol::QueueRequest};
+use crate::{
+    body::ReplyBody,
+    clock::Clock,
+    faults::{Faults, Operation, Verdict},
+    server::{BodyError, Reset, read_body},
+};
+
+/// The longest request: a batch of 1 MiB in which every character is escaped, and room for the rest.
+const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What an operation answers.
+type Reply = Result<Response<ReplyBody>, SqsError>;
+
+/// The service.
+#[derive(Debug)]
+pub(crate) struct Sqs {
+    /// Region to name to queue.
+    regions: RwLock<HashMap<String, BTreeMap<String, Arc<LiveQueue>>>>,
+    endpoint: String,
+    clock: Clock,
+    faults: Faults,
+    next_identity: AtomicU32,
+}
+
+macro_rules! operations {
+    ($($name:literal by $action:literal),* $(,)?) => {
+        /// The operations that are served, each with the IAM action that allows it.
+        const OPERATIONS: &[(&str, Operation)] = &[
+            $(($name, Operation { name: concat!("sqs:", $name), action: concat!("sqs:", $action) })),*
+        ];
+    };
+}
+
+operations![
+    "SendMessage" by "SendMessage",
+    "SendMessageBatch" by "SendMessage",
+    "ReceiveMessage" by "ReceiveMessage",
+    "DeleteMessage" by "DeleteMessage",
+    "DeleteMessageBatch" by "DeleteMessage",
+    "ChangeMessageVisibility" by "ChangeMessageVisibility",
+    "ChangeMessageVisibilityBatch" by "ChangeMessageVisibility",
+    "CreateQueue" by "CreateQueue",
+    "GetQueueUrl" by "GetQueueUrl",
+    "ListQueues" by "ListQueues",
+    "ListDeadLetterSourceQueues" by "ListDeadLetterSourceQueues",
+    "DeleteQueue" by "DeleteQueue",
+    "PurgeQueue" by "PurgeQueue",
+    "GetQueueAttributes" by "GetQueueAttributes",
+    "SetQueueAttributes" by "SetQueueAttributes",
+    "TagQueue" by "TagQueue",
+    "UntagQueue" by "UntagQueue",
+    "ListQueueTags" by "ListQueueTags",
+];
+
+impl Sqs {
+    /// No queues yet. `endpoint` is what queue URLs begin with.
+    pub(crate) fn new(endpoint: String, clock: Clock, faults: Faults) -> Arc<Self> {
+        // Receipts of an earlier run must not fit the queues of this one.
+        let next_identity = AtomicU32::new((clock.now().0 as u32) & !0xFFF);
+        Arc::new(Self { regions: RwLock::default(), endpoint, clock, faults, next_identity })
+    }
+
+    /// Answers one request.
+    pub(crate) async fn serve(&self, request: Request<Incoming>, region: &str) -> Result<Response<ReplyBody>, Reset> {
+        let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+        let name = target.strip_prefix("AmazonSQS.").unwrap_or_default();
+        let Some((_, operation)) = OPERATIONS.iter().find(|(known, _)| *known == name) else {
+            return Ok(error_reply(&SqsError::unknown_operation(name)));
+        };
+        let verdict = self.faults.meet(*operation).await;
+        let body = match read_body(&mut request.into_body(), REQUEST_BYTES_MAX).await {
+            Ok(body) => body,
+            Err(BodyError::Broken) => return Err(Reset),
+            Err(error @ BodyError::TooLong { .. }) => return Ok(error_reply(&SqsError::malformed(&error.to_string()))),
+        };
+        let result = match verdict {
+            Verdict::Reset => return Err(Reset),
+            Verdict::Deny => Err(SqsError::access_denied(operation.action, &resource(region, &body))),
+            Verdict::Fail(kind) => Err(SqsError::from_fault(kind)),
+            Verdict::Proceed => self.perform(*operation, region, &body).await,
+        };
+        Ok(result.unwrap_or_else(|error| error_reply(&error)))
+    }
+
+    /// Delivers messages from within, as SNS does. One that a queue cannot hold is an error and stops the rest.
+    pub(crate) fn deliver(&self, queue_arn: &str, messages: Vec<(String, Extras)>) -> Result<(), SqsError> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let queue = self.queue_by_arn(queue_arn).ok_or_else(SqsError::no_such_queue)?;
+        let fifo = queue.state().settings.fifo;
+        let content = |(body, extras): (String, Extras)| {
+            let deduplication = extras.deduplication.filter(|_| fifo);
+            Ok((Arc::new(Content::new(&body, Extras { deduplication, ..extras })?), None))
+        };
+        let contents: Vec<_> = messages.into_iter().map(content).collect::<Result<_, SqsError>>()?;
+        queue.send(contents);
+        Ok(())
+    }
+
+    /// Whether there is such a queue, and it is a FIFO queue.
+    pub(crate) fn is_fifo(&self, queue_arn: &str) -> bool {
+        self.queue_by_arn(queue_arn).is_some_and(|queue| queue.state().settings.fifo)
+    }
+
+    /// Ends all waiting: the server stops.
+    pub(crate) fn close(&self) {
+        let regions = self.regions.read().unwrap_or_else(PoisonError::into_inner);
+        regions.values().flat_map(BTreeMap::values).for_each(|queue| queue.stop());
+    }
+
+    async fn perform(&self, operation: Operation, region: &str, body: &[u8]) -> Reply {
+        match operation.name.strip_prefix("sqs:").unwrap_or_default() {
+            "SendMessage" => self.send_message(region, body),
+            "SendMessageBatch" => self.send_message_batch(operation, region, body),
+            "ReceiveMessage" => self.receive_message(region, body).await,
+            "DeleteMessage" => self.delete_message(region, body),
+            "DeleteMessageBatch" => self.delete_message_batch(operation, region, body),
+            "ChangeMessageVisibility" => self.change_visibility(region, body),
+            "ChangeMessageVisibilityBatch" => self.change_visibility_batch(operation, region, body),
+            "CreateQueue" => self.create_queue(region, body),
+            "GetQueueUrl" => self.get_queue_url(region, body),
+            "ListQueues" => self.list_queues(region, body),
+            "ListDeadLetterSourceQueues" => self.list_sources(region, body),
+            "DeleteQueue" => self.delete_queue(region, body),
+            "PurgeQueue" => self.purge_queue(region, body),
+            "GetQueueAttributes" => self.get_attributes(region, body),
+            "SetQueueAttributes" => self.set_attributes(region, body),
+            "TagQueue" | "UntagQueue" => self.tag_queue(region, body),
+            "ListQueueTags" => self.list_tags(region, body),
+            name => Err(SqsError::unknown_operation(name)),
+        }
+    }
+
+    /// The faults that strike single entries of a batch.
+    fn check_entry(&self, operation: Operation) -> Result<(), SqsError> {
+        if self.faults.entry_fails(operation) {
+            return Err(SqsError::from_fault(crate::FaultKind::InternalError));
+        }
+        Ok(())
+    }
+
+    fn url(&self, name: &str) -> String {
+        format!("{}/{}/{name}", self.endpoint, crate::ACCOUNT)
+    }
+
+    fn find(&self, region: &str, name: &str) -> Option<Arc<LiveQueue>> {
+        let regions = self.regions.read().unwrap_or_else(PoisonError::into_inner);
+        regions.get(region)?.get(name).cloned()
+    }
+
+    /// The queue that a URL names. Only the path counts: clients reach this endpoint under several host names.
+    fn queue(&self, region: &str, url: &str) -> Result<Arc<LiveQueue>, SqsError> {
+        if url.is_empty() {
+            return Err(SqsError::missing_parameter("QueueUrl"));
+        }
+        let name = url.rsplit('/').next().unwrap_or_default();
+        self.find(region, name).ok_or_else(SqsError::no_such_queue)
+    }
+
+    fn queue_by_arn(&self, arn: &str) -> Option<Arc<LiveQueue>> {
+        let (region, rest) = arn.strip_prefix("arn:aws:sqs:")?.split_once(':')?;
+        self.find(region, rest.strip_prefix(crate::ACCOUNT)?.strip_prefix(':')?)
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, SqsError> {
+    serde_json::from_slice(body).map_err(|error| SqsError::malformed(&error.to_string()))
+}
+
+fn reply<T: Serialize>(answer: &T) -> Response<ReplyBody> {
+    // Only maps with keys that are no strings fail, and no answer has one.
+    let body = serde_json::to_vec(answer).unwrap_or_default();
+    respond(200, body)
+}
+
+fn respond(status: u16, body: Vec<u8>) -> Response<ReplyBody> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/x-amz-json-1.0"));
+    let mut id = Uuid::encode_buffer();
+    if let Ok(id) = header::HeaderValue::from_str(Uuid::now_v7().hyphenated().encode_lower(&mut id)) {
+        headers.insert("x-amzn-requestid", id);
+    }
+    response
+}
+
+#[derive(Serialize)]
+struct ErrorReply<'a> {
+    #[serde(rename = "__type")]
+    shape: &'a str,
+    message: &'a str,
+}
+
+fn error_reply(error: &SqsError) -> Response<ReplyBody> {
+    let body = serde_json::to_vec(&ErrorReply { shape: error.shape, message: &error.message }).unwrap_or_default();
+    let mut response = respond(error.status, body);
+    let blame = if error.is_sender_fault() { "Sender" } else { "Receiver" };
+    if let Ok(code) = header::HeaderValue::from_str(&format!("{};{blame}", error.code)) {
+        response.headers_mut().insert("x-amzn-query-error", code);
+    }
+    response
+}
+
+/// The queue that a request is about, as an error names it.
+fn resource(region: &str, body: &[u8]) -> String {
+    let url = parse::<QueueRequest>(body).unwrap_or_default().queue_url;
+    let name = url.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("*");
+    format!("arn:aws:sqs:{region}:{}:{name}", crate::ACCOUNT)
+}

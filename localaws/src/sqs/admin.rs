@@ -1,0 +1,229 @@
+//! The operations on queues: create, find, list, delete, purge, attributes and tags.
+//!
+//! It does *not* own the rules about attribute values, which are the settings'.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, atomic::Ordering},
+};
+
+use super::{
+    Reply, Sqs,
+    error::SqsError,
+    live::LiveQueue,
+    messages::Empty,
+    parse,
+    protocol::{
+        AttributeNamesRequest, AttributesReply, CreateQueueRequest, GetQueueUrlRequest, ListQueuesRequest,
+        QueueRequest, QueueUrlReply, QueueUrlsReply, SetAttributesRequest, SourceQueuesReply, TagRequest, TagsReply,
+    },
+    queue::Queue,
+    reply,
+    settings::Settings,
+};
+
+/// The most queues in one page of a list.
+const PAGE_MAX: usize = 1000;
+
+impl Sqs {
+    pub(super) fn create_queue(&self, region: &str, body: &[u8]) -> Reply {
+        let request: CreateQueueRequest = parse(body)?;
+        let name = request.queue_name;
+        let mut settings = Settings::default();
+        for (attribute, value) in &request.attributes {
+            settings.set(attribute, value)?;
+        }
+        check_name(&name, settings.fifo)?;
+        self.check_dead_letters(&settings)?;
+        let mut regions = self.regions.write().unwrap_or_else(PoisonError::into_inner);
+        let queues = regions.entry(region.to_owned()).or_default();
+        if let Some(queue) = queues.get(&name) {
+            check_same(&queue.state().settings, &settings, request.attributes.keys())?;
+        } else {
+            let identity = self.next_identity.fetch_add(1, Ordering::Relaxed);
+            let queue = Queue::new(identity, settings);
+            let live = LiveQueue::start(name.clone(), arn(region, &name), queue, self.clock.clone());
+            live.set_tags(request.tags);
+            queues.insert(name.clone(), live);
+        }
+        Ok(reply(&QueueUrlReply { queue_url: self.url(&name) }))
+    }
+
+    pub(super) fn get_queue_url(&self, region: &str, body: &[u8]) -> Reply {
+        let request: GetQueueUrlRequest = parse(body)?;
+        let queue = self.find(region, &request.queue_name).ok_or_else(SqsError::no_such_queue)?;
+        Ok(reply(&QueueUrlReply { queue_url: self.url(&queue.name) }))
+    }
+
+    pub(super) fn list_queues(&self, region: &str, body: &[u8]) -> Reply {
+        let request: ListQueuesRequest = parse(body)?;
+        let prefix = request.queue_name_prefix.unwrap_or_default();
+        let page = request.max_results.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
+        let after = request.next_token.unwrap_or_default();
+        let regions = self.regions.read().unwrap_or_else(PoisonError::into_inner);
+        let names = regions.get(region).into_iter().flat_map(|queues| queues.keys());
+        let mut names: Vec<&String> =
+            names.filter(|name| name.starts_with(&prefix) && **name > after).take(page + 1).collect();
+        let more = names.len() > page;
+        names.truncate(page);
+        let next_token = names.last().filter(|_| more).map(|name| (*name).clone());
+        let queue_urls = names.into_iter().map(|name| self.url(name)).collect();
+        Ok(reply(&QueueUrlsReply { queue_urls, next_token }))
+    }
+
+    pub(super) fn list_sources(&self, region: &str, body: &[u8]) -> Reply {
+        let request: QueueRequest = parse(body)?;
+        let target = self.queue(region, &request.queue_url)?;
+        let regions = self.regions.read().unwrap_or_else(PoisonError::into_inner);
+        let sources = regions.get(region).into_iter().flat_map(|queues| queues.values()).filter(|queue| {
+            queue.state().settings.redrive.as_ref().is_some_and(|redrive| redrive.target == target.arn)
+        });
+        Ok(reply(&SourceQueuesReply { queue_urls: sources.map(|queue| self.url(&queue.name)).collect() }))
+    }
+
+    pub(super) fn delete_queue(&self, region: &str, body: &[u8]) -> Reply {
+        let request: QueueRequest = parse(body)?;
+        let queue = self.queue(region, &request.queue_url)?;
+        let mut regions = self.regions.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queues) = regions.get_mut(region) {
+            queues.remove(&queue.name);
+        }
+        queue.delete();
+        Ok(reply(&Empty {}))
+    }
+
+    pub(super) fn purge_queue(&self, region: &str, body: &[u8]) -> Reply {
+        let request: QueueRequest = parse(body)?;
+        let queue = self.queue(region, &request.queue_url)?;
+        let now = queue.now();
+        if !queue.state().purge(now) {
+            return Err(SqsError::purge_in_progress(&queue.name));
+        }
+        Ok(reply(&Empty {}))
+    }
+
+    pub(super) fn get_attributes(&self, region: &str, body: &[u8]) -> Reply {
+        let request: AttributeNamesRequest = parse(body)?;
+        let queue = self.queue(region, &request.queue_url)?;
+        let all = all_attributes(&queue);
+        let wanted = |name: &str| request.attribute_names.iter().any(|wanted| wanted == name || wanted == "All");
+        if let Some(unknown) = request.attribute_names.iter().find(|name| !is_known(name)) {
+            return Err(SqsError::invalid_attribute_name(unknown));
+        }
+        Ok(reply(&AttributesReply { attributes: all.into_iter().filter(|(name, _)| wanted(name)).collect() }))
+    }
+
+    pub(super) fn set_attributes(&self, region: &str, body: &[u8]) -> Reply {
+        let request: SetAttributesRequest = parse(body)?;
+        let queue = self.queue(region, &request.queue_url)?;
+        let mut settings = Settings::clone(&queue.state().settings);
+        for (attribute, value) in &request.attributes {
+            if attribute == "FifoQueue" {
+                return Err(SqsError::invalid_attribute_value(attribute));
+            }
+            settings.set(attribute, value)?;
+        }
+        self.check_dead_letters(&settings)?;
+        queue.state().settings = Arc::new(settings);
+        Ok(reply(&Empty {}))
+    }
+
+    pub(super) fn tag_queue(&self, region: &str, body: &[u8]) -> Reply {
+        let request: TagRequest = parse(body)?;
+        let queue = self.queue(region, &request.queue_url)?;
+        let mut tags = queue.tags();
+        tags.extend(request.tags);
+        tags.retain(|name, _| !request.tag_keys.contains(name));
+        queue.set_tags(tags);
+        Ok(reply(&Empty {}))
+    }
+
+    pub(super) fn list_tags(&self, region: &str, body: &[u8]) -> Reply {
+        let request: QueueRequest = parse(body)?;
+        let queue = self.queue(region, &request.queue_url)?;
+        Ok(reply(&TagsReply { tags: queue.tags() }))
+    }
+
+    fn check_dead_letters(&self, settings: &Settings) -> Result<(), SqsError> {
+        let Some(redrive) = &settings.redrive else { return Ok(()) };
+        let problem = match self.queue_by_arn(&redrive.target) {
+            None => "Dead letter target does not exist.",
+            Some(target) if target.state().settings.fifo != settings.fifo => {
+                "Dead-letter queue must be same type of queue as the source."
+            }
+            Some(_) => return Ok(()),
+        };
+        let message = format!("Value {} for parameter RedrivePolicy is invalid. Reason: {problem}", redrive.target);
+        Err(SqsError::invalid_parameter(message))
+    }
+}
+
+fn arn(region: &str, name: &str) -> String {
+    format!("arn:aws:sqs:{region}:{}:{name}", crate::ACCOUNT)
+}
+
+fn check_name(name: &str, fifo: bool) -> Result<(), SqsError> {
+    let base = if fifo { name.strip_suffix(".fifo") } else { Some(name) };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if name.len() <= 80 && base.is_some_and(|base| !base.is_empty() && base.chars().all(plain)) {
+        return Ok(());
+    }
+    if fifo {
+        return Err(SqsError::invalid_parameter(
+            "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, must end with .fifo suffix and be 1 to 80 in length.",
+        ));
+    }
+    Err(SqsError::invalid_parameter(
+        "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length",
+    ))
+}
+
+/// A queue may be created again with the same values; only attributes that the request names count.
+fn check_same<'a>(
+    present: &Settings,
+    asked: &Settings,
+    names: impl Iterator<Item = &'a String>,
+) -> Result<(), SqsError> {
+    let (present, asked) = (present.entries(), asked.entries());
+    for name in names {
+        let value =
+            |entries: &[(&str, String)]| entries.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        if value(&present) != value(&asked) {
+            return Err(SqsError::queue_exists(name));
+        }
+    }
+    Ok(())
+}
+
+fn all_attributes(queue: &Arc<LiveQueue>) -> HashMap<String, String> {
+    let now = queue.now();
+    let mut state = queue.state();
+    let counts = state.counts(now);
+    let created = (queue.created.0 / 1000).to_string();
+    let mut all: HashMap<String, String> =
+        state.settings.entries().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let own = [
+        ("QueueArn", queue.arn.to_string()),
+        ("ApproximateNumberOfMessages", counts.visible.to_string()),
+        ("ApproximateNumberOfMessagesNotVisible", counts.in_flight.to_string()),
+        ("ApproximateNumberOfMessagesDelayed", counts.delayed.to_string()),
+        ("CreatedTimestamp", created.clone()),
+        ("LastModifiedTimestamp", created),
+    ];
+    all.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    all
+}
+
+/// The names that may be asked for, whether or not the queue has a value.
+fn is_known(name: &str) -> bool {
+    const COUNTED: [&str; 7] = [
+        "All",
+        "QueueArn",
+        "ApproximateNumberOfMessages",
+        "ApproximateNumberOfMessagesNotVisible",
+        "ApproximateNumberOfMessagesDelayed",
+        "CreatedTimestamp",
+        "LastModifiedTimestamp",
+    ];
+    COUNTED.contains(&name) || Settings::knows(name)
+}

@@ -1,0 +1,369 @@
+//! The state of one queue: which messages it holds, which are visible, in flight or delayed, and until when.
+//!
+//! A plain struct: time comes in with each call, and nothing here waits, wakes or locks. Every operation costs
+//! O(log n) in the messages held. Moving a message to a dead-letter queue is *not* done here: it is returned as moved.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use uuid::Uuid;
+
+use super::{
+    deduplication::Deduplication,
+    error::SqsError,
+    lanes::{Groups, Lanes},
+    message::{Content, Delivery, Receipt},
+    settings::Settings,
+};
+use crate::clock::Millis;
+
+/// How many messages of a queue may be in flight.
+pub(crate) const IN_FLIGHT_MAX: usize = 120_000;
+
+/// A message may be invisible for this long after a receive, however often that is extended.
+const VISIBILITY_MAX_SECONDS: u64 = 43_200;
+
+/// How long after a purge the next is refused.
+const PURGE_PAUSE_SECONDS: u64 = 60;
+
+/// One queue's messages.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    /// Shared, because each request looks at them outside the lock.
+    pub(crate) settings: Arc<Settings>,
+    /// Marks this queue's receipts.
+    identity: u32,
+    messages: BTreeMap<u64, Message>,
+    lanes: Lanes,
+    /// When messages in flight and delayed ones become visible.
+    timers: BTreeSet<(Millis, u64)>,
+    in_flight: usize,
+    delayed: usize,
+    next_sequence: u64,
+    deduplication: Deduplication,
+    purged: Option<Millis>,
+}
+
+#[derive(Debug)]
+struct Message {
+    content: Arc<Content>,
+    sent: Millis,
+    first_received: Millis,
+    received: Millis,
+    receives: u32,
+    place: Place,
+    source: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Visible,
+    InFlight { until: Millis },
+    Delayed { until: Millis },
+}
+
+/// What a send answers. For a duplicate, these are of the message that it repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) id: Uuid,
+    /// Given to senders by FIFO queues only.
+    pub(crate) sequence: Option<u64>,
+}
+
+/// What a receiver asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Ask {
+    pub(crate) max: usize,
+    pub(crate) visibility_seconds: u64,
+    /// Move messages that were received this often, where there is a queue to move them to.
+    pub(crate) move_after: Option<u32>,
+}
+
+/// What a receiver gets.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    pub(crate) deliveries: Vec<Delivery>,
+    /// For the dead-letter queue.
+    pub(crate) moved: Vec<Moved>,
+    /// Nothing may be delivered while this many are in flight.
+    pub(crate) over_limit: bool,
+}
+
+/// A message that left for a dead-letter queue.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    content: Arc<Content>,
+    sent: Millis,
+}
+
+/// `ApproximateNumberOfMessages` and its siblings, exact here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) visible: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) delayed: usize,
+}
+
+impl Queue {
+    pub(crate) fn new(identity: u32, settings: Settings) -> Self {
+        let lanes = if settings.fifo { Lanes::Fifo(Groups::default()) } else { Lanes::Standard(VecDeque::new()) };
+        Self {
+            settings: Arc::new(settings),
+            identity,
+            messages: BTreeMap::new(),
+            lanes,
+            timers: BTreeSet::new(),
+            in_flight: 0,
+            delayed: 0,
+            next_sequence: 1,
+            deduplication: Deduplication::default(),
+            purged: None,
+        }
+    }
+
+    /// Takes a message in. `delay_seconds` overrides the queue's.
+    pub(crate) fn send(&mut self, content: Arc<Content>, delay_seconds: Option<u64>, now: Millis) -> Sent {
+        self.deduplication.expire(now);
+        if let Some((id, sequence)) = self.deduplication.repeated(&content) {
+            return Sent { id, sequence: Some(sequence) };
+        }
+        let delay = delay_seconds.unwrap_or(self.settings.delay_seconds);
+        let id = content.id;
+        if self.settings.fifo {
+            self.deduplication.remember(&content, self.next_sequence, now);
+        }
+        let sequence = self.insert(content, now, None, delay, now);
+        Sent { id, sequence: self.settings.fifo.then_some(sequence) }
+    }
+
+    /// Takes in what another queue has moved here. It keeps its id and the time it was sent.
+    pub(crate) fn take_moved(&mut self, moved: Moved, source: &Arc<str>, now: Millis) {
+        self.insert(moved.content, moved.sent, Some(source.clone()), 0, now);
+    }
+
+    /// Delivers what is visible, as far as asked for and allowed.
+    pub(crate) fn receive(&mut self, ask: &Ask, now: Millis) -> Received {
+        self.advance(now);
+        let mut received = Received::default();
+        let room = IN_FLIGHT_MAX.saturating_sub(self.in_flight);
+        if room == 0 {
+            received.over_limit = true;
+            return received;
+        }
+        let max = ask.max.min(room);
+        let mut at_once_visible = Vec::new();
+        while received.deliveries.len() < max {
+            let taken = self.lanes.take(max - received.deliveries.len());
+            if taken.is_empty() {
+                break;
+            }
+            for sequence in taken {
+                self.deliver(sequence, ask, now, &mut received);
+                at_once_visible.push(sequence);
+            }
+        }
+        if ask.visibility_seconds == 0 {
+            // Only now, or the same receive would meet them again.
+            for sequence in at_once_visible {
+                self.show(sequence);
+            }
+        }
+        received
+    }
+
+    /// Deletes the message, unless it was received again since: then its newer receipt is needed, and nothing happens.
+    pub(crate) fn delete(&mut self, receipt: Receipt) -> Result<(), SqsError> {
+        self.check(receipt)?;
+        if self.messages.get(&receipt.sequence).is_some_and(|message| message.receives == receipt.receives) {
+            self.remove(receipt.sequence);
+        }
+        Ok(())
+    }
+
+    /// Moves the end of a message's invisibility to `seconds` from now.
+    pub(crate) fn change_visibility(&mut self, receipt: Receipt, seconds: u64, now: Millis) -> Result<(), SqsError> {
+        self.check(receipt)?;
+        self.advance(now);
+        let gone = || {
+            SqsError::invalid_parameter(format!(
+                "Value {receipt} for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not \
+                 available for visibility timeout change."
+            ))
+        };
+        let message = self.messages.get_mut(&receipt.sequence).ok_or_else(gone)?;
+        if message.receives != receipt.receives {
+            return Err(gone());
+        }
+        let Place::InFlight { until } = message.place else { return Err(SqsError::not_in_flight()) };
+        let later = now.plus_seconds(seconds);
+        if later > message.received.plus_seconds(VISIBILITY_MAX_SECONDS) {
+            let message = format!(
+                "Value {seconds} for parameter VisibilityTimeout is invalid. Reason: Total VisibilityTimeout for the \
+                 message is beyond the limit [{VISIBILITY_MAX_SECONDS} seconds]."
+            );
+            return Err(SqsError::invalid_parameter(message));
+        }
+        if seconds == 0 {
+            self.show(receipt.sequence);
+        } else {
+            message.place = Place::InFlight { until: later };
+            self.timers.remove(&(until, receipt.sequence));
+            self.timers.insert((later, receipt.sequence));
+        }
+        Ok(())
+    }
+
+    /// Drops all messages. Says `false` and does nothing within a minute of the last time.
+    pub(crate) fn purge(&mut self, now: Millis) -> bool {
+        if self.purged.is_some_and(|purged| purged.plus_seconds(PURGE_PAUSE_SECONDS) > now) {
+            return false;
+        }
+        self.purged = Some(now);
+        self.messages.clear();
+        self.lanes.clear();
+        self.timers.clear();
+        (self.in_flight, self.delayed) = (0, 0);
+        true
+    }
+
+    /// Makes visible what has become so by `now`, and drops what is past its retention.
+    pub(crate) fn advance(&mut self, now: Millis) {
+        while let Some((until, sequence)) = self.timers.first().copied() {
+            if until > now {
+                break;
+            }
+            self.show(sequence);
+        }
+        let retention = self.settings.retention_seconds;
+        while let Some(entry) = self.messages.first_entry() {
+            if entry.get().sent.plus_seconds(retention) > now {
+                break;
+            }
+            let sequence = *entry.key();
+            self.remove(sequence);
+        }
+    }
+
+    /// When [`Queue::advance`] will next make something visible.
+    pub(crate) fn next_timer(&self) -> Option<Millis> {
+        self.timers.first().map(|(until, _)| *until)
+    }
+
+    /// Whether a receiver would find something.
+    pub(crate) fn has_visible(&self) -> bool {
+        self.in_flight < IN_FLIGHT_MAX && self.lanes.has_some()
+    }
+
+    pub(crate) fn counts(&mut self, now: Millis) -> Counts {
+        self.advance(now);
+        Counts {
+            visible: self.messages.len() - self.in_flight - self.delayed,
+            in_flight: self.in_flight,
+            delayed: self.delayed,
+        }
+    }
+
+    fn insert(
+        &mut self,
+        content: Arc<Content>,
+        sent: Millis,
+        source: Option<Arc<str>>,
+        delay: u64,
+        now: Millis,
+    ) -> u64 {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let place = if delay == 0 { Place::Visible } else { Place::Delayed { until: now.plus_seconds(delay) } };
+        match place {
+            Place::Delayed { until } => {
+                self.timers.insert((until, sequence));
+                self.delayed += 1;
+            }
+            _ => self.lanes.offer(sequence, content.group.as_ref()),
+        }
+        let (first_received, received, receives) = (Millis::default(), Millis::default(), 0);
+        self.messages.insert(sequence, Message { content, sent, first_received, received, receives, place, source });
+        sequence
+    }
+
+    /// Puts a message that was taken from its lane in flight, or moves it away, or drops it.
+    fn deliver(&mut self, sequence: u64, ask: &Ask, now: Millis, received: &mut Received) {
+        let Some(message) = self.messages.get_mut(&sequence) else { return };
+        if message.place != Place::Visible {
+            return;
+        }
+        let until = now.plus_seconds(ask.visibility_seconds);
+        message.place = Place::InFlight { until };
+        self.timers.insert((until, sequence));
+        self.in_flight += 1;
+        if message.sent.plus_seconds(self.settings.retention_seconds) <= now {
+            self.remove(sequence);
+            return;
+        }
+        if ask.move_after.is_some_and(|limit| message.receives >= limit) {
+            if let Some(message) = self.remove(sequence) {
+                received.moved.push(Moved { content: message.content, sent: message.sent });
+            }
+            return;
+        }
+        if message.receives == 0 {
+            message.first_received = now;
+        }
+        message.received = now;
+        message.receives += 1;
+        received.deliveries.push(Delivery {
+            content: message.content.clone(),
+            receipt: Receipt { queue: self.identity, sequence, receives: message.receives },
+            sent: message.sent,
+            first_received: message.first_received,
+            source: message.source.clone(),
+        });
+    }
+
+    /// Makes a hidden message visible.
+    fn show(&mut self, sequence: u64) {
+        let Some(message) = self.messages.get_mut(&sequence) else { return };
+        let group = message.content.group.as_ref();
+        match std::mem::replace(&mut message.place, Place::Visible) {
+            Place::Visible => {}
+            Place::InFlight { until } => {
+                self.timers.remove(&(until, sequence));
+                self.in_flight -= 1;
+                self.lanes.offer(sequence, group);
+                self.lanes.release(group);
+            }
+            Place::Delayed { until } => {
+                self.timers.remove(&(until, sequence));
+                self.delayed -= 1;
+                self.lanes.offer(sequence, group);
+            }
+        }
+    }
+
+    fn remove(&mut self, sequence: u64) -> Option<Message> {
+        let message = self.messages.remove(&sequence)?;
+        let group = message.content.group.as_ref();
+        match message.place {
+            Place::Visible => self.lanes.forget(sequence, group),
+            Place::InFlight { until } => {
+                self.timers.remove(&(until, sequence));
+                self.in_flight -= 1;
+                self.lanes.release(group);
+            }
+            Place::Delayed { until } => {
+                self.timers.remove(&(until, sequence));
+                self.delayed -= 1;
+            }
+        }
+        Some(message)
+    }
+
+    fn check(&self, receipt: Receipt) -> Result<(), SqsError> {
+        if receipt.queue == self.identity { Ok(()) } else { Err(SqsError::invalid_receipt()) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,16 @@
+//! The one STS operation that tools call to see whether credentials work: who am I? It owns nothing else.
+
+use hyper::Response;
+
+use crate::{body::ReplyBody, query, xml::element};
+
+const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
+
+/// Answers `GetCallerIdentity`: every caller is the user `local`.
+pub(crate) fn caller_identity() -> Response<ReplyBody> {
+    let mut result = String::new();
+    element(&mut result, "Arn", &format!("arn:aws:iam::{}:user/local", crate::ACCOUNT));
+    element(&mut result, "UserId", "AIDALOCAL");
+    element(&mut result, "Account", crate::ACCOUNT);
+    query::success(NAMESPACE, "GetCallerIdentity", Some(&result))
+}
