@@ -1,26 +1,19 @@
 //! `check lake`: how small the lake is, and how much of it a question about one symbol has to read.
 
+use std::io;
+
 use bytes::Bytes;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::FileReader as _;
 use parquet::file::serialized_reader::SerializedFileReader;
 
+use crate::figure::Figure;
 use crate::{bodies, decode, decoder, encode};
 
 const TICKS: u64 = 1_000_000;
 
-/// A figure beside its bound.
-pub struct Figure {
-    /// What was measured, with its unit.
-    pub name: &'static str,
-    /// What was found.
-    pub measured: f64,
-    /// The largest value that passes.
-    pub at_most: f64,
-}
-
 /// Encodes a million ticks of the default market as one epoch, and looks at the files.
-pub fn figures() -> anyhow::Result<Vec<Figure>> {
+pub fn figures(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     let (mut decoder, names) = decoder();
     let decoded = decode(&mut decoder, &bodies(TICKS, 500)?);
     anyhow::ensure!(decoded.ticks.len() as u64 == TICKS, "{} ticks were decoded", decoded.ticks.len());
@@ -30,14 +23,13 @@ pub fn figures() -> anyhow::Result<Vec<Figure>> {
     for file in files {
         one_symbol += bytes_of_groups_with("MSFT", &SerializedFileReader::new(Bytes::from(file.bytes))?);
     }
-    Ok(vec![
-        Figure { name: "bytes per tick", measured: bytes as f64 / TICKS as f64, at_most: 6.0 },
-        Figure {
-            name: "share of the bytes in row groups that may hold one symbol",
-            measured: one_symbol as f64 / bytes as f64,
-            at_most: 0.6,
-        },
-    ])
+    report(Figure { name: "bytes per tick".into(), measured: bytes as f64 / TICKS as f64, at_most: 6.0 })?;
+    report(Figure {
+        name: "share of the bytes in row groups that may hold one symbol".into(),
+        measured: one_symbol as f64 / bytes as f64,
+        at_most: 0.6,
+    })?;
+    Ok(())
 }
 
 /// Compressed bytes of the row groups whose statistics admit `symbol`: what a reader that prunes has to fetch.

@@ -1,8 +1,11 @@
 //! What the benchmarks and the checks have in common: a market's message bodies, and the CPU stages over them.
 //!
-//! Everything here is in process and on one thread, so that a figure is about the stage and not about the machine's I/O.
+//! The stages are in process and on one thread, so that a figure is about the stage and not about the machine's I/O.
+
+pub mod figure;
 
 pub mod lake;
+pub mod localaws;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,8 +1,10 @@
 //! `check TOPIC`: measures every figure that is claimed about a topic, and prints it beside its bound.
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use benches::figure::Figure;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Measures what ticklake claims.
@@ -19,23 +21,32 @@ enum Command {
         /// What to measure
         topic: Topic,
     },
+    /// The process that `check localaws` measures
+    #[command(hide = true)]
+    ServeLocalAws { dir: PathBuf },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Topic {
     /// The size of the Parquet files, and what pruning saves
     Lake,
+    /// What the local endpoint costs in CPU time and memory
+    Localaws,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let Command::Check { topic: Topic::Lake } = Args::parse().command;
+    let topic = match Args::parse().command {
+        Command::Check { topic } => topic,
+        Command::ServeLocalAws { dir } => return benches::localaws::serve(&dir).map(|()| ExitCode::SUCCESS),
+    };
     let mut passed = true;
-    let mut out = io::stdout().lock();
-    for figure in benches::lake::figures()? {
-        let holds = figure.measured <= figure.at_most;
-        passed &= holds;
-        let verdict = if holds { "ok  " } else { "FAIL" };
-        writeln!(out, "{verdict} {}: {:.3} (at most {})", figure.name, figure.measured, figure.at_most)?;
+    let mut report = |figure: Figure| {
+        passed &= figure.holds();
+        writeln!(io::stdout(), "{figure}")
+    };
+    match topic {
+        Topic::Lake => benches::lake::figures(&mut report)?,
+        Topic::Localaws => benches::localaws::figures(&mut report)?,
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

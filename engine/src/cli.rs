@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::sources::{self, Assignment, Loaded, SourceError};
 
 #[cfg(feature = "local")]
-pub use local::{DemoArgs, LocalAwsArgs};
+pub use local::DemoArgs;
 
 /// The process did not end well: an error while running, or a check that failed.
 pub const EXIT_FAILED: u8 = 1;
@@ -59,15 +59,15 @@ pub enum Command {
     Demo(DemoArgs),
     /// Serve SQS, S3 and SNS on loopback
     #[cfg(feature = "local")]
-    #[command(long_about = local::LOCAL_AWS_ABOUT, after_help = local::LOCAL_AWS_EXAMPLES)]
-    LocalAws(LocalAwsArgs),
+    #[command(long_about = localaws::cli::ABOUT, after_help = format!("{}\n\n{}", local::LOCAL_AWS_EXAMPLES, localaws::cli::FAULTS))]
+    LocalAws(localaws::cli::ServeArgs),
 }
 
 const RUN_ABOUT: &str = "\
 Drains the queue into the lake until SIGTERM or SIGINT.
 
-Messages are received with parallel long polls, decoded, judged by the detectors, gathered into epochs and committed: an epoch's \
-Parquet files are stored first, its alerts are published, and only then are its messages deleted. The first signal stops \
+Messages are received with parallel long polls, decoded, judged by the detectors, gathered into epochs and committed: once an \
+epoch's alerts are published its Parquet files are stored, and only then are its messages deleted. The first signal stops \
 receiving and commits what is there, within `shutdown.deadline`; a second one ends the process at once. Either way nothing is \
 lost: what was not committed comes back from the queue.
 
@@ -93,7 +93,7 @@ const CHECK_EXAMPLES: &str = "\
 Examples:
   ticklake check                         # with ./ticklake.toml, if there is one
   ticklake check --print                 # the effective configuration, every default included; asks AWS nothing
-  ticklake check --print > ticklake.toml # a file to start from";
+  ticklake check --print > example.toml  # a file to start from";
 
 /// `ticklake run`.
 #[derive(Debug, Args)]
@@ -109,7 +109,7 @@ pub struct RunArgs {
 /// `ticklake check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Print the effective configuration as TOML, with a remark where a value is not the default, and check only that
+    /// Print the effective configuration as TOML, with a remark where a value is not the default, and note what is wrong with it
     #[arg(long)]
     pub print: bool,
     /// Where the configuration comes from.

@@ -3,7 +3,6 @@
 //! For the demo and the tests. It owns what is created and under which names, not what is done with it.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -39,34 +38,61 @@ pub struct Sandbox {
 impl Sandbox {
     /// Starts an endpoint on a free port of the loopback interface, which keeps its objects below `dir`.
     pub async fn start(dir: &Path) -> anyhow::Result<Self> {
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let options = Options { listen, data_dir: dir.to_owned(), region: REGION.to_owned() };
+        let options = Options { region: REGION.to_owned(), ..Options::new(dir) };
         let aws = LocalAws::start(options).await.context("failed to start the local endpoint")?;
-        let config = Aws { endpoint_url: Some(aws.url()), region: Some(REGION.to_owned()), ..Aws::default() };
-        // Fixed, so that nothing in the environment is looked for, or used by mistake.
-        let clients = Clients::connect_as(&config, Credentials::new("local", "local", None, None, "local")).await;
-        let dead_letter_url = create_queue(&clients, "ticks-dead-letter", None).await?;
+        let clients = connect(&aws.url()).await;
+        let Resources { queue_url, dead_letter_url, topic_arn, alerts_url } =
+            Resources::create(&clients, "", BUCKET).await?;
+        Ok(Self { aws, clients, queue_url, dead_letter_url, topic_arn, alerts_url, lake: dir.join(BUCKET) })
+    }
+}
+
+/// Clients of an endpoint that takes any credentials.
+pub async fn connect(url: &str) -> Clients {
+    let (endpoint_url, region) = (Some(url.to_owned()), Some(REGION.to_owned()));
+    let config = Aws { endpoint_url, region, s3_path_style: true, ..Aws::default() };
+    // Fixed, so that nothing in the environment is looked for, or used by mistake.
+    Clients::connect_as(&config, Credentials::new("local", "local", None, None, "local")).await
+}
+
+/// What an engine needs of SQS, S3 and SNS, beside a bucket.
+#[derive(Debug)]
+pub struct Resources {
+    /// The queue of ticks; its messages go to the dead-letter queue after 100 deliveries.
+    pub queue_url: String,
+    /// The dead-letter queue.
+    pub dead_letter_url: String,
+    /// The topic of alerts.
+    pub topic_arn: String,
+    /// A queue that is subscribed to the topic, with raw delivery.
+    pub alerts_url: String,
+}
+
+impl Resources {
+    /// Creates them, with names that end in `suffix`, and the bucket.
+    pub async fn create(clients: &Clients, suffix: &str, bucket: &str) -> anyhow::Result<Self> {
+        let dead_letter_url = create_queue(clients, &format!("ticks-dead-letter{suffix}"), None).await?;
         let redrive = serde_json::json!({
-            "deadLetterTargetArn": queue_arn(&clients, &dead_letter_url).await?,
+            "deadLetterTargetArn": queue_arn(clients, &dead_letter_url).await?,
             "maxReceiveCount": 100,
         });
-        let queue_url =
-            create_queue(&clients, "ticks", Some((QueueAttributeName::RedrivePolicy, redrive.to_string()))).await?;
-        clients.s3.create_bucket().bucket(BUCKET).send().await.context("failed to create the bucket")?;
-        let topic = clients.sns.create_topic().name("alerts").send().await.context("failed to create the topic")?;
-        let topic_arn = topic.topic_arn.context("the new topic has no ARN")?;
-        let alerts_url = create_queue(&clients, "alerts", None).await?;
+        let redrive = Some((QueueAttributeName::RedrivePolicy, redrive.to_string()));
+        let queue_url = create_queue(clients, &format!("ticks{suffix}"), redrive).await?;
+        clients.s3.create_bucket().bucket(bucket).send().await.context("failed to create the bucket")?;
+        let topic = clients.sns.create_topic().name(format!("alerts{suffix}")).send().await;
+        let topic_arn = topic.context("failed to create the topic")?.topic_arn.context("the new topic has no ARN")?;
+        let alerts_url = create_queue(clients, &format!("alerts{suffix}"), None).await?;
         clients
             .sns
             .subscribe()
             .topic_arn(&topic_arn)
             .protocol("sqs")
-            .endpoint(queue_arn(&clients, &alerts_url).await?)
+            .endpoint(queue_arn(clients, &alerts_url).await?)
             .attributes("RawMessageDelivery", "true")
             .send()
             .await
             .context("failed to subscribe the queue of alerts")?;
-        Ok(Self { aws, clients, queue_url, dead_letter_url, topic_arn, alerts_url, lake: dir.join(BUCKET) })
+        Ok(Self { queue_url, dead_letter_url, topic_arn, alerts_url })
     }
 }
 

@@ -7,14 +7,18 @@ use std::{
     io::{self, Read},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Sleep};
 
 /// How much of a file is read ahead of the socket.
 const CHUNK: usize = 256 * 1024;
+
+/// How long the first half of an answer has before its connection breaks.
+const CUT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The body of every answer.
 #[derive(Debug)]
@@ -23,6 +27,16 @@ pub(crate) enum ReplyBody {
     Whole(Option<Bytes>),
     /// The next bytes of a file that is positioned already.
     File(FileRange),
+    /// The first bytes of another body, and then an error, which breaks the connection.
+    Cut {
+        body: Box<ReplyBody>,
+        /// Of these bytes, so many are still to come.
+        left: u64,
+        /// What the headers promise.
+        promised: u64,
+        /// Until when the error waits, so that the bytes are on their way: with it, the connection forgets what it holds.
+        pause: Pin<Box<Sleep>>,
+    },
 }
 
 /// `remaining` bytes of a file from its present position.
@@ -42,6 +56,13 @@ impl ReplyBody {
     /// No bytes.
     pub(crate) fn empty() -> Self {
         Self::Whole(None)
+    }
+
+    /// The first half of this body, under the length of the whole.
+    pub(crate) fn cut(self) -> Self {
+        let promised = self.size_hint().lower();
+        let pause = Box::pin(tokio::time::sleep(CUT_PAUSE));
+        Self::Cut { body: Box::new(self), left: promised / 2, promised, pause }
     }
 
     /// The next `length` bytes of `file`.
@@ -65,6 +86,15 @@ impl Body for ReplyBody {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::File(range) => range.poll_next(cx),
+            Self::Cut { left: 0, pause, .. } => {
+                pause.as_mut().poll(cx).map(|()| Some(Err(io::ErrorKind::BrokenPipe.into())))
+            }
+            Self::Cut { body, left, .. } => Pin::new(body.as_mut()).poll_frame(cx).map_ok(|frame| {
+                let mut data = frame.into_data().unwrap_or_default();
+                data.truncate((*left).min(usize::MAX as u64) as usize);
+                *left -= data.len() as u64;
+                Frame::data(data)
+            }),
         }
     }
 
@@ -72,6 +102,7 @@ impl Body for ReplyBody {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::File(range) => range.remaining == 0,
+            Self::Cut { .. } => false,
         }
     }
 
@@ -79,6 +110,7 @@ impl Body for ReplyBody {
         SizeHint::with_exact(match self {
             Self::Whole(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
             Self::File(range) => range.remaining,
+            Self::Cut { promised, .. } => *promised,
         })
     }
 }

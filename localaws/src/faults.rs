@@ -1,35 +1,26 @@
-//! Faults that a test switches on while the server runs, and counts of the calls that arrived.
+//! Faults that are switched on while the server runs, and counts of the calls that arrived.
 //!
-//! It owns which request meets which fault. It does *not* own how a service words the answer; each service does that.
+//! It owns which request meets which fault, and the seeded dice that decide it. It does *not* own how a service words the
+//! answer; each service does that.
+
+mod fault;
+mod rate;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-/// What a failing request is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultKind {
-    /// This HTTP status, with the error code that the service uses for it.
-    Status(u16),
-    /// 500, the service's internal error.
-    InternalError,
-    /// 503 `SlowDown` from S3; the service's throttling error elsewhere.
-    SlowDown,
-    /// The service's throttling error.
-    Throttling,
-    /// This HTTP status with this error code, for example 409 `ConditionalRequestConflict`.
-    Code {
-        /// The HTTP status.
-        status: u16,
-        /// The error code in the body.
-        code: &'static str,
-    },
-}
+use fastrand::Rng;
+use hyper::{Response, body::Body as _};
+
+pub use self::fault::{Effect, Fault, FaultError, FaultKind, HowOften};
+use self::rate::Rates;
+use crate::{body::ReplyBody, server::Reset};
 
 /// One operation of a service, and the IAM action that allows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,101 +31,144 @@ pub(crate) struct Operation {
     pub(crate) action: &'static str,
 }
 
+const RECEIVE: Operation = Operation { name: "sqs:ReceiveMessage", action: "sqs:ReceiveMessage" };
+const COUNTS: Operation = Operation { name: "sqs:GetQueueAttributes", action: "sqs:GetQueueAttributes" };
+
 /// What becomes of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Proceed,
     Deny,
     Fail(FaultKind),
     Reset,
+    /// Proceed, then drop the connection without an answer.
+    LoseAnswer,
+    /// Proceed, then drop the connection in the middle of the answer.
+    CutAnswer,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Effect {
-    Deny,
-    Fail(FaultKind),
-    FailEntries,
-    Delay(Duration),
-    Reset,
+impl Verdict {
+    /// What the client gets to see of an answer.
+    pub(crate) fn send(&self, response: Response<ReplyBody>) -> Result<Response<ReplyBody>, Reset> {
+        match self {
+            Self::LoseAnswer => Err(Reset),
+            // Where there is no body, there is no middle of it.
+            Self::CutAnswer if response.body().size_hint().exact() == Some(0) => Err(Reset),
+            Self::CutAnswer => Ok(response.map(ReplyBody::cut)),
+            _ => Ok(response),
+        }
+    }
+}
+
+/// How a queue behaves beyond its promises, for one receive.
+#[derive(Debug)]
+pub(crate) struct Manners {
+    /// The chance that a message that is delivered is in the queue once more.
+    pub(crate) duplicate: f64,
+    /// Messages are taken from anywhere among so many.
+    pub(crate) shuffle: usize,
+    /// The share of messages that a short poll sees.
+    pub(crate) sample: f64,
+    pub(crate) dice: Rng,
+}
+
+impl Default for Manners {
+    /// As well-behaved as SQS ever is.
+    fn default() -> Self {
+        Self { duplicate: 0.0, shuffle: 1, sample: 1.0, dice: Rng::with_seed(0) }
+    }
 }
 
 #[derive(Debug)]
 struct Rule {
-    pattern: String,
-    effect: Effect,
-    every: u64,
+    fault: Fault,
     seen: u64,
+    rates: Rates,
 }
 
 impl Rule {
-    /// Whether the rule names this operation, and it is the turn of the n-th.
-    fn strikes(&mut self, operation: Operation) -> bool {
-        let named = |name: &str| match self.pattern.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix),
-            None => name == self.pattern,
-        };
-        if !named(operation.action) && !named(operation.name) {
+    fn new(fault: Fault) -> Self {
+        Self { fault, seen: 0, rates: Rates::default() }
+    }
+
+    /// Whether it is this request's turn.
+    fn strikes(&mut self, operation: Operation, dice: &mut Rng) -> bool {
+        if !self.fault.names(operation) {
             return false;
         }
         self.seen += 1;
-        self.seen.is_multiple_of(self.every)
+        match self.fault.how_often {
+            HowOften::Always => true,
+            HowOften::EveryNth(nth) => self.seen.is_multiple_of(nth),
+            HowOften::Chance(chance) => dice.f64() < chance,
+        }
+    }
+
+    /// The chance of the fault where it strikes single messages.
+    fn chance(&self) -> f64 {
+        match self.fault.how_often {
+            HowOften::Always => 1.0,
+            HowOften::EveryNth(nth) => 1.0 / nth as f64,
+            HowOften::Chance(chance) => chance,
+        }
     }
 }
+
+#[derive(Debug, Default)]
+struct Switches {
+    rules: Vec<Rule>,
+    dice: Rng,
+    /// How often receivers look depends on time; their dice must not disturb those of requests.
+    queue_dice: Rng,
+}
+
+/// The switches for faults, and the counts of calls. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Faults(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
     /// Spares the lock on `rules` in the usual case, in which there are none.
     armed: AtomicBool,
-    rules: Mutex<Vec<Rule>>,
+    rules: Mutex<Switches>,
     calls: Mutex<HashMap<&'static str, u64>>,
 }
 
-/// The switches. Clones share them.
-///
-/// An `action` is an IAM action (`s3:PutObject`, `sqs:ReceiveMessage`), an API operation where that is narrower
-/// (`sqs:SendMessageBatch`, `s3:HeadObject`), or a prefix of either followed by `*` (`s3:*`).
-#[derive(Debug, Clone, Default)]
-pub struct Faults(Arc<State>);
-
 impl Faults {
+    /// Switches a fault on, beside those that are on already.
+    pub fn add(&self, fault: Fault) {
+        self.rules().rules.push(Rule::new(fault));
+        self.0.armed.store(true, Ordering::Release);
+    }
+
+    /// Switches these faults on and all others off. With the same seed, requests in the same order meet the same faults.
+    pub fn set(&self, faults: Vec<Fault>, seed: u64) {
+        let mut rules = self.rules();
+        rules.rules = faults.into_iter().map(Rule::new).collect();
+        rules.dice = Rng::with_seed(seed);
+        rules.queue_dice = Rng::with_seed(!seed);
+        self.0.armed.store(!rules.rules.is_empty(), Ordering::Release);
+    }
+
+    /// The faults that are on.
+    #[must_use]
+    pub fn list(&self) -> Vec<Fault> {
+        self.rules().rules.iter().map(|rule| rule.fault.clone()).collect()
+    }
+
     /// Answers `action` as AWS answers a caller whose policy does not allow it.
     pub fn deny(&self, action: &str) {
-        self.add(action, Effect::Deny, 1);
+        self.add(Fault::new(action, Effect::Deny));
     }
 
     /// Answers every request of `action` with an error.
     pub fn fail(&self, action: &str, kind: FaultKind) {
-        self.add(action, Effect::Fail(kind), 1);
-    }
-
-    /// Answers each `nth` request of `action` with an error, counted from now.
-    pub fn fail_every_nth(&self, action: &str, kind: FaultKind, nth: u64) {
-        self.add(action, Effect::Fail(kind), nth);
-    }
-
-    /// Fails each `nth` entry of the batch requests of `action` with an internal error; the rest of the batch succeeds.
-    pub fn fail_entries(&self, action: &str, nth: u64) {
-        self.add(action, Effect::FailEntries, nth);
-    }
-
-    /// Answers `action` only after `delay`.
-    pub fn delay(&self, action: &str, delay: Duration) {
-        self.add(action, Effect::Delay(delay), 1);
-    }
-
-    /// Drops the connection of every request of `action` without an answer; the request has no effect.
-    pub fn reset(&self, action: &str) {
-        self.add(action, Effect::Reset, 1);
-    }
-
-    /// Drops the connection of each `nth` request of `action`, counted from now.
-    pub fn reset_every_nth(&self, action: &str, nth: u64) {
-        self.add(action, Effect::Reset, nth);
+        self.add(Fault::new(action, Effect::Fail(kind)));
     }
 
     /// Switches all faults off; the counts of calls stay.
     pub fn clear(&self) {
-        self.rules().clear();
+        self.rules().rules.clear();
         self.0.armed.store(false, Ordering::Release);
     }
 
@@ -144,13 +178,19 @@ impl Faults {
         self.counts().get(action).copied().unwrap_or(0)
     }
 
-    /// Counts a request, waits as long as the faults say, and says what becomes of it.
-    pub(crate) async fn meet(&self, operation: Operation) -> Verdict {
+    /// How many requests have arrived, by IAM action and by API operation.
+    #[must_use]
+    pub fn all_calls(&self) -> BTreeMap<&'static str, u64> {
+        self.counts().iter().map(|(name, calls)| (*name, *calls)).collect()
+    }
+
+    /// Counts a request, waits as long as the faults say, and says what becomes of it. Rates are kept per `scope`.
+    pub(crate) async fn meet(&self, operation: Operation, scope: impl FnOnce() -> String) -> Verdict {
         self.count(operation);
-        if !self.0.armed.load(Ordering::Acquire) {
+        if !self.armed() {
             return Verdict::Proceed;
         }
-        let (delay, verdict) = self.judge(operation);
+        let (delay, verdict) = self.judge(operation, &scope());
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
@@ -159,17 +199,49 @@ impl Faults {
 
     /// Whether the next entry of a batch of `operation` fails by itself.
     pub(crate) fn entry_fails(&self, operation: Operation) -> bool {
-        self.0.armed.load(Ordering::Acquire)
-            && self
-                .rules()
-                .iter_mut()
-                .filter(|rule| matches!(rule.effect, Effect::FailEntries))
-                .any(|rule| rule.strikes(operation))
+        if !self.armed() {
+            return false;
+        }
+        let Switches { rules, dice, .. } = &mut *self.rules();
+        let mut rules = rules.iter_mut().filter(|rule| rule.fault.effect == Effect::FailEntries);
+        rules.any(|rule| rule.strikes(operation, dice))
     }
 
-    fn add(&self, action: &str, effect: Effect, every: u64) {
-        self.rules().push(Rule { pattern: action.to_owned(), effect, every: every.max(1), seen: 0 });
-        self.0.armed.store(true, Ordering::Release);
+    /// How a queue behaves in the next receive.
+    pub(crate) fn manners(&self) -> Manners {
+        let mut manners = Manners::default();
+        if !self.armed() {
+            return manners;
+        }
+        let Switches { rules, queue_dice, .. } = &mut *self.rules();
+        manners.dice = Rng::with_seed(queue_dice.u64(..));
+        for rule in rules.iter().filter(|rule| rule.fault.names(RECEIVE)) {
+            match rule.fault.effect {
+                Effect::Duplicate => manners.duplicate = manners.duplicate.max(rule.chance()),
+                Effect::Shuffle(window) => manners.shuffle = manners.shuffle.max(window),
+                Effect::Sample(share) => manners.sample = manners.sample.min(share),
+                _ => {}
+            }
+        }
+        manners
+    }
+
+    /// How old the counts of a queue's messages may be.
+    pub(crate) fn staleness(&self) -> Duration {
+        if !self.armed() {
+            return Duration::ZERO;
+        }
+        let rules = self.rules();
+        let ages =
+            rules.rules.iter().filter(|rule| rule.fault.names(COUNTS)).filter_map(|rule| match rule.fault.effect {
+                Effect::Stale(age) => Some(age),
+                _ => None,
+            });
+        ages.max().unwrap_or_default()
+    }
+
+    fn armed(&self) -> bool {
+        self.0.armed.load(Ordering::Acquire)
     }
 
     fn count(&self, operation: Operation) {
@@ -180,27 +252,30 @@ impl Faults {
         }
     }
 
-    fn judge(&self, operation: Operation) -> (Duration, Verdict) {
+    fn judge(&self, operation: Operation, scope: &str) -> (Duration, Verdict) {
         let (mut delay, mut verdict) = (Duration::ZERO, Verdict::Proceed);
-        for rule in self.rules().iter_mut().filter(|rule| !matches!(rule.effect, Effect::FailEntries)) {
-            if !rule.strikes(operation) {
+        let Switches { rules, dice, .. } = &mut *self.rules();
+        for rule in rules {
+            let Some(effect) = request_effect(&rule.fault.effect) else { continue };
+            if !rule.strikes(operation, dice) {
                 continue;
             }
-            match rule.effect {
-                Effect::Delay(more) => delay += more,
+            match effect {
+                RequestEffect::Delay(median, p99) => delay += log_normal(median, p99, dice),
                 // The first fault that was switched on wins; later delays still count.
                 _ if verdict != Verdict::Proceed => {}
-                Effect::Deny => verdict = Verdict::Deny,
-                Effect::Fail(kind) => verdict = Verdict::Fail(kind),
-                Effect::Reset => verdict = Verdict::Reset,
-                Effect::FailEntries => {}
+                RequestEffect::Verdict(effect) => verdict = effect,
+                RequestEffect::Rate(rate) if !rule.rates.admits(scope, rate, Instant::now()) => {
+                    verdict = Verdict::Fail(FaultKind::SlowDown);
+                }
+                RequestEffect::Rate(_) => {}
             }
         }
         (delay, verdict)
     }
 
     // A panic cannot leave either table half-written: each change is one call.
-    fn rules(&self) -> MutexGuard<'_, Vec<Rule>> {
+    fn rules(&self) -> MutexGuard<'_, Switches> {
         self.0.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -209,46 +284,41 @@ impl Faults {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SEND: Operation = Operation { name: "sqs:SendMessageBatch", action: "sqs:SendMessage" };
-
-    #[tokio::test]
-    async fn faults_match_the_action_the_operation_and_a_prefix() {
-        for pattern in ["sqs:SendMessage", "sqs:SendMessageBatch", "sqs:*", "*"] {
-            let faults = Faults::default();
-            faults.deny(pattern);
-            assert_eq!(faults.meet(SEND).await, Verdict::Deny, "{pattern}");
-            faults.clear();
-            assert_eq!(faults.meet(SEND).await, Verdict::Proceed, "{pattern}");
-        }
-        let faults = Faults::default();
-        faults.deny("sqs:Send");
-        assert_eq!(faults.meet(SEND).await, Verdict::Proceed);
-    }
-
-    #[tokio::test]
-    async fn nth_request_fails_and_every_call_is_counted() {
-        let faults = Faults::default();
-        faults.fail_every_nth("sqs:SendMessage", FaultKind::InternalError, 3);
-        let mut failed = Vec::new();
-        for index in 1..=6 {
-            if faults.meet(SEND).await != Verdict::Proceed {
-                failed.push(index);
-            }
-        }
-        assert_eq!(failed, [3, 6]);
-        assert_eq!(faults.calls("sqs:SendMessage"), 6);
-        assert_eq!(faults.calls("sqs:SendMessageBatch"), 6);
-    }
-
-    #[test]
-    fn entries_fail_by_themselves_and_leave_requests_alone() {
-        let faults = Faults::default();
-        faults.fail_entries("sqs:SendMessage", 2);
-        assert_eq!([1, 2, 3, 4].map(|_| faults.entry_fails(SEND)), [false, true, false, true]);
-        assert_eq!(faults.judge(SEND).1, Verdict::Proceed);
-    }
+/// What an effect does to a request as a whole.
+enum RequestEffect {
+    Verdict(Verdict),
+    Delay(Duration, Duration),
+    Rate(f64),
 }
+
+/// `None` for effects on entries, messages and counts.
+fn request_effect(effect: &Effect) -> Option<RequestEffect> {
+    Some(match effect {
+        Effect::Deny => RequestEffect::Verdict(Verdict::Deny),
+        Effect::Fail(kind) => RequestEffect::Verdict(Verdict::Fail(kind.clone())),
+        Effect::Reset => RequestEffect::Verdict(Verdict::Reset),
+        Effect::LoseAnswer => RequestEffect::Verdict(Verdict::LoseAnswer),
+        Effect::CutAnswer => RequestEffect::Verdict(Verdict::CutAnswer),
+        Effect::Delay { median, p99 } => RequestEffect::Delay(*median, *p99),
+        Effect::Rate(rate) => RequestEffect::Rate(*rate),
+        Effect::FailEntries | Effect::Duplicate | Effect::Shuffle(_) | Effect::Sample(_) | Effect::Stale(_) => {
+            return None;
+        }
+    })
+}
+
+/// A log-normal time with this median and 99th percentile, which is what the latencies of services look like.
+fn log_normal(median: Duration, p99: Duration, dice: &mut Rng) -> Duration {
+    /// The 99th percentile of the standard normal distribution.
+    const Z99: f64 = 2.326_347_874_040_841;
+    if median == p99 || median.is_zero() {
+        return p99;
+    }
+    let sigma = (p99.as_secs_f64() / median.as_secs_f64()).ln() / Z99;
+    // Box-Muller; 1 - f64() is never zero.
+    let normal = (-2.0 * (1.0 - dice.f64()).ln()).sqrt() * (std::f64::consts::TAU * dice.f64()).cos();
+    median.mul_f64((sigma * normal).exp())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,20 +1,25 @@
 //! SQS, SNS and S3 on loopback over their real protocols, for tests, demos and measurements.
 //!
 //! One HTTP/1.1 listener serves all three: SQS speaks its JSON protocol, SNS and STS the query protocol, S3 is REST with
-//! the bucket in the path. Queues and topics live in memory; buckets are folders below the data directory and objects
-//! are plain files in them. Account `000000000000`; signatures are accepted unseen, but the region that a request is
-//! signed for counts, and [`Faults`] make the services as rude as a test wants.
+//! the bucket in the path. Buckets are folders below the data directory and objects are plain files in them; queues and
+//! topics live in memory and are kept beside the buckets, so that a server that was killed comes back with everything it
+//! had answered for. Account `000000000000`; the region that a request is signed for counts, signatures only where there
+//! are [credentials](Options::credentials). [`Faults`] make the services as rude as a test wants.
 //!
 //! This file owns starting and stopping. It does *not* own any protocol.
 
+mod admin;
 mod body;
 mod clock;
 mod faults;
 mod hex;
 mod scope;
 mod server;
+mod sigv4;
+mod unique;
 mod xml;
 
+pub mod cli;
 mod query;
 mod s3;
 mod sns;
@@ -22,38 +27,67 @@ mod sqs;
 mod sts;
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
+    thread,
 };
 
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    runtime::{Handle, Runtime},
+    sync::{oneshot, watch},
+};
 
-pub use faults::{FaultKind, Faults};
+use server::Services;
+
+pub use faults::{Effect, Fault, FaultError, FaultKind, Faults, HowOften};
+
+/// Every operation that is served.
+fn operations() -> impl Iterator<Item = faults::Operation> {
+    let named = sqs::OPERATIONS.iter().chain(sns::OPERATIONS).map(|(_, operation)| *operation);
+    named.chain(s3::OPERATIONS.iter().copied())
+}
+
+/// The name of every thread of a server.
+pub const THREAD: &str = "localaws";
 
 /// The account that owns everything.
 pub const ACCOUNT: &str = "000000000000";
 
-/// Where to listen, where to keep objects, and which region to be.
+/// Where to listen, where to keep everything, and which region to be.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The address to bind; port 0 takes a free one.
+    /// The address to bind; port 0 takes a free one. On loopback, unless [`Options::expose`] is set.
     pub listen: SocketAddr,
-    /// The folder of buckets. It is created where missing, as is a hidden `.localaws` folder in it.
+    /// Whether others than this machine may be listened to. Whoever reaches the server may do all it does.
+    pub expose: bool,
+    /// The folder of buckets. It is created where missing, as is a hidden `.localaws` folder in it, which holds queues and
+    /// topics.
     pub data_dir: PathBuf,
     /// The region whose queues, topics and buckets live here.
     pub region: String,
+    /// Who may sign requests, by access key id. Where there is nobody, signatures are accepted unseen.
+    pub credentials: BTreeMap<String, String>,
+    /// Threads that serve requests. Bytes of objects are written on others.
+    pub threads: usize,
 }
 
 impl Options {
-    /// A free port on loopback, `us-east-1`.
+    /// A free port on loopback, `us-east-1`, signatures unseen, half of the machine's cores.
     #[must_use]
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            expose: false,
             data_dir: data_dir.into(),
             region: "us-east-1".to_owned(),
+            credentials: BTreeMap::new(),
+            threads: (cores / 2).max(1),
         }
     }
 }
@@ -61,6 +95,14 @@ impl Options {
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The address can be reached from elsewhere.
+    #[error(
+        "failed to listen on {0}: it is not on loopback, and whoever reaches the server may use it; say so to expose it"
+    )]
+    NotLoopback(SocketAddr),
+    /// A region is lower-case letters, digits and hyphens.
+    #[error("failed to be the region `{0}`: it is not written as us-east-1")]
+    Region(String),
     /// The address is taken or not ours.
     #[error("failed to listen on {addr}")]
     Listen {
@@ -77,38 +119,48 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The operating system gave no thread.
+    #[error("failed to start a thread")]
+    Thread(#[from] io::Error),
 }
 
-/// A running server. Dropping it stops it too, without waiting.
+/// A running server, on threads of its own. Dropping it stops it too, without waiting.
 #[derive(Debug)]
 pub struct LocalAws {
     addr: SocketAddr,
     faults: Faults,
+    services: Arc<Services>,
+    runtime: Handle,
     stop: watch::Sender<bool>,
-    server: JoinHandle<()>,
+    /// Its sender goes when the server has ended.
+    ended: oneshot::Receiver<()>,
 }
 
 impl LocalAws {
-    /// Binds the address, opens the data directory and serves from a task on the current tokio runtime.
+    /// Opens the data directory, binds the address and serves.
     pub async fn start(options: Options) -> Result<Self, Error> {
-        let Options { listen, data_dir, region } = options;
-        let listen_error = |source| Error::Listen { addr: listen, source };
-        let listener = TcpListener::bind(listen).await.map_err(listen_error)?;
-        let addr = listener.local_addr().map_err(listen_error)?;
         let faults = Faults::default();
-        let clock = clock::Clock::start();
-        let store = s3::Store::open(data_dir.clone(), clock.clone());
-        let store = store.map_err(|source| Error::DataDir { path: data_dir, source })?;
-        let sqs = sqs::Sqs::new(format!("http://{addr}"), clock.clone(), faults.clone());
-        let services = server::Services {
-            sns: sns::Sns::new(sqs.clone(), clock, faults.clone()),
-            s3: s3::S3::new(store, faults.clone(), region.clone()),
-            sqs,
-            region,
-        };
         let (stop, stopped) = watch::channel(false);
-        let server = tokio::spawn(server::run(listener, Arc::new(services), stopped));
-        Ok(Self { addr, faults, stop, server })
+        let (ready, started) = oneshot::channel();
+        let (alive, ended) = oneshot::channel();
+        let runtime = runtime(options.threads)?;
+        let handle = runtime.handle().clone();
+        let switches = faults.clone();
+        // A runtime of its own: the server's speed does not depend on what a test does with its threads.
+        thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
+            runtime.block_on(serve(options, switches, ready, stopped));
+            // An upload that is cut off would hold up the end.
+            runtime.shutdown_background();
+            drop::<oneshot::Sender<()>>(alive);
+        })?;
+        let (addr, services) =
+            started.await.map_err(|_| io::Error::other("the server's thread ended before it listened"))??;
+        Ok(Self { addr, faults, services, runtime: handle, stop, ended })
+    }
+
+    /// Serves one more connection, over any stream of bytes: for tests that want no socket.
+    pub fn attach(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        self.runtime.spawn(server::serve(stream, self.services.clone(), self.stop.subscribe()));
     }
 
     /// The address that is listened on.
@@ -132,8 +184,53 @@ impl LocalAws {
     /// Stops listening, answers open long polls with nothing, and gives requests under way a moment to finish.
     pub async fn shutdown(self) {
         self.stop.send_replace(true);
-        if let Err(error) = self.server.await {
-            tracing::warn!(%error, "the server did not stop cleanly");
+        // Nothing is ever sent: the wait ends with the sender.
+        let _ended = self.ended.await;
+    }
+}
+
+fn runtime(threads: usize) -> io::Result<Runtime> {
+    let mut builder = match threads {
+        // Spares the wake-ups from thread to thread.
+        0 | 1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.worker_threads(threads.max(1)).thread_name(THREAD).enable_all().build()
+}
+
+async fn serve(
+    options: Options,
+    faults: Faults,
+    ready: oneshot::Sender<Result<(SocketAddr, Arc<Services>), Error>>,
+    stopped: watch::Receiver<bool>,
+) {
+    match open(options, faults).await {
+        Ok((listener, services, addr)) => {
+            // Where nobody waits for the address any more, the switch to stop is gone as well.
+            let services = Arc::new(services);
+            let _nobody = ready.send(Ok((addr, services.clone())));
+            server::run(listener, services, stopped).await;
+        }
+        Err(error) => {
+            let _nobody = ready.send(Err(error));
         }
     }
+}
+
+async fn open(options: Options, faults: Faults) -> Result<(TcpListener, Services, SocketAddr), Error> {
+    let Options { listen, expose, data_dir, region, credentials, threads: _ } = options;
+    if !expose && !listen.ip().is_loopback() {
+        return Err(Error::NotLoopback(listen));
+    }
+    if !scope::is_region(&region) {
+        return Err(Error::Region(region));
+    }
+    let listen_error = |source| Error::Listen { addr: listen, source };
+    let listener = TcpListener::bind(listen).await.map_err(listen_error)?;
+    let addr = listener.local_addr().map_err(listen_error)?;
+    // "Any address" is none that a client could call.
+    let host = if addr.ip().is_unspecified() { SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port())) } else { addr };
+    let services = Services::open(&format!("http://{host}"), &data_dir, region, credentials, faults);
+    let services = services.map_err(|source| Error::DataDir { path: data_dir, source })?;
+    Ok((listener, services, addr))
 }

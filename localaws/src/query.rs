@@ -6,7 +6,6 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use hyper::{Response, StatusCode, header};
 use percent_encoding::percent_decode_str;
-use uuid::Uuid;
 
 use crate::{body::ReplyBody, xml::element};
 
@@ -63,7 +62,7 @@ pub(crate) fn attributes<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>)
 
 /// The answer to a successful `action`; `result` is the XML inside its result element, which is left out when `None`.
 pub(crate) fn success(namespace: &str, action: &str, result: Option<&str>) -> Response<ReplyBody> {
-    let id = Uuid::now_v7();
+    let id = crate::unique::id();
     let result = result.map(|xml| format!("<{action}Result>{xml}</{action}Result>")).unwrap_or_default();
     let metadata = format!("<ResponseMetadata><RequestId>{id}</RequestId></ResponseMetadata>");
     respond(StatusCode::OK, format!("<{action}Response xmlns=\"{namespace}\">{result}{metadata}</{action}Response>"))
@@ -76,7 +75,7 @@ pub(crate) fn failure(namespace: &str, status: u16, code: &str, message: &str) -
     element(&mut error, "Type", blame);
     element(&mut error, "Code", code);
     element(&mut error, "Message", message);
-    let id = Uuid::now_v7();
+    let id = crate::unique::id();
     let body = format!(
         "<ErrorResponse xmlns=\"{namespace}\"><Error>{error}</Error><RequestId>{id}</RequestId></ErrorResponse>"
     );

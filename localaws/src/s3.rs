@@ -16,6 +16,7 @@ mod object;
 mod uploads;
 
 mod bucket;
+mod intent;
 mod journal;
 mod keys;
 mod scratch;
@@ -24,15 +25,26 @@ mod store;
 use std::sync::Arc;
 
 use http_body_util::BodyExt;
-use hyper::{Method, Request, Response, StatusCode, body::Incoming};
-use uuid::Uuid;
+use hyper::{
+    HeaderMap, Method, Response, StatusCode,
+    body::Incoming,
+    http::{HeaderName, request::Parts},
+};
 
-pub(crate) use self::store::Store;
-use self::{bucket::Bucket, error::S3Error, object::set, request::Call, uploads::Uploads};
+pub(crate) use self::request::OPERATIONS;
+pub(crate) use self::store::{HIDDEN, Store};
+use self::{
+    bucket::{Bucket, Condition},
+    error::S3Error,
+    object::set,
+    request::Call,
+    uploads::Uploads,
+};
 use crate::{
     body::ReplyBody,
     faults::{Faults, Verdict},
     server::{BodyError, Reset, read_body},
+    sigv4::Refusal,
     xml::{Node, element},
 };
 
@@ -60,25 +72,39 @@ impl S3 {
     }
 
     /// Answers one request.
-    pub(crate) async fn serve(&self, request: Request<Incoming>, region: &str) -> Result<Response<ReplyBody>, Reset> {
-        let (head, mut body) = request.into_parts();
+    pub(crate) async fn serve(
+        &self,
+        head: Parts,
+        mut body: Incoming,
+        region: &str,
+    ) -> Result<Response<ReplyBody>, Reset> {
         let resource = head.uri.path().to_owned();
         let is_head = head.method == Method::HEAD;
+        let mut verdict = Verdict::Proceed;
         let result = match Call::parse(&head.method, &head.uri, head.headers) {
-            Ok(call) => match self.faults.meet(call.operation).await {
-                Verdict::Reset => return Err(Reset),
-                Verdict::Deny => Err(S3Error::denied(call.operation.action, &call.resource())),
-                Verdict::Fail(kind) => Err(S3Error::from_fault(kind)),
-                Verdict::Proceed => self.perform(call, &mut body, region).await,
-            },
+            Ok(call) => {
+                verdict = self.faults.meet(call.operation, || call.prefix()).await;
+                match &verdict {
+                    Verdict::Reset => return Err(Reset),
+                    Verdict::Deny => Err(S3Error::denied(call.operation.action, &call.resource())),
+                    Verdict::Fail(kind) => Err(S3Error::from_fault(kind)),
+                    _ => self.perform(call, &mut body, region).await,
+                }
+            }
             Err(error) => Err(error),
         };
         if result.is_err() {
             drain(&mut body).await;
         }
         let mut response = result.unwrap_or_else(|error| error_reply(&error, &resource, is_head));
-        set(response.headers_mut(), "x-amz-request-id", &Uuid::now_v7().simple().to_string());
-        Ok(response)
+        set(response.headers_mut(), "x-amz-request-id", &crate::unique::id().simple().to_string());
+        verdict.send(response)
+    }
+
+    /// The answer to a request whose signature is not accepted.
+    pub(crate) async fn refuse(&self, head: &Parts, mut body: Incoming, refusal: &Refusal) -> Response<ReplyBody> {
+        drain(&mut body).await;
+        error_reply(&S3Error::unsigned(refusal), head.uri.path(), head.method == Method::HEAD)
     }
 
     async fn perform(&self, call: Call, body: &mut Incoming, region: &str) -> Reply {
@@ -101,10 +127,18 @@ impl S3 {
             "s3:CopyObject" => self.copy_object(bucket, call).await,
             "s3:GetObject" => blocking(move || read::get(&bucket, &call)).await,
             "s3:HeadObject" => blocking(move || read::head(&bucket, &call)).await,
-            "s3:DeleteObject" => blocking(move || bucket.delete(&call.key).map(|()| no_content())).await,
+            "s3:DeleteObject" => {
+                let condition =
+                    call.header("if-match").map_or(Condition::Always, |tags| Condition::Matches(tags.into()));
+                blocking(move || bucket.delete(&call.key, &condition).map(|()| no_content())).await
+            }
             "s3:CreateMultipartUpload" => self.create_upload(&call),
             "s3:UploadPart" => self.upload_part(call, body).await,
-            "s3:CompleteMultipartUpload" => self.complete_upload(bucket, &call, &read_xml(body).await?).await,
+            "s3:CompleteMultipartUpload" => {
+                // Its checksum headers are about the object and not about the body.
+                let xml = read_xml(body, &only(&call.headers, "x-amz-content-sha256")).await?;
+                self.complete_upload(bucket, &call, &xml).await
+            }
             "s3:AbortMultipartUpload" => self.abort_upload(&call),
             "s3:ListParts" => self.list_parts(&call),
             _ => Err(S3Error::not_implemented()),
@@ -127,7 +161,7 @@ impl S3 {
                 self.store.delete(&bucket.name)?;
                 Ok(no_content())
             }
-            "s3:DeleteObjects" => self.delete_objects(bucket, &read_xml(body).await?).await,
+            "s3:DeleteObjects" => self.delete_objects(bucket, &read_xml(body, &call.headers).await?).await,
             "s3:ListObjectsV2" => blocking(move || list::list(&bucket, &call, true).map(xml_reply)).await,
             "s3:ListObjects" => blocking(move || list::list(&bucket, &call, false).map(xml_reply)).await,
             _ => Err(S3Error::not_implemented()),
@@ -135,7 +169,7 @@ impl S3 {
     }
 
     async fn create_bucket(&self, call: &Call, body: &mut Incoming, region: &str) -> Reply {
-        let body = read_xml(body).await?;
+        let body = read_xml(body, &call.headers).await?;
         let configuration = std::str::from_utf8(&body).ok().and_then(Node::parse);
         if !body.is_empty() && configuration.is_none() {
             return Err(S3Error::malformed_xml());
@@ -209,11 +243,19 @@ async fn drain(body: &mut Incoming) {
     }
 }
 
-async fn read_xml(body: &mut Incoming) -> Result<bytes::Bytes, S3Error> {
-    read_body(body, XML_BYTES_MAX).await.map_err(|error| match error {
+/// The headers, but for all others than this one.
+fn only(headers: &HeaderMap, name: &'static str) -> HeaderMap {
+    headers.get(name).map(|value| (HeaderName::from_static(name), value.clone())).into_iter().collect()
+}
+
+/// Reads an XML body, which must be the one that the headers promise.
+async fn read_xml(body: &mut Incoming, headers: &HeaderMap) -> Result<bytes::Bytes, S3Error> {
+    let bytes = read_body(body, XML_BYTES_MAX).await.map_err(|error| match error {
         BodyError::TooLong { .. } => S3Error::malformed_xml(),
         BodyError::Broken => S3Error::incomplete_body(),
-    })
+    })?;
+    ingest::Promise::from_headers(headers)?.check_whole(&bytes)?;
+    Ok(bytes)
 }
 
 fn xml_reply(mut xml: String) -> Response<ReplyBody> {
@@ -231,7 +273,7 @@ fn no_content() -> Response<ReplyBody> {
 
 fn error_reply(error: &S3Error, resource: &str, is_head: bool) -> Response<ReplyBody> {
     let mut xml = String::from("<Error>");
-    element(&mut xml, "Code", error.code);
+    element(&mut xml, "Code", &error.code);
     element(&mut xml, "Message", &error.message);
     element(&mut xml, "Resource", resource);
     if let Some(size) = error.object_size {

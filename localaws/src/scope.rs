@@ -14,7 +14,13 @@ pub(crate) fn region<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Opti
     let credential = credential.split(',').next()?;
     // AKID/20261123/us-east-1/sqs/aws4_request; a presigned URL encodes the slashes. An access key has no slash.
     let separator = if credential.contains("%2F") { "%2F" } else { "/" };
-    credential.split(separator).nth(2).filter(|region| !region.is_empty())
+    credential.split(separator).nth(2).filter(|region| is_region(region))
+}
+
+/// Regions name folders here, so that nothing else will do.
+pub(crate) fn is_region(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=64).contains(&text.len()) && text.chars().all(plain)
 }
 
 #[cfg(test)]
@@ -37,8 +43,12 @@ mod tests {
     }
 
     #[test]
-    fn unsigned_requests_and_other_schemes_name_no_region() {
+    fn unsigned_requests_other_schemes_and_odd_scopes_name_no_region() {
         let mut headers = HeaderMap::new();
+        let odd = |region: &str| format!("X-Amz-Credential=A%2F20261123%2F{region}%2Fs3%2Faws4_request");
+        for region in ["", "..", "%2E%2E", "US", "a/b", &"a".repeat(65)] {
+            assert_eq!(super::region(&headers, Some(&odd(region))), None, "{region}");
+        }
         assert_eq!(region(&headers, Some("list-type=2")), None);
         headers.insert(header::AUTHORIZATION, "Bearer Credential=a/b/c/d".parse().unwrap());
         assert_eq!(region(&headers, None), None);

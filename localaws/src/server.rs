@@ -2,21 +2,37 @@
 //!
 //! It does *not* know what a request means beyond which service it is for.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, TryLockError},
+    io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use hyper::{Request, Response, body::Incoming, header, server::conn::http1, service::service_fn};
+use hyper::{
+    Method, Request, Response, body::Incoming, http::request::Parts, server::conn::http1, service::service_fn,
+};
 use hyper_util::rt::TokioIo;
+use sha2::{Digest, Sha256};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     sync::watch,
     task::JoinSet,
 };
 
 use crate::{
+    admin,
     body::ReplyBody,
+    clock::Clock,
+    faults::Faults,
+    hex::hex,
     query::Form,
-    s3::S3,
+    s3::{HIDDEN, S3, Store},
     scope,
+    sigv4::{self, Refusal},
     sns::{self, Sns},
     sqs::Sqs,
     sts,
@@ -25,16 +41,66 @@ use crate::{
 /// How long requests under way may take to finish once the server stops.
 const STOP_GRACE: Duration = Duration::from_millis(150);
 
-/// The longest form: 256 KiB of which every byte is escaped, ten times over for a batch that SNS itself is to refuse.
-const FORM_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How often, and how long apart, a folder is asked for that another server uses.
+const LOCK_ATTEMPTS: usize = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// The longest request of SQS or SNS: a batch of 1 MiB in which every character is escaped, and room for the rest.
+const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The three services behind the listener.
 #[derive(Debug)]
 pub(crate) struct Services {
-    pub(crate) sqs: Arc<Sqs>,
-    pub(crate) sns: Sns,
-    pub(crate) s3: S3,
-    pub(crate) region: String,
+    sqs: Arc<Sqs>,
+    sns: Sns,
+    s3: S3,
+    region: String,
+    credentials: BTreeMap<String, String>,
+    faults: Faults,
+    /// Held for as long as the data directory is in use.
+    _lock: File,
+}
+
+impl Services {
+    /// Opens what is kept below `data_dir`.
+    pub(crate) fn open(
+        endpoint: &str,
+        data_dir: &Path,
+        region: String,
+        credentials: BTreeMap<String, String>,
+        faults: Faults,
+    ) -> io::Result<Self> {
+        let clock = Clock::start();
+        let lock = lock(data_dir)?;
+        let store = Store::open(data_dir.to_owned(), clock.clone())?;
+        let sqs = Sqs::open(store.hidden("queues"), endpoint.to_owned(), clock.clone(), faults.clone())?;
+        let sns = Sns::open(store.hidden("topics.json"), endpoint.to_owned(), sqs.clone(), clock, faults.clone())?;
+        let s3 = S3::new(store, faults.clone(), region.clone());
+        Ok(Self { sqs, sns, s3, region, credentials, faults, _lock: lock })
+    }
+
+    /// Whether whoever sent this request to one of these services may; anybody may where there are no credentials.
+    fn admit(&self, head: &Parts, body: &[u8], services: &[&str]) -> Result<(), Refusal> {
+        if self.credentials.is_empty() {
+            return Ok(());
+        }
+        sigv4::verify(head, &hex(&Sha256::digest(body)), services, &self.credentials, SystemTime::now())
+    }
+}
+
+/// Makes sure that no other server uses the folder. One that is just ending is waited for.
+fn lock(data_dir: &Path) -> io::Result<File> {
+    let folder = data_dir.join(HIDDEN);
+    fs::create_dir_all(&folder)?;
+    let file = File::create(folder.join("lock"))?;
+    for _ in 0..LOCK_ATTEMPTS {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "another server uses it"))
 }
 
 /// The request gets no answer: its connection is dropped, because a fault says so.
@@ -51,6 +117,9 @@ pub(crate) async fn run(listener: TcpListener, services: Arc<Services>, mut stop
             _ = stopped.changed() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "failed to set TCP_NODELAY");
+                    }
                     connections.spawn(serve(stream, services.clone(), stopped.clone()));
                 }
                 Err(error) => {
@@ -71,16 +140,19 @@ pub(crate) async fn run(listener: TcpListener, services: Arc<Services>, mut stop
     }
 }
 
-async fn serve(stream: TcpStream, services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "failed to set TCP_NODELAY");
-    }
+/// Serves one connection until it ends or the server stops.
+pub(crate) async fn serve<S>(stream: S, services: Arc<Services>, mut stopped: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let service = service_fn(move |request| {
         let services = services.clone();
         async move { answer(&services, request).await }
     });
     // No timeout on idle connections: one that closes as a client reuses it would be a fault that nobody asked for.
-    let http = http1::Builder::new();
+    let mut http = http1::Builder::new();
+    // Answers are small: one buffer costs less than a list of them.
+    http.writev(false);
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     let result = tokio::select! {
         result = connection.as_mut() => result,
@@ -95,28 +167,75 @@ async fn serve(stream: TcpStream, services: Arc<Services>, mut stopped: watch::R
     }
 }
 
-/// Routes one request by its headers alone.
-async fn answer(services: &Services, request: Request<Incoming>) -> Result<Response<ReplyBody>, Reset> {
-    let headers = request.headers();
-    let region = scope::region(headers, request.uri().query()).unwrap_or(&services.region).to_owned();
-    let is_sqs = headers.get("x-amz-target").is_some_and(|target| target.as_bytes().starts_with(b"AmazonSQS."));
-    let is_form = headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
-    if is_sqs {
-        services.sqs.serve(request, &region).await
-    } else if is_form && request.uri().path() == "/" {
-        let form = match read_body(&mut request.into_body(), FORM_BYTES_MAX).await {
-            Ok(body) => Form::parse(&body),
-            Err(BodyError::Broken) => return Err(Reset),
-            Err(error @ BodyError::TooLong { .. }) => return Ok(sns::refuse(&error.to_string())),
-        };
-        if form.get("Action") == Some("GetCallerIdentity") {
-            return Ok(sts::caller_identity());
+/// Which service a request is for.
+enum Target {
+    Admin,
+    Sqs,
+    /// SNS or STS, by a form.
+    Form,
+    /// SNS, by a link that somebody follows, as one that confirms a subscription.
+    Link,
+    S3,
+}
+
+impl Target {
+    /// Told by method, path and headers alone.
+    fn of(head: &Parts) -> Self {
+        let has =
+            |name: &str, start: &[u8]| head.headers.get(name).is_some_and(|value| value.as_bytes().starts_with(start));
+        let query = head.uri.query().unwrap_or_default();
+        match head.uri.path() {
+            path if path.starts_with(admin::PREFIX) => Self::Admin,
+            _ if has("x-amz-target", b"AmazonSQS.") => Self::Sqs,
+            "/" if has("content-type", b"application/x-www-form-urlencoded") => Self::Form,
+            "/" if head.method == Method::GET && query.starts_with("Action=") => Self::Link,
+            _ => Self::S3,
         }
-        services.sns.serve(&form, &region).await
-    } else {
-        services.s3.serve(request, &region).await
+    }
+}
+
+/// Hands one request to its service.
+async fn answer(services: &Services, request: Request<Incoming>) -> Result<Response<ReplyBody>, Reset> {
+    let (head, mut body) = request.into_parts();
+    let region = scope::region(&head.headers, head.uri.query()).unwrap_or(&services.region).to_owned();
+    let target = Target::of(&head);
+    if let Target::S3 = target {
+        return match services.admit(&head, b"", &["s3"]) {
+            Ok(()) => services.s3.serve(head, body, &region).await,
+            Err(refusal) => Ok(services.s3.refuse(&head, body, &refusal).await),
+        };
+    }
+    let limit = if let Target::Admin = target { admin::BODY_BYTES_MAX } else { REQUEST_BYTES_MAX };
+    let bytes = match read_body(&mut body, limit).await {
+        Ok(bytes) => bytes,
+        Err(BodyError::Broken) => return Err(Reset),
+        Err(error @ BodyError::TooLong { .. }) => {
+            return Ok(if let Target::Sqs = target { Sqs::too_long(&error) } else { sns::too_long(&error) });
+        }
+    };
+    match target {
+        Target::Admin => Ok(match services.admit(&head, &bytes, &[]) {
+            Ok(()) => admin::answer(&head, &bytes, &services.faults),
+            Err(refusal) => admin::refuse(&refusal),
+        }),
+        Target::Sqs => match services.admit(&head, &bytes, &["sqs"]) {
+            Ok(()) => services.sqs.serve(&head.headers, &bytes, &region).await,
+            Err(refusal) => Ok(Sqs::refuse(&refusal)),
+        },
+        Target::Form | Target::Link | Target::S3 => {
+            let is_link = matches!(target, Target::Link);
+            let query = head.uri.query().unwrap_or_default().as_bytes();
+            let form = Form::parse(if is_link { query } else { &bytes });
+            // These carry their own secret, and a browser that follows such a link signs nothing.
+            let is_free = is_link && matches!(form.get("Action"), Some("ConfirmSubscription" | "Unsubscribe"));
+            if !is_free && let Err(refusal) = services.admit(&head, &bytes, &["sns", "sts"]) {
+                return Ok(sns::refuse(&refusal));
+            }
+            if form.get("Action") == Some("GetCallerIdentity") {
+                return Ok(sts::caller_identity());
+            }
+            services.sns.serve(&form, &region).await
+        }
     }
 }
 

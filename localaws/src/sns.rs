@@ -1,28 +1,34 @@
 //! SNS over the query protocol: which topics there are, and which operation a request names.
 //!
-//! It owns the registry and the routing; topics deliver to queues of this server. It does *not* own the encoding.
+//! It owns the registry, which is kept in a file, and the routing; topics deliver to queues of this server and to URLs on
+//! this machine. Messages carry no signature: there is no certificate that a subscriber could check it by. It does *not*
+//! own the encoding.
 
 mod error;
 mod publish;
 mod requests;
 
+mod courier;
 mod filter;
 mod topic;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 
 use hyper::Response;
 
-use self::{error::SnsError, requests::Outcome, topic::Topic};
+use self::{courier::Courier, error::SnsError, requests::Outcome, topic::Topic};
 use crate::{
     body::ReplyBody,
     clock::Clock,
-    faults::{Faults, Operation, Verdict},
+    faults::{FaultKind, Faults, Operation, Verdict},
     query::{self, Form},
-    server::Reset,
+    server::{BodyError, Reset},
+    sigv4::Refusal,
     sqs::Sqs,
 };
 
@@ -35,15 +41,22 @@ type Topics = BTreeMap<String, Topic>;
 #[derive(Debug)]
 pub(crate) struct Sns {
     topics: Mutex<Topics>,
+    /// Where topics and subscriptions are kept.
+    path: PathBuf,
+    /// What the URLs begin with that confirm and end subscriptions.
+    endpoint: String,
     sqs: Arc<Sqs>,
+    courier: Courier,
     clock: Clock,
     faults: Faults,
+    /// Of messages to FIFO topics.
+    next_sequence: AtomicU64,
 }
 
 macro_rules! operations {
     ($($name:literal by $action:literal),* $(,)?) => {
         /// The operations that are served, each with the IAM action that allows it.
-        const OPERATIONS: &[(&str, Operation)] = &[
+        pub(crate) const OPERATIONS: &[(&str, Operation)] = &[
             $(($name, Operation { name: concat!("sns:", $name), action: concat!("sns:", $action) })),*
         ];
     };
@@ -58,16 +71,31 @@ operations![
     "GetTopicAttributes" by "GetTopicAttributes",
     "SetTopicAttributes" by "SetTopicAttributes",
     "Subscribe" by "Subscribe",
+"ConfirmSubscription" by "ConfirmSubscription",
     "Unsubscribe" by "Unsubscribe",
+    "ListSubscriptions" by "ListSubscriptions",
     "ListSubscriptionsByTopic" by "ListSubscriptionsByTopic",
     "GetSubscriptionAttributes" by "GetSubscriptionAttributes",
     "SetSubscriptionAttributes" by "SetSubscriptionAttributes",
 ];
 
 impl Sns {
-    /// No topics yet; `sqs` is where they deliver.
-    pub(crate) fn new(sqs: Arc<Sqs>, clock: Clock, faults: Faults) -> Self {
-        Self { topics: Mutex::default(), sqs, clock, faults }
+    /// The topics that are kept at `path`; `sqs` is where they deliver, `endpoint` where this server is.
+    pub(crate) fn open(
+        path: PathBuf,
+        endpoint: String,
+        sqs: Arc<Sqs>,
+        clock: Clock,
+        faults: Faults,
+    ) -> io::Result<Self> {
+        let topics = match fs::read(&path) {
+            Ok(text) => Mutex::new(serde_json::from_slice(&text)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Mutex::default(),
+            Err(error) => return Err(error),
+        };
+        // Larger than any that an earlier run gave out.
+        let next_sequence = AtomicU64::new(clock.now().0 * 1000);
+        Ok(Self { topics, path, endpoint, sqs, courier: Courier::new(), clock, faults, next_sequence })
     }
 
     /// Answers one request.
@@ -76,13 +104,14 @@ impl Sns {
         let Some((name, operation)) = OPERATIONS.iter().find(|(known, _)| *known == action) else {
             return Ok(failure(&SnsError::unknown_action(action)));
         };
-        let outcome = match self.faults.meet(*operation).await {
+        let verdict = self.faults.meet(*operation, || "sns".to_owned()).await;
+        let outcome = match &verdict {
             Verdict::Reset => return Err(Reset),
             Verdict::Deny => Err(SnsError::denied(operation.action, &resource(form, region))),
             Verdict::Fail(kind) => Err(SnsError::from_fault(kind)),
-            Verdict::Proceed => self.perform(*operation, name, region, form),
+            _ => self.perform(*operation, name, region, form),
         };
-        Ok(match outcome {
+        verdict.send(match outcome {
             Ok(result) => query::success(NAMESPACE, name, result.as_deref()),
             Err(error) => failure(&error),
         })
@@ -93,23 +122,30 @@ impl Sns {
             "Publish" => self.publish(region, form),
             "PublishBatch" => self.publish_batch(operation, region, form),
             "CreateTopic" => self.create_topic(region, form),
-            "DeleteTopic" => {
-                self.delete_topic(region, form);
-                Ok(None)
-            }
+            "DeleteTopic" => self.delete_topic(region, form),
             "ListTopics" => Ok(Some(self.list_topics(region))),
             "GetTopicAttributes" => self.get_topic_attributes(region, form),
             "SetTopicAttributes" => self.set_topic_attributes(region, form),
             "Subscribe" => self.subscribe(region, form),
-            "Unsubscribe" => {
-                self.unsubscribe(form);
-                Ok(None)
-            }
+            "ConfirmSubscription" => self.confirm_subscription(region, form),
+            "Unsubscribe" => self.unsubscribe(form),
+            "ListSubscriptions" => Ok(Some(self.list_all_subscriptions(region))),
             "ListSubscriptionsByTopic" => self.list_subscriptions(region, form),
             "GetSubscriptionAttributes" => self.get_subscription_attributes(form),
             "SetSubscriptionAttributes" => self.set_subscription_attributes(form),
             name => Err(SnsError::unknown_action(name)),
         }
+    }
+
+    /// Writes all topics beside the file, and moves that into place: a crash leaves the old ones or the new ones.
+    fn keep(&self, topics: &Topics) -> Result<(), SnsError> {
+        let beside = self.path.with_extension("new");
+        let text = serde_json::to_vec(topics).map_err(io::Error::from);
+        let kept = text.and_then(|text| fs::write(&beside, text)).and_then(|()| fs::rename(&beside, &self.path));
+        kept.map_err(|error| {
+            tracing::error!(%error, "failed to keep the topics");
+            SnsError::from_fault(&FaultKind::InternalError)
+        })
     }
 
     fn topics(&self) -> MutexGuard<'_, Topics> {
@@ -118,13 +154,18 @@ impl Sns {
     }
 }
 
-/// The answer to a request that is too long to be read.
-pub(crate) fn refuse(detail: &str) -> Response<ReplyBody> {
-    failure(&SnsError::too_long(detail))
+/// The answer to a request that is longer than any may be.
+pub(crate) fn too_long(error: &BodyError) -> Response<ReplyBody> {
+    failure(&SnsError::too_long(&error.to_string()))
+}
+
+/// The answer to a request whose signature is not accepted.
+pub(crate) fn refuse(refusal: &Refusal) -> Response<ReplyBody> {
+    failure(&SnsError::unsigned(refusal))
 }
 
 fn failure(error: &SnsError) -> Response<ReplyBody> {
-    query::failure(NAMESPACE, error.status, error.code, &error.message)
+    query::failure(NAMESPACE, error.status, &error.code, &error.message)
 }
 
 /// The topic or subscription that a request is about, as an error names it.

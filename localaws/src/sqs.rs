@@ -11,6 +11,7 @@ mod messages;
 
 mod attributes_md5;
 mod deduplication;
+mod journal;
 mod lanes;
 mod live;
 mod message;
@@ -19,28 +20,30 @@ mod settings;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fs, io,
+    path::PathBuf,
     sync::{Arc, PoisonError, RwLock, atomic::AtomicU32},
 };
 
-use hyper::{Request, Response, body::Incoming, header};
+use hyper::{HeaderMap, Response, header};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub(crate) use self::{
     attributes_md5::{Attribute, AttributeInput, Attributes, Value},
+    deduplication::Deduplication,
     error::SqsError,
     message::Extras,
+    protocol::sequence_number,
 };
-use self::{live::LiveQueue, message::Content, protocol::QueueRequest};
+use self::{live::LiveQueue, message::Content, protocol::QueueRequest, queue::Queue};
 use crate::{
     body::ReplyBody,
     clock::Clock,
-    faults::{Faults, Operation, Verdict},
-    server::{BodyError, Reset, read_body},
+    faults::{FaultKind, Faults, Operation, Verdict},
+    server::{BodyError, Reset},
+    sigv4::Refusal,
 };
-
-/// The longest request: a batch of 1 MiB in which every character is escaped, and room for the rest.
-const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What an operation answers.
 type Reply = Result<Response<ReplyBody>, SqsError>;
@@ -51,6 +54,8 @@ pub(crate) struct Sqs {
     /// Region to name to queue.
     regions: RwLock<HashMap<String, BTreeMap<String, Arc<LiveQueue>>>>,
     endpoint: String,
+    /// A folder of journals per region.
+    folder: PathBuf,
     clock: Clock,
     faults: Faults,
     next_identity: AtomicU32,
@@ -59,7 +64,7 @@ pub(crate) struct Sqs {
 macro_rules! operations {
     ($($name:literal by $action:literal),* $(,)?) => {
         /// The operations that are served, each with the IAM action that allows it.
-        const OPERATIONS: &[(&str, Operation)] = &[
+        pub(crate) const OPERATIONS: &[(&str, Operation)] = &[
             $(($name, Operation { name: concat!("sqs:", $name), action: concat!("sqs:", $action) })),*
         ];
     };
@@ -87,36 +92,63 @@ operations![
 ];
 
 impl Sqs {
-    /// No queues yet. `endpoint` is what queue URLs begin with.
-    pub(crate) fn new(endpoint: String, clock: Clock, faults: Faults) -> Arc<Self> {
-        // Receipts of an earlier run must not fit the queues of this one.
-        let next_identity = AtomicU32::new((clock.now().0 as u32) & !0xFFF);
-        Arc::new(Self { regions: RwLock::default(), endpoint, clock, faults, next_identity })
+    /// The queues whose journals are in `folder`. `endpoint` is what queue URLs begin with.
+    pub(crate) fn open(folder: PathBuf, endpoint: String, clock: Clock, faults: Faults) -> io::Result<Arc<Self>> {
+        fs::create_dir_all(&folder)?;
+        let (mut regions, mut identities) = (HashMap::new(), Vec::new());
+        for (region, name, lines) in journal::all(&folder)? {
+            let Some((queue, setup, unread)) = Queue::restore(&lines, clock.now()) else {
+                tracing::warn!(queue = name, "a queue's journal does not say what queue it is, and was left alone");
+                continue;
+            };
+            if unread > 0 {
+                tracing::warn!(queue = name, unread, "lines of a queue's journal could not be read and were skipped");
+            }
+            identities.push(setup.identity);
+            let (path, names) = (journal::path(&folder, &region, &name), (name.clone(), arn(&region, &name)));
+            let live = LiveQueue::start(names, queue, setup, path, (clock.clone(), faults.clone()))?;
+            regions.entry(region).or_insert_with(BTreeMap::new).insert(name, live);
+        }
+        // Receipts of one queue must not fit another, nor a later one of the same name.
+        let fresh = (clock.now().0 as u32) & !0xFFF;
+        let next_identity = identities.into_iter().map(|identity| identity.wrapping_add(1)).fold(fresh, u32::max);
+        let (regions, next_identity) = (RwLock::new(regions), AtomicU32::new(next_identity));
+        Ok(Arc::new(Self { regions, endpoint, folder, clock, faults, next_identity }))
     }
 
     /// Answers one request.
-    pub(crate) async fn serve(&self, request: Request<Incoming>, region: &str) -> Result<Response<ReplyBody>, Reset> {
-        let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    pub(crate) async fn serve(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        region: &str,
+    ) -> Result<Response<ReplyBody>, Reset> {
+        let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
         let name = target.strip_prefix("AmazonSQS.").unwrap_or_default();
         let Some((_, operation)) = OPERATIONS.iter().find(|(known, _)| *known == name) else {
             return Ok(error_reply(&SqsError::unknown_operation(name)));
         };
-        let verdict = self.faults.meet(*operation).await;
-        let body = match read_body(&mut request.into_body(), REQUEST_BYTES_MAX).await {
-            Ok(body) => body,
-            Err(BodyError::Broken) => return Err(Reset),
-            Err(error @ BodyError::TooLong { .. }) => return Ok(error_reply(&SqsError::malformed(&error.to_string()))),
-        };
+        let verdict = self.faults.meet(*operation, || "sqs".to_owned()).await;
         let result = match verdict {
             Verdict::Reset => return Err(Reset),
-            Verdict::Deny => Err(SqsError::access_denied(operation.action, &resource(region, &body))),
-            Verdict::Fail(kind) => Err(SqsError::from_fault(kind)),
-            Verdict::Proceed => self.perform(*operation, region, &body).await,
+            Verdict::Deny => Err(SqsError::access_denied(operation.action, &resource(region, body))),
+            Verdict::Fail(ref kind) => Err(SqsError::from_fault(kind)),
+            _ => self.perform(*operation, region, body).await,
         };
-        Ok(result.unwrap_or_else(|error| error_reply(&error)))
+        verdict.send(result.unwrap_or_else(|error| error_reply(&error)))
     }
 
-    /// Delivers messages from within, as SNS does. One that a queue cannot hold is an error and stops the rest.
+    /// The answer to a request that is longer than any may be.
+    pub(crate) fn too_long(error: &BodyError) -> Response<ReplyBody> {
+        error_reply(&SqsError::malformed(&error.to_string()))
+    }
+
+    /// The answer to a request whose signature is not accepted.
+    pub(crate) fn refuse(refusal: &Refusal) -> Response<ReplyBody> {
+        error_reply(&SqsError::unsigned(refusal))
+    }
+
+    /// Delivers messages from within, as SNS does. One that a queue cannot hold is dropped by itself.
     pub(crate) fn deliver(&self, queue_arn: &str, messages: Vec<(String, Extras)>) -> Result<(), SqsError> {
         if messages.is_empty() {
             return Ok(());
@@ -125,11 +157,16 @@ impl Sqs {
         let fifo = queue.state().settings.fifo;
         let content = |(body, extras): (String, Extras)| {
             let deduplication = extras.deduplication.filter(|_| fifo);
-            Ok((Arc::new(Content::new(&body, Extras { deduplication, ..extras })?), None))
+            match Content::new(&body, Extras { deduplication, ..extras }) {
+                Ok(content) => Some((Arc::new(content), None)),
+                Err(error) => {
+                    tracing::warn!(queue = queue_arn, error = %error.message, "a notification was not delivered");
+                    None
+                }
+            }
         };
-        let contents: Vec<_> = messages.into_iter().map(content).collect::<Result<_, SqsError>>()?;
-        queue.send(contents);
-        Ok(())
+        let contents: Vec<_> = messages.into_iter().filter_map(content).collect();
+        queue.send(contents).map(drop)
     }
 
     /// Whether there is such a queue, and it is a FIFO queue.
@@ -169,7 +206,7 @@ impl Sqs {
     /// The faults that strike single entries of a batch.
     fn check_entry(&self, operation: Operation) -> Result<(), SqsError> {
         if self.faults.entry_fails(operation) {
-            return Err(SqsError::from_fault(crate::FaultKind::InternalError));
+            return Err(SqsError::from_fault(&FaultKind::InternalError));
         }
         Ok(())
     }
@@ -198,6 +235,10 @@ impl Sqs {
     }
 }
 
+fn arn(region: &str, name: &str) -> String {
+    format!("arn:aws:sqs:{region}:{}:{name}", crate::ACCOUNT)
+}
+
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, SqsError> {
     serde_json::from_slice(body).map_err(|error| SqsError::malformed(&error.to_string()))
 }
@@ -214,7 +255,7 @@ fn respond(status: u16, body: Vec<u8>) -> Response<ReplyBody> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/x-amz-json-1.0"));
     let mut id = Uuid::encode_buffer();
-    if let Ok(id) = header::HeaderValue::from_str(Uuid::now_v7().hyphenated().encode_lower(&mut id)) {
+    if let Ok(id) = header::HeaderValue::from_str(crate::unique::id().hyphenated().encode_lower(&mut id)) {
         headers.insert("x-amzn-requestid", id);
     }
     response
@@ -228,7 +269,7 @@ struct ErrorReply<'a> {
 }
 
 fn error_reply(error: &SqsError) -> Response<ReplyBody> {
-    let body = serde_json::to_vec(&ErrorReply { shape: error.shape, message: &error.message }).unwrap_or_default();
+    let body = serde_json::to_vec(&ErrorReply { shape: &error.shape, message: &error.message }).unwrap_or_default();
     let mut response = respond(error.status, body);
     let blame = if error.is_sender_fault() { "Sender" } else { "Receiver" };
     if let Ok(code) = header::HeaderValue::from_str(&format!("{};{blame}", error.code)) {

@@ -1,6 +1,5 @@
-//! The arguments of the commands that need no AWS: `demo` and `local-aws`.
+//! The arguments of the commands that need no AWS: `demo`, and what `local-aws` says beside those of its crate.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,9 +7,11 @@ use clap::Args;
 pub(super) const DEMO_ABOUT: &str = "\
 Shows the whole path at work on this machine, without AWS and without credentials, and checks the outcome.
 
-Starts SQS, S3 and SNS on loopback, sends ticks with planted anomalies from several threads while the engine drains them, then reads \
-everything back: every tick must be in the lake once, and every planted spike must have been alerted. The lake stays in --dir, as \
-plain Parquet files. Takes no configuration file.";
+Starts SQS, S3 and SNS on loopback, sends ticks with planted anomalies, which several threads prepare, while the engine drains them, \
+then reads everything back: every tick must be in the lake once, and every planted spike must have been alerted. The lake stays in \
+--dir, as plain Parquet files. Takes no configuration file.
+
+With 50 or more ticks per message they are sent and received in order, one call at a time; with fewer, by many calls in parallel.";
 
 pub(super) const DEMO_EXAMPLES: &str = "\
 Examples:
@@ -19,15 +20,11 @@ Examples:
   ticklake demo --per-message 1                # as a producer that does not pack its ticks
   ticklake demo --seed 2 --dir /tmp/lake       # other ticks, elsewhere";
 
-pub(super) const LOCAL_AWS_ABOUT: &str = "\
-Serves SQS, S3 and SNS on loopback until Ctrl-C, over the real protocols, so that the AWS CLI and every SDK can use them.
-
-Any credentials are accepted. Objects are plain files below --data; queues and topics live in memory and end with the process.";
-
 pub(super) const LOCAL_AWS_EXAMPLES: &str = "\
 Examples:
   ticklake local-aws
   ticklake local-aws --listen 127.0.0.1:4566 --data ./aws
+  ticklake local-aws --fault 's3:PutObject=slow-down@10%' --fault 'sqs:*=delay:5ms..40ms'
   AWS_ENDPOINT_URL=http://127.0.0.1:4566 aws sqs create-queue --queue-name ticks";
 
 /// `ticklake demo`.
@@ -39,30 +36,16 @@ pub struct DemoArgs {
     /// Symbols that the ticks are of
     #[arg(long, default_value_t = 500, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub symbols: u32,
-    /// Same seed, same ticks, same anomalies
+    /// Same seed, same prices and anomalies; event times end within the last hour
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     pub seed: u64,
     /// Ticks per message; packing is the largest lever on cost and speed there is
     #[arg(long, default_value_t = 500, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=5_000))]
     pub per_message: u32,
-    /// Threads that send
+    /// Threads that prepare messages
     #[arg(long, default_value_t = 2, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub threads: u32,
     /// Where the lake is left; a lake of an earlier demo there is replaced
     #[arg(long, default_value = "./ticklake-demo", value_name = "DIR")]
     pub dir: PathBuf,
-}
-
-/// `ticklake local-aws`.
-#[derive(Debug, Clone, Args)]
-pub struct LocalAwsArgs {
-    /// Address to listen on; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:4566", value_name = "ADDR")]
-    pub listen: SocketAddr,
-    /// Where objects are kept, as plain files
-    #[arg(long, default_value = "./local-aws", value_name = "DIR")]
-    pub data: PathBuf,
-    /// The region that it claims to be
-    #[arg(long, default_value = "us-east-1", value_name = "REGION")]
-    pub region: String,
 }

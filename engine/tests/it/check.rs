@@ -1,6 +1,6 @@
 //! `ticklake check` against the local endpoint: everything that may be missing is missed, by its name.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
@@ -23,8 +23,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let data = tempfile::tempdir().unwrap();
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let options = Options { listen, data_dir: data.path().to_owned(), region: REGION.to_owned() };
+        let options = Options { region: REGION.to_owned(), ..Options::new(data.path()) };
         let local = LocalAws::start(options).await.unwrap();
         let mut settings = Settings { aws: aws(&local.url()), ..Settings::default() };
         let clients = connect(&settings.aws).await;

@@ -11,14 +11,12 @@ use std::{
     num::NonZeroU64,
     path::Path,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 use loadgen::{
     Dialect, Error, Layout, MarketConfig, Packing, Plan, Progress, Recording, Sent, Source, audit, run,
     send::DeliveryError,
 };
-use localaws::FaultKind;
 use queue::Queue;
 
 fn market(ticks: u64) -> Source {
@@ -61,7 +59,7 @@ async fn queue_holds_exactly_what_was_sent_in_every_packing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_that_fail_are_sent_again_and_the_others_are_not() {
     let queue = Queue::start().await;
-    queue.server.faults().fail_entries("sqs:SendMessage", 7);
+    queue.server.faults().add("sqs:SendMessage=fail-entries@1/7".parse().unwrap());
     let sent = send(&queue, Plan::new(market(1_000), Packing::SINGLE)).await.unwrap();
     assert!(sent.retries >= 1_000 / 7, "{}", sent.retries);
     assert_eq!(sent.messages, 1_000);
@@ -71,8 +69,8 @@ async fn entries_that_fail_are_sent_again_and_the_others_are_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_connections_and_throttling_are_outlived_and_counted() {
     let queue = Queue::start().await;
-    queue.server.faults().reset_every_nth("sqs:SendMessage", 5);
-    queue.server.faults().fail_every_nth("sqs:SendMessage", FaultKind::Throttling, 7);
+    queue.server.faults().add("sqs:SendMessage=reset@1/5".parse().unwrap());
+    queue.server.faults().add("sqs:SendMessage=throttle@1/7".parse().unwrap());
     let sent = send(&queue, Plan::new(market(1_000), Packing::SINGLE)).await.unwrap();
     assert!(sent.unanswered_calls > 0 && sent.calls > 100, "{sent}");
     assert_delivered(&queue, &sent).await;
@@ -104,7 +102,7 @@ async fn open_loop_keeps_its_rate_and_shows_a_stall_in_its_latency() {
 
     // Each call takes 40 ms and only one is under way, where the schedule asks for one each 10 ms: the last is late by
     // about 50 times 30 ms, which a latency from the time of sending would not show.
-    queue.server.faults().delay("sqs:SendMessage", Duration::from_millis(40));
+    queue.server.faults().add("sqs:SendMessage=delay:40ms".parse().unwrap());
     let sent = send(&queue, Plan { senders: 1, ..paced }).await.unwrap();
     let (p50, max) = (sent.latency_us.value_at_quantile(0.5), sent.latency_us.max());
     assert!(p50 > 400_000 && max > 1_200_000, "p50 {p50} us, max {max} us");
@@ -122,7 +120,8 @@ async fn large_messages_and_batches_stay_within_the_limits_of_the_queue() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_trades_arrive_as_they_stand_in_the_file() {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let data = std::env::var_os("TICKLAKE_DATA").map_or(default, std::path::PathBuf::from);
     let files = [
         ("binance/cm_btcusd_perp_20240808_trades.csv.gz", "binance-trades", 2_286),
         ("us_equity_trades_20131007_08.parquet", "us-equity-trades", 5_000),

@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     error::S3Error,
+    intent::{Intent, Intents},
     journal::{self, Journal, Stored},
     keys,
     object::Object,
@@ -26,6 +27,7 @@ pub(crate) struct Bucket {
     pub(crate) name: String,
     pub(crate) created: Millis,
     paths: Paths,
+    intents: Intents,
     /// Read from the journal when it is first needed, so that a start costs nothing per object.
     index: Mutex<Option<Index>>,
 }
@@ -46,7 +48,14 @@ struct Index {
     journal: Journal,
 }
 
-/// What must hold for a write to happen.
+/// A write under way.
+#[derive(Debug)]
+pub(crate) struct Write {
+    condition: Condition,
+    intent: Option<Intent>,
+}
+
+/// What must hold for a write or a delete to happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Condition {
     Always,
@@ -69,7 +78,13 @@ impl Condition {
 
 impl Bucket {
     pub(crate) fn new(name: String, created: Millis, paths: Paths) -> Self {
-        Self { name, created, paths, index: Mutex::new(None) }
+        Self { name, created, paths, intents: Intents::default(), index: Mutex::new(None) }
+    }
+
+    /// A write of `key` begins. Nothing is decided before it is committed.
+    pub(crate) fn begin(&self, key: &str, condition: Condition) -> Write {
+        let intent = (condition != Condition::Always).then(|| self.intents.begin(key));
+        Write { condition, intent }
     }
 
     /// Moves written bytes into place under `key`, if the condition holds.
@@ -78,15 +93,18 @@ impl Bucket {
         key: &str,
         bytes: Scratch,
         object: Object,
-        condition: &Condition,
+        write: &Write,
     ) -> Result<Arc<Object>, S3Error> {
         let mut guard = self.lock();
         let index = self.loaded(&mut guard)?;
         let present = index.objects.get(key);
-        condition.check(present)?;
+        write.condition.check(present)?;
+        if write.intent.as_ref().is_some_and(Intent::is_overtaken) {
+            return Err(S3Error::conditional_conflict());
+        }
         bytes.stamp(object.modified())?;
         let was_aside = present.map(|stored| stored.aside);
-        let aside = self.place(key, bytes, *condition == Condition::Absent)?;
+        let aside = self.place(key, bytes, write.condition == Condition::Absent)?;
         if was_aside.is_some_and(|before| before != aside) {
             remove_file(&self.path(key, !aside))?;
         }
@@ -120,11 +138,13 @@ impl Bucket {
         stored.map(|stored| stored.object.clone()).ok_or_else(S3Error::no_such_key)
     }
 
-    /// Removes an object; that there is none is no error.
-    pub(crate) fn delete(&self, key: &str) -> Result<(), S3Error> {
+    /// Removes an object if the condition holds; that there is none is no error by itself.
+    pub(crate) fn delete(&self, key: &str, condition: &Condition) -> Result<(), S3Error> {
         let mut guard = self.lock();
         let index = self.loaded(&mut guard)?;
+        condition.check(index.objects.get(key))?;
         let Some(stored) = index.objects.get(key) else { return Ok(()) };
+        self.intents.deleted(key);
         remove_file(&self.path(key, stored.aside))?;
         if !stored.aside {
             self.prune(key);

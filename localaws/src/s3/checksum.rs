@@ -41,6 +41,13 @@ impl Algorithm {
         }
     }
 
+    /// As `x-amz-checksum-algorithm` names it.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| {
+            algorithm.element().strip_prefix("Checksum").is_some_and(|element| element.eq_ignore_ascii_case(name))
+        })
+    }
+
     pub(crate) fn from_header(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.header().eq_ignore_ascii_case(name))
     }
@@ -51,6 +58,14 @@ impl Algorithm {
 pub(crate) struct Checksum {
     pub(crate) algorithm: Algorithm,
     pub(crate) value: String,
+}
+
+impl Checksum {
+    /// Whether it is over the object's bytes, or over the checksums of its parts; the latter ends in their number.
+    pub(crate) fn kind(&self) -> &'static str {
+        // Base64 itself has no hyphen.
+        if self.value.contains('-') { "COMPOSITE" } else { "FULL_OBJECT" }
+    }
 }
 
 /// A checksum in the making.

@@ -2,13 +2,13 @@
 
 use std::{borrow::Cow, io};
 
-use crate::faults::FaultKind;
+use crate::{faults::FaultKind, sigv4::Refusal};
 
 /// An error of a request or of one key of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct S3Error {
     pub(crate) status: u16,
-    pub(crate) code: &'static str,
+    pub(crate) code: Cow<'static, str>,
     pub(crate) message: Cow<'static, str>,
     /// The size of the object, where a range lies outside it.
     pub(crate) object_size: Option<u64>,
@@ -34,6 +34,8 @@ errors! {
     key_too_long = 400 "KeyTooLongError" "Your key is too long";
     invalid_uri = 400 "InvalidURI" "Couldn't parse the specified URI.";
     precondition_failed = 412 "PreconditionFailed" "At least one of the pre-conditions you specified did not hold";
+    conditional_conflict = 409 "ConditionalRequestConflict" "The conditional request cannot succeed due to a conflicting operation against this resource.";
+    content_mismatch = 400 "XAmzContentSHA256Mismatch" "The provided 'x-amz-content-sha256' header does not match what was computed.";
     /// A conditional read that would give the caller what it has.
     not_modified = 304 "NotModified" "Not Modified";
     invalid_digest = 400 "InvalidDigest" "The Content-MD5 you specified was invalid.";
@@ -51,8 +53,8 @@ errors! {
 }
 
 impl S3Error {
-    fn new(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, message: message.into(), object_size: None, region: None }
+    fn new(status: u16, code: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code: code.into(), message: message.into(), object_size: None, region: None }
     }
 
     pub(crate) fn invalid_argument(message: impl Into<Cow<'static, str>>) -> Self {
@@ -77,6 +79,17 @@ impl S3Error {
         Self { region: Some(region.to_owned()), ..Self::new(301, "PermanentRedirect", message) }
     }
 
+    pub(crate) fn unsigned(refusal: &Refusal) -> Self {
+        let (status, code) = match refusal {
+            Refusal::Missing => (403, "AccessDenied"),
+            Refusal::Incomplete(_) => (400, "AuthorizationHeaderMalformed"),
+            Refusal::UnknownKey(_) => (403, "InvalidAccessKeyId"),
+            Refusal::Expired => (403, "RequestTimeTooSkewed"),
+            Refusal::Mismatch => (403, "SignatureDoesNotMatch"),
+        };
+        Self::new(status, code, refusal.to_string())
+    }
+
     pub(crate) fn denied(action: &str, resource: &str) -> Self {
         let account = crate::ACCOUNT;
         let message = format!(
@@ -87,16 +100,16 @@ impl S3Error {
     }
 
     /// How S3 words a fault.
-    pub(crate) fn from_fault(kind: FaultKind) -> Self {
+    pub(crate) fn from_fault(kind: &FaultKind) -> Self {
         match kind {
             FaultKind::Throttling | FaultKind::SlowDown => {
                 Self::new(503, "SlowDown", "Please reduce your request rate.")
             }
             FaultKind::InternalError | FaultKind::Status(500) => Self::internal(),
             FaultKind::Status(status) => {
-                Self::new(status, "ServiceUnavailable", "Service is unable to handle request.")
+                Self::new(*status, "ServiceUnavailable", "Service is unable to handle request.")
             }
-            FaultKind::Code { status, code } => Self::new(status, code, "A fault was asked for."),
+            FaultKind::Code { status, code } => Self::new(*status, code.clone(), "A fault was asked for."),
         }
     }
 

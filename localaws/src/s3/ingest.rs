@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::{HeaderMap, body::Incoming};
 use md5::{Digest, Md5};
+use sha2::Sha256;
 
 use super::{
     checksum::{Algorithm, Checksum, Hasher},
@@ -20,6 +21,7 @@ use super::{
     error::S3Error,
     scratch::Scratch,
 };
+use crate::hex::hex;
 
 /// How much is gathered before a blocking thread is troubled.
 const STEP_BYTES: usize = 1024 * 1024;
@@ -33,10 +35,14 @@ pub(crate) struct Promise {
     chunked: bool,
     length: Option<u64>,
     md5: Option<Vec<u8>>,
+    /// The SHA-256 of the body that was signed, in hexadecimal.
+    signed_sha256: Option<String>,
     /// A checksum in a header.
     checksum: Option<Checksum>,
     /// The algorithm of a checksum to come as a trailer.
     trailer: Option<Algorithm>,
+    /// What is computed where the client promises nothing.
+    default: Algorithm,
 }
 
 /// What has arrived, whole and as promised.
@@ -58,13 +64,18 @@ struct Ingest {
 struct Digests {
     size: u64,
     md5: Md5,
+    /// Only where a request has signed one.
+    sha256: Option<Sha256>,
     checksum: Hasher,
 }
 
 impl Promise {
     pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, S3Error> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let streaming = text("x-amz-content-sha256").is_some_and(|value| value.starts_with("STREAMING-"));
+        let signed = text("x-amz-content-sha256");
+        let streaming = signed.is_some_and(|value| value.starts_with("STREAMING-"));
+        let is_digest = |value: &&str| value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let signed_sha256 = signed.filter(is_digest).map(str::to_ascii_lowercase);
         let chunked = streaming || text("content-encoding").is_some_and(|value| value.contains("aws-chunked"));
         let length = text(if chunked { "x-amz-decoded-content-length" } else { "content-length" });
         let md5 = text("content-md5").map(|value| BASE64.decode(value).map_err(|_| S3Error::invalid_digest()));
@@ -84,7 +95,30 @@ impl Promise {
         if md5.as_ref().is_some_and(|md5| md5.len() != 16) {
             return Err(S3Error::invalid_digest());
         }
-        Ok(Self { chunked, length, md5, checksum, trailer })
+        // What S3 computes by itself where nobody asks for another.
+        let default = Algorithm::Crc64Nvme;
+        Ok(Self { chunked, length, md5, signed_sha256, checksum, trailer, default })
+    }
+}
+
+impl Promise {
+    /// Whether a body that is at hand is the one that was promised.
+    pub(crate) fn check_whole(self, bytes: &[u8]) -> Result<(), S3Error> {
+        if self.md5.is_some_and(|promised| promised[..] != Md5::digest(bytes)[..]) {
+            return Err(S3Error::bad_digest());
+        }
+        if self.signed_sha256.is_some_and(|promised| promised != hex(&Sha256::digest(bytes))) {
+            return Err(S3Error::content_mismatch());
+        }
+        let Some(promised) = self.checksum else { return Ok(()) };
+        let mut hasher = Hasher::new(promised.algorithm);
+        hasher.update(bytes);
+        if hasher.finish() == promised { Ok(()) } else { Err(S3Error::bad_digest()) }
+    }
+
+    /// The same, with this algorithm where the client promises nothing.
+    pub(crate) fn by_default(self, default: Algorithm) -> Self {
+        Self { default, ..self }
     }
 }
 
@@ -122,7 +156,7 @@ pub(crate) async fn ingest<T: Send + 'static>(
 
 /// Copies a file into `scratch`, with the digests that an upload of it would get.
 pub(crate) fn ingest_file(mut file: File, scratch: Scratch) -> Result<Ingested, S3Error> {
-    let promise = Promise { chunked: false, length: None, md5: None, checksum: None, trailer: None };
+    let promise = Promise::from_headers(&HeaderMap::new())?;
     let mut ingest = Ingest::new(scratch, promise);
     loop {
         let mut step = vec![0; STEP_BYTES];
@@ -138,9 +172,13 @@ pub(crate) fn ingest_file(mut file: File, scratch: Scratch) -> Result<Ingested, 
 impl Ingest {
     fn new(scratch: Scratch, promise: Promise) -> Self {
         let promised = promise.checksum.as_ref().map(|checksum| checksum.algorithm).or(promise.trailer);
-        // What S3 computes by itself where nobody asks for another.
-        let algorithm = promised.unwrap_or(Algorithm::Crc64Nvme);
-        let digest = Digests { size: 0, md5: Md5::new(), checksum: Hasher::new(algorithm) };
+        let algorithm = promised.unwrap_or(promise.default);
+        let digest = Digests {
+            size: 0,
+            md5: Md5::new(),
+            sha256: promise.signed_sha256.is_some().then(Sha256::new),
+            checksum: Hasher::new(algorithm),
+        };
         Self { scratch, decoder: promise.chunked.then(Decoder::default), digest, promise }
     }
 
@@ -152,6 +190,9 @@ impl Ingest {
                 return Err(S3Error::too_large());
             }
             digest.md5.update(data);
+            if let Some(sha256) = &mut digest.sha256 {
+                sha256.update(data);
+            }
             digest.checksum.update(data);
             scratch.file().write_all(data).map_err(S3Error::from)
         };
@@ -166,7 +207,7 @@ impl Ingest {
 
     fn finish(self) -> Result<Ingested, S3Error> {
         let trailers = self.decoder.map(Decoder::finish).transpose()?.unwrap_or_default();
-        let Digests { size, md5, checksum } = self.digest;
+        let Digests { size, md5, sha256, checksum } = self.digest;
         if self.promise.length.is_some_and(|length| length != size) {
             return Err(S3Error::incomplete_body());
         }
@@ -174,8 +215,14 @@ impl Ingest {
         if self.promise.md5.is_some_and(|promised| promised != md5) {
             return Err(S3Error::bad_digest());
         }
+        if sha256.map(|digest| hex(&digest.finalize())) != self.promise.signed_sha256 {
+            return Err(S3Error::content_mismatch());
+        }
         let checksum = checksum.finish();
         let trailer = trailers.iter().find(|(name, _)| Algorithm::from_header(name) == Some(checksum.algorithm));
+        if trailer.is_none() && self.promise.trailer.is_some() {
+            return Err(S3Error::invalid_request("The trailer that x-amz-trailer promises is missing."));
+        }
         let promised =
             self.promise.checksum.map(|promised| promised.value).or_else(|| trailer.map(|(_, value)| value.clone()));
         if promised.is_some_and(|promised| promised != checksum.value) {

@@ -155,3 +155,76 @@ fn collect(bucket: &Bucket, question: &Question) -> Result<Page, S3Error> {
 fn behind(prefix: &str) -> String {
     format!("{prefix}{}", char::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{
+        clock::Clock,
+        s3::{
+            bucket::Condition,
+            object::{Description, Object},
+            store::Store,
+        },
+    };
+
+    /// A bucket of 100,000 keys in 100 folders, each page against what a sorted set says.
+    #[test]
+    fn hundred_thousand_keys_are_paged_through_with_and_without_delimiter() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().to_owned(), Clock::start()).unwrap();
+        store.create("lake").unwrap();
+        let bucket = store.get("lake").unwrap();
+        let mut keys = BTreeSet::new();
+        for index in 0..100_000_u64 {
+            // In no order, and with keys that lie between the folders.
+            let number = index * 7_919 % 100_000;
+            let key =
+                if number % 1_000 == 0 { format!("t/{number}") } else { format!("t/dt={:02}/{number}", number % 100) };
+            let object = Object {
+                size: 0,
+                etag: "d41d8cd98f00b204e9800998ecf8427e".to_owned(),
+                modified_ms: 0,
+                checksum: None,
+                description: Description::default(),
+            };
+            let write = bucket.begin(&key, Condition::Always);
+            bucket.commit(&key, store.scratch().unwrap(), object, &write).unwrap();
+            keys.insert(key);
+        }
+        let mut question = Question { prefix: "t/".to_owned(), max: 1000, ..Question::default() };
+        let mut listed = Vec::new();
+        loop {
+            let page = collect(&bucket, &question).unwrap();
+            listed.extend(page.contents.into_iter().map(|(key, _)| key));
+            if !page.truncated {
+                break;
+            }
+            question.after = page.last;
+        }
+        assert!(listed.iter().eq(keys.iter()), "every key once, in order");
+
+        let grouped: BTreeSet<String> = keys
+            .iter()
+            .map(|key| key[2..].find('/').map_or_else(|| key.clone(), |at| key[..at + 3].to_owned()))
+            .collect();
+        let mut question = Question { delimiter: "/".to_owned(), max: 7, after: String::new(), ..question };
+        let mut listed = BTreeSet::new();
+        loop {
+            let page = collect(&bucket, &question).unwrap();
+            let found: Vec<_> =
+                page.prefixes.into_iter().chain(page.contents.into_iter().map(|(key, _)| key)).collect();
+            assert!(found.len() <= 7);
+            for name in found {
+                assert!(listed.insert(name.clone()), "{name} twice");
+            }
+            if !page.truncated {
+                break;
+            }
+            question.after = page.last;
+        }
+        assert_eq!(listed, grouped);
+    }
+}

@@ -50,7 +50,7 @@ fn reply(call: &Call, object: &Arc<Object>, file: Option<File>) -> Result<Respon
         // A part of an object has no checksum of its own.
         Some(checksum) if range.is_none() && call.header("x-amz-checksum-mode").is_some() => {
             set(headers, checksum.algorithm.header(), &checksum.value);
-            set(headers, "x-amz-checksum-type", "FULL_OBJECT");
+            set(headers, "x-amz-checksum-type", checksum.kind());
         }
         _ => {}
     }

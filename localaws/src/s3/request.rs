@@ -53,6 +53,12 @@ impl Call {
         self.query.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// The bucket and the key up to its last slash: what S3's request rates are counted by.
+    pub(crate) fn prefix(&self) -> String {
+        let folder = self.key.rsplit_once('/').map_or("", |(folder, _)| folder);
+        format!("{}/{folder}", self.bucket)
+    }
+
     /// The ARN of what the request is about.
     pub(crate) fn resource(&self) -> String {
         match (self.bucket.as_str(), self.key.as_str()) {
@@ -84,10 +90,36 @@ const NOT_SERVED: [&str; 16] = [
     "versionId",
 ];
 
-macro_rules! operation {
-    ($name:literal, $action:literal) => {
-        Operation { name: concat!("s3:", $name), action: concat!("s3:", $action) }
+macro_rules! operations {
+    ($($constant:ident = $name:literal by $action:literal;)*) => {
+        $(const $constant: Operation = Operation { name: concat!("s3:", $name), action: concat!("s3:", $action) };)*
+
+        /// The operations that are served, each with the IAM action that allows it.
+        pub(crate) const OPERATIONS: &[Operation] = &[$($constant),*];
     };
+}
+
+operations! {
+    LIST_BUCKETS = "ListBuckets" by "ListAllMyBuckets";
+    GET_BUCKET_LOCATION = "GetBucketLocation" by "GetBucketLocation";
+    LIST_MULTIPART_UPLOADS = "ListMultipartUploads" by "ListBucketMultipartUploads";
+    GET_BUCKET_VERSIONING = "GetBucketVersioning" by "GetBucketVersioning";
+    LIST_OBJECTS_V2 = "ListObjectsV2" by "ListBucket";
+    LIST_OBJECTS = "ListObjects" by "ListBucket";
+    CREATE_BUCKET = "CreateBucket" by "CreateBucket";
+    HEAD_BUCKET = "HeadBucket" by "ListBucket";
+    DELETE_BUCKET = "DeleteBucket" by "DeleteBucket";
+    DELETE_OBJECTS = "DeleteObjects" by "DeleteObject";
+    UPLOAD_PART = "UploadPart" by "PutObject";
+    COPY_OBJECT = "CopyObject" by "PutObject";
+    PUT_OBJECT = "PutObject" by "PutObject";
+    LIST_PARTS = "ListParts" by "ListMultipartUploadParts";
+    GET_OBJECT = "GetObject" by "GetObject";
+    HEAD_OBJECT = "HeadObject" by "GetObject";
+    ABORT_MULTIPART_UPLOAD = "AbortMultipartUpload" by "AbortMultipartUpload";
+    DELETE_OBJECT = "DeleteObject" by "DeleteObject";
+    COMPLETE_MULTIPART_UPLOAD = "CompleteMultipartUpload" by "PutObject";
+    CREATE_MULTIPART_UPLOAD = "CreateMultipartUpload" by "PutObject";
 }
 
 fn route_bucket(method: &Method, bucket: &str, query: &BTreeMap<String, String>) -> Result<Operation, S3Error> {
@@ -96,18 +128,18 @@ fn route_bucket(method: &Method, bucket: &str, query: &BTreeMap<String, String>)
         return Err(S3Error::not_implemented());
     }
     Ok(match method.as_str() {
-        "GET" if bucket.is_empty() => operation!("ListBuckets", "ListAllMyBuckets"),
+        "GET" if bucket.is_empty() => LIST_BUCKETS,
         _ if bucket.is_empty() => return Err(S3Error::method_not_allowed()),
-        "GET" if has("location") => operation!("GetBucketLocation", "GetBucketLocation"),
-        "GET" if has("uploads") => operation!("ListMultipartUploads", "ListBucketMultipartUploads"),
-        "GET" if has("versioning") => operation!("GetBucketVersioning", "GetBucketVersioning"),
-        "GET" if query.get("list-type").is_some_and(|kind| kind == "2") => operation!("ListObjectsV2", "ListBucket"),
-        "GET" => operation!("ListObjects", "ListBucket"),
+        "GET" if has("location") => GET_BUCKET_LOCATION,
+        "GET" if has("uploads") => LIST_MULTIPART_UPLOADS,
+        "GET" if has("versioning") => GET_BUCKET_VERSIONING,
+        "GET" if query.get("list-type").is_some_and(|kind| kind == "2") => LIST_OBJECTS_V2,
+        "GET" => LIST_OBJECTS,
         "PUT" if has("versioning") => return Err(S3Error::not_implemented()),
-        "PUT" => operation!("CreateBucket", "CreateBucket"),
-        "HEAD" => operation!("HeadBucket", "ListBucket"),
-        "DELETE" => operation!("DeleteBucket", "DeleteBucket"),
-        "POST" if has("delete") => operation!("DeleteObjects", "DeleteObject"),
+        "PUT" => CREATE_BUCKET,
+        "HEAD" => HEAD_BUCKET,
+        "DELETE" => DELETE_BUCKET,
+        "POST" if has("delete") => DELETE_OBJECTS,
         _ => return Err(S3Error::method_not_allowed()),
     })
 }
@@ -120,16 +152,16 @@ fn route_object(method: &Method, query: &BTreeMap<String, String>, copies: bool)
     let upload = has("uploadId");
     Ok(match method.as_str() {
         "PUT" if upload && copies => return Err(S3Error::not_implemented()),
-        "PUT" if upload => operation!("UploadPart", "PutObject"),
-        "PUT" if copies => operation!("CopyObject", "PutObject"),
-        "PUT" => operation!("PutObject", "PutObject"),
-        "GET" if upload => operation!("ListParts", "ListMultipartUploadParts"),
-        "GET" => operation!("GetObject", "GetObject"),
-        "HEAD" => operation!("HeadObject", "GetObject"),
-        "DELETE" if upload => operation!("AbortMultipartUpload", "AbortMultipartUpload"),
-        "DELETE" => operation!("DeleteObject", "DeleteObject"),
-        "POST" if upload => operation!("CompleteMultipartUpload", "PutObject"),
-        "POST" if has("uploads") => operation!("CreateMultipartUpload", "PutObject"),
+        "PUT" if upload => UPLOAD_PART,
+        "PUT" if copies => COPY_OBJECT,
+        "PUT" => PUT_OBJECT,
+        "GET" if upload => LIST_PARTS,
+        "GET" => GET_OBJECT,
+        "HEAD" => HEAD_OBJECT,
+        "DELETE" if upload => ABORT_MULTIPART_UPLOAD,
+        "DELETE" => DELETE_OBJECT,
+        "POST" if upload => COMPLETE_MULTIPART_UPLOAD,
+        "POST" if has("uploads") => CREATE_MULTIPART_UPLOAD,
         _ => return Err(S3Error::method_not_allowed()),
     })
 }

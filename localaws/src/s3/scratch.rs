@@ -7,8 +7,6 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use uuid::Uuid;
-
 use crate::clock::Millis;
 
 /// A file in the scratch folder.
@@ -22,7 +20,7 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// A new file in `folder`.
     pub(crate) fn create(folder: &Path) -> io::Result<Self> {
-        let path = folder.join(Uuid::now_v7().simple().to_string());
+        let path = folder.join(crate::unique::id().simple().to_string());
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
         Ok(Self { path, file, moved: false })
     }

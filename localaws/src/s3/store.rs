@@ -17,7 +17,7 @@ use super::{
 use crate::clock::{Clock, Millis};
 
 /// All that is not a user's to see lies in here, beside the buckets.
-const HIDDEN: &str = ".localaws";
+pub(crate) const HIDDEN: &str = ".localaws";
 
 /// The buckets below a folder.
 #[derive(Debug)]
@@ -90,7 +90,8 @@ impl Store {
         Scratch::create(&self.hidden("scratch"))
     }
 
-    fn hidden(&self, folder: &str) -> PathBuf {
+    /// A folder beside the buckets that no request reaches.
+    pub(crate) fn hidden(&self, folder: &str) -> PathBuf {
         self.root.join(HIDDEN).join(folder)
     }
 

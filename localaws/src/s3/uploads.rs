@@ -4,14 +4,17 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Seek, SeekFrom},
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use hyper::HeaderMap;
 use md5::{Digest, Md5};
-use uuid::Uuid;
 
 use super::{
+    checksum::{Algorithm, Checksum, Hasher},
     error::S3Error,
     ingest::Ingested,
     object::{Description, Object},
@@ -33,7 +36,38 @@ pub(crate) struct Upload {
     pub(crate) key: String,
     pub(crate) initiated: Millis,
     description: Description,
+    pub(crate) checksum: WholeChecksum,
     parts: Mutex<BTreeMap<u32, Part>>,
+}
+
+/// The checksum that the finished object gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WholeChecksum {
+    pub(crate) algorithm: Algorithm,
+    /// Over the checksums of the parts, and not over the bytes.
+    composite: bool,
+}
+
+impl WholeChecksum {
+    /// What the headers of the request that begins an upload ask for. The table of what goes together is in the user guide
+    /// under "Checking object integrity".
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, S3Error> {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let algorithm = match text("x-amz-checksum-algorithm") {
+            Some(name) => Algorithm::from_name(name)
+                .ok_or_else(|| S3Error::invalid_request("Checksum algorithm provided is unsupported."))?,
+            None => Algorithm::Crc64Nvme,
+        };
+        let composite = match (text("x-amz-checksum-type"), algorithm) {
+            (Some("COMPOSITE"), Algorithm::Crc64Nvme) | (Some("FULL_OBJECT"), Algorithm::Sha1 | Algorithm::Sha256) => {
+                return Err(S3Error::invalid_request("The checksum type cannot be used with the checksum algorithm."));
+            }
+            (Some("FULL_OBJECT"), _) | (None, Algorithm::Crc64Nvme) => false,
+            (Some("COMPOSITE") | None, _) => true,
+            (Some(_), _) => return Err(S3Error::invalid_request("Value for x-amz-checksum-type header is invalid.")),
+        };
+        Ok(Self { algorithm, composite })
+    }
 }
 
 /// One part.
@@ -49,14 +83,22 @@ pub(crate) struct Named {
     pub(crate) number: u32,
     /// Without quotes.
     pub(crate) etag: String,
+    /// Of the part, where the client names it again.
+    pub(crate) checksum: Option<Checksum>,
 }
 
 impl Uploads {
     /// Begins an upload and returns its id.
-    pub(crate) fn create(&self, bucket: &str, key: &str, description: Description, now: Millis) -> String {
-        let id = Uuid::now_v7().simple().to_string();
+    pub(crate) fn create(
+        &self,
+        bucket: &str,
+        key: &str,
+        (description, checksum): (Description, WholeChecksum),
+        now: Millis,
+    ) -> String {
+        let id = crate::unique::id().simple().to_string();
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
-        let upload = Upload { bucket, key, initiated: now, description, parts: Mutex::default() };
+        let upload = Upload { bucket, key, initiated: now, description, checksum, parts: Mutex::default() };
         self.lock().insert(id.clone(), Arc::new(upload));
         id
     }
@@ -85,6 +127,14 @@ impl Uploads {
 }
 
 impl Upload {
+    /// Whether a part has the checksum that the upload was begun with.
+    pub(crate) fn check(&self, ingested: &Ingested) -> Result<(), S3Error> {
+        if self.checksum.composite && ingested.checksum.algorithm != self.checksum.algorithm {
+            return Err(S3Error::invalid_request("Checksum Type mismatch occurred between the upload and its part."));
+        }
+        Ok(())
+    }
+
     /// Takes a part in, over an earlier one of the same number.
     pub(crate) fn put(&self, number: u32, part: Part) {
         self.parts().insert(number, part);
@@ -100,16 +150,38 @@ impl Upload {
         let mut parts = self.parts();
         check(&parts, named)?;
         let (mut digests, mut size) = (Md5::new(), 0);
+        let mut hasher = Hasher::new(self.checksum.algorithm);
         for name in named {
             let part = parts.get_mut(&name.number).ok_or_else(S3Error::invalid_part)?;
             digests.update(part.ingested.md5);
             size += part.ingested.size;
             let bytes = part.ingested.bytes.file();
             bytes.seek(SeekFrom::Start(0))?;
-            io::copy(bytes, whole.file())?;
+            if self.checksum.composite {
+                io::copy(bytes, whole.file())?;
+                hasher.update(&BASE64.decode(&part.ingested.checksum.value).map_err(io::Error::other)?);
+            } else {
+                copy_hashed(bytes, whole.file(), &mut hasher)?;
+            }
+        }
+        let mut checksum = hasher.finish();
+        if self.checksum.composite {
+            checksum.value = format!("{}-{}", checksum.value, named.len());
         }
         let etag = format!("{}-{}", hex(&digests.finalize()), named.len());
-        Ok(Object { size, etag, modified_ms: now.0, checksum: None, description: self.description.clone() })
+        Ok(Object { size, etag, modified_ms: now.0, checksum: Some(checksum), description: self.description.clone() })
+    }
+}
+
+fn copy_hashed(from: &mut File, to: &mut File, hasher: &mut Hasher) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let read = from.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(());
+        }
+        hasher.update(&buffer[..read]);
+        to.write_all(&buffer[..read])?;
     }
 }
 
@@ -122,7 +194,8 @@ fn check(parts: &BTreeMap<u32, Part>, named: &[Named]) -> Result<(), S3Error> {
     }
     for (index, name) in named.iter().enumerate() {
         let part = parts.get(&name.number).filter(|part| hex(&part.ingested.md5) == name.etag);
-        let part = part.ok_or_else(S3Error::invalid_part)?;
+        let same = |part: &&Part| name.checksum.as_ref().is_none_or(|named| *named == part.ingested.checksum);
+        let part = part.filter(same).ok_or_else(S3Error::invalid_part)?;
         if part.ingested.size < PART_BYTES_MIN && index + 1 < named.len() {
             return Err(S3Error::part_too_small());
         }

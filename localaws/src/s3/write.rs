@@ -8,12 +8,13 @@ use percent_encoding::percent_decode_str;
 use super::{
     S3, blocking,
     bucket::{Bucket, Condition},
+    checksum::{Algorithm, Checksum},
     error::S3Error,
     ingest::{Ingested, Promise, ingest, ingest_file},
     keys,
     object::{Description, Object, set},
     request::Call,
-    uploads::{Named, Part},
+    uploads::{Named, Part, WholeChecksum},
     xml_reply,
 };
 use crate::{
@@ -35,12 +36,12 @@ impl S3 {
     pub(super) async fn put_object(&self, bucket: Arc<Bucket>, call: Call, body: &mut Incoming) -> Reply {
         let promise = Promise::from_headers(&call.headers)?;
         let description = Description::from_headers(&call.headers)?;
-        let condition = condition(&call)?;
+        let write = bucket.begin(&call.key, condition(&call)?);
         let now = self.store.now();
         let scratch = self.store.scratch()?;
         ingest(body, scratch, promise, move |ingested| {
             let (bytes, object) = describe(ingested, description, now);
-            let object = bucket.commit(&call.key, bytes, object, &condition)?;
+            let object = bucket.commit(&call.key, bytes, object, &write)?;
             let mut response = Response::new(ReplyBody::empty());
             write_digests(&mut response, &object);
             Ok(response)
@@ -55,7 +56,7 @@ impl S3 {
             Some("REPLACE") => Some(Description::from_headers(&call.headers)?),
             _ => None,
         };
-        let condition = condition(&call)?;
+        let write = bucket.begin(&call.key, condition(&call)?);
         let now = self.store.now();
         let scratch = self.store.scratch()?;
         blocking(move || {
@@ -65,7 +66,7 @@ impl S3 {
             }
             let description = replaced.unwrap_or_else(|| object.description.clone());
             let (bytes, object) = describe(ingest_file(file, scratch)?, description, now);
-            let object = bucket.commit(&call.key, bytes, object, &condition)?;
+            let object = bucket.commit(&call.key, bytes, object, &write)?;
             let mut xml = String::from("<CopyObjectResult>");
             element(&mut xml, "ETag", &object.quoted_etag());
             element(&mut xml, "LastModified", &object.modified().rfc3339());
@@ -76,13 +77,18 @@ impl S3 {
 
     pub(super) async fn delete_objects(&self, bucket: Arc<Bucket>, body: &[u8]) -> Reply {
         let root = std::str::from_utf8(body).ok().and_then(Node::parse).ok_or_else(S3Error::malformed_xml)?;
-        let keys: Option<Vec<String>> = root.all("Object").map(|node| node.text("Key").map(str::to_owned)).collect();
+        let condition = |node: &Node| match node.text("ETag") {
+            Some(tag) => Condition::Matches(tag.to_owned()),
+            None => Condition::Always,
+        };
+        let keys: Option<Vec<(String, Condition)>> =
+            root.all("Object").map(|node| Some((node.text("Key")?.to_owned(), condition(node)))).collect();
         let keys = keys.filter(|keys| (1..=DELETE_MAX).contains(&keys.len())).ok_or_else(S3Error::malformed_xml)?;
         let quiet = root.text("Quiet") == Some("true");
         blocking(move || {
             let mut xml = String::from("<DeleteResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
-            for key in &keys {
-                match bucket.delete(key) {
+            for (key, condition) in &keys {
+                match bucket.delete(key, condition) {
                     Ok(()) if quiet => {}
                     Ok(()) => {
                         xml.push_str("<Deleted>");
@@ -92,7 +98,7 @@ impl S3 {
                     Err(error) => {
                         xml.push_str("<Error>");
                         element(&mut xml, "Key", key);
-                        element(&mut xml, "Code", error.code);
+                        element(&mut xml, "Code", &error.code);
                         element(&mut xml, "Message", &error.message);
                         xml.push_str("</Error>");
                     }
@@ -105,7 +111,8 @@ impl S3 {
 
     pub(super) fn create_upload(&self, call: &Call) -> Reply {
         let description = Description::from_headers(&call.headers)?;
-        let id = self.uploads.create(&call.bucket, &call.key, description, self.store.now());
+        let whole = WholeChecksum::from_headers(&call.headers)?;
+        let id = self.uploads.create(&call.bucket, &call.key, (description, whole), self.store.now());
         let mut xml = String::from("<InitiateMultipartUploadResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
         element(&mut xml, "Bucket", &call.bucket);
         element(&mut xml, "Key", &call.key);
@@ -120,10 +127,11 @@ impl S3 {
         let number = number.ok_or_else(|| {
             S3Error::invalid_argument("Part number must be an integer between 1 and 10000, inclusive")
         })?;
-        let promise = Promise::from_headers(&call.headers)?;
+        let promise = Promise::from_headers(&call.headers)?.by_default(upload.checksum.algorithm);
         let now = self.store.now();
         let scratch = self.store.scratch()?;
         ingest(body, scratch, promise, move |ingested| {
+            upload.check(&ingested)?;
             let mut response = Response::new(ReplyBody::empty());
             set(response.headers_mut(), "etag", &format!("\"{}\"", hex(&ingested.md5)));
             set(response.headers_mut(), ingested.checksum.algorithm.header(), &ingested.checksum.value);
@@ -137,13 +145,22 @@ impl S3 {
         let id = upload_id(call);
         let upload = self.uploads.get(id, &call.bucket, &call.key)?;
         let named = named_parts(body)?;
-        let condition = condition(call)?;
+        let write = bucket.begin(&call.key, condition(call)?);
+        let size = call.header("x-amz-mp-object-size").map(str::to_owned);
+        let promised = call.header(upload.checksum.algorithm.header()).map(str::to_owned);
         let now = self.store.now();
         let mut scratch = self.store.scratch()?;
         let key = call.key.clone();
         let object = blocking(move || {
             let object = upload.assemble(&named, &mut scratch, now)?;
-            bucket.commit(&key, scratch, object, &condition)
+            if size.is_some_and(|size| size != object.size.to_string()) {
+                return Err(S3Error::invalid_request("The provided 'x-amz-mp-object-size' header does not match."));
+            }
+            let value = object.checksum.as_ref().map(|checksum| &checksum.value);
+            if promised.is_some_and(|promised| Some(&promised) != value) {
+                return Err(S3Error::bad_digest());
+            }
+            bucket.commit(&key, scratch, object, &write)
         })
         .await?;
         self.uploads.remove(id);
@@ -152,6 +169,10 @@ impl S3 {
         element(&mut xml, "Bucket", &call.bucket);
         element(&mut xml, "Key", &call.key);
         element(&mut xml, "ETag", &object.quoted_etag());
+        if let Some(checksum) = &object.checksum {
+            element(&mut xml, checksum.algorithm.element(), &checksum.value);
+            element(&mut xml, "ChecksumType", checksum.kind());
+        }
         Ok(xml_reply(xml + "</CompleteMultipartUploadResult>"))
     }
 
@@ -215,7 +236,7 @@ fn write_digests(response: &mut Response<ReplyBody>, object: &Object) {
     set(headers, "etag", &object.quoted_etag());
     if let Some(checksum) = &object.checksum {
         set(headers, checksum.algorithm.header(), &checksum.value);
-        set(headers, "x-amz-checksum-type", "FULL_OBJECT");
+        set(headers, "x-amz-checksum-type", checksum.kind());
     }
 }
 
@@ -234,7 +255,11 @@ fn named_parts(body: &[u8]) -> Result<Vec<Named>, S3Error> {
     let root = std::str::from_utf8(body).ok().and_then(Node::parse).ok_or_else(S3Error::malformed_xml)?;
     let part = |node: &Node| {
         let number = node.text("PartNumber")?.trim().parse().ok()?;
-        Some(Named { number, etag: node.text("ETag")?.trim().trim_matches('"').to_owned() })
+        let etag = node.text("ETag")?.trim().trim_matches('"').to_owned();
+        let checksum = Algorithm::ALL.into_iter().find_map(|algorithm| {
+            Some(Checksum { algorithm, value: node.text(algorithm.element())?.trim().to_owned() })
+        });
+        Some(Named { number, etag, checksum })
     };
     root.all("Part").map(part).collect::<Option<_>>().ok_or_else(S3Error::malformed_xml)
 }

@@ -1,18 +1,20 @@
 //! The errors of SNS: code, HTTP status and words. It does *not* own when an error occurs.
 
-use crate::faults::FaultKind;
+use std::borrow::Cow;
+
+use crate::{faults::FaultKind, sigv4::Refusal};
 
 /// An error of a request or of one entry of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SnsError {
     pub(crate) status: u16,
-    pub(crate) code: &'static str,
+    pub(crate) code: Cow<'static, str>,
     pub(crate) message: String,
 }
 
 impl SnsError {
-    fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+    fn new(status: u16, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { status, code: code.into(), message: message.into() }
     }
 
     /// A parameter that is missing or may not be so.
@@ -66,6 +68,16 @@ impl SnsError {
         Self::new(413, "RequestEntityTooLarge", detail)
     }
 
+    pub(crate) fn unsigned(refusal: &Refusal) -> Self {
+        let code = match refusal {
+            Refusal::Missing => "MissingAuthenticationToken",
+            Refusal::Incomplete(_) => "IncompleteSignature",
+            Refusal::UnknownKey(_) => "InvalidClientTokenId",
+            Refusal::Expired | Refusal::Mismatch => "SignatureDoesNotMatch",
+        };
+        Self::new(403, code, refusal.to_string())
+    }
+
     pub(crate) fn denied(action: &str, resource: &str) -> Self {
         // SNS writes its own name in capitals here.
         let action = action.replace("sns:", "SNS:");
@@ -78,16 +90,16 @@ impl SnsError {
     }
 
     /// How SNS words a fault.
-    pub(crate) fn from_fault(kind: FaultKind) -> Self {
+    pub(crate) fn from_fault(kind: &FaultKind) -> Self {
         match kind {
             FaultKind::Throttling | FaultKind::SlowDown => Self::new(400, "Throttling", "Rate exceeded"),
             FaultKind::InternalError | FaultKind::Status(500) => {
                 Self::new(500, "InternalError", "We encountered an internal error.")
             }
             FaultKind::Status(status) => {
-                Self::new(status, "ServiceUnavailable", "The service is unavailable; please try again.")
+                Self::new(*status, "ServiceUnavailable", "The service is unavailable; please try again.")
             }
-            FaultKind::Code { status, code } => Self::new(status, code, "A fault was asked for."),
+            FaultKind::Code { status, code } => Self::new(*status, code.clone(), "A fault was asked for."),
         }
     }
 }

@@ -2,22 +2,26 @@
 //!
 //! It does *not* own what a subscription lets through, nor what a queue does with a message.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::atomic::Ordering,
+};
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{
     Sns,
+    courier::Parcel,
     error::SnsError,
     requests::{Outcome, one, topic},
-    topic::{Notification, Topic},
+    topic::{Notification, Protocol, Subscription, Topic},
 };
 use crate::{
     faults::Operation,
     hex::hex,
     query::Form,
-    sqs::{Attribute, AttributeInput, Extras},
+    sqs::{Attribute, AttributeInput, Attributes, Extras, sequence_number},
     xml::element,
 };
 
@@ -37,9 +41,27 @@ impl Sns {
         if notification.bytes() > MESSAGE_BYTES_MAX {
             return Err(SnsError::invalid("Message too long", ""));
         }
+        let (published, new) = self.accept(topic, notification);
+        let mut xml = one("MessageId", &published.id.to_string());
+        published.write_sequence(&mut xml);
+        self.distribute(topic, arn, new.as_slice());
+        Ok(Some(xml))
+    }
+
+    /// A message, or the one that it repeats on a FIFO topic; and the message again, if it is to be distributed.
+    fn accept(&self, topic: &mut Topic, notification: Notification) -> (Published, Option<Notification>) {
         let id = notification.id;
-        self.distribute(topic, arn, &[notification]);
-        Ok(Some(one("MessageId", &id.to_string())))
+        let Some(deduplication) = notification.deduplication.as_deref().filter(|_| topic.is_fifo()) else {
+            return (Published { id, sequence: None }, Some(notification));
+        };
+        let now = self.clock.now();
+        topic.deduplication.expire(now);
+        if let Some((id, sequence)) = topic.deduplication.repeated(deduplication) {
+            return (Published { id, sequence: Some(sequence) }, None);
+        }
+        let sequence = self.next_sequence.fetch_add(1, Ordering::Relaxed);
+        topic.deduplication.remember(deduplication, id, sequence, now);
+        (Published { id, sequence: Some(sequence) }, Some(notification))
     }
 
     pub(super) fn publish_batch(&self, operation: Operation, region: &str, form: &Form) -> Outcome {
@@ -57,7 +79,7 @@ impl Sns {
             .iter()
             .map(|prefix| {
                 if self.faults.entry_fails(operation) {
-                    return Err(SnsError::from_fault(crate::FaultKind::InternalError));
+                    return Err(SnsError::from_fault(&crate::FaultKind::InternalError));
                 }
                 notification(topic, form, prefix)
             })
@@ -65,47 +87,90 @@ impl Sns {
         if parsed.iter().flatten().map(Notification::bytes).sum::<usize>() > MESSAGE_BYTES_MAX {
             return Err(SnsError::batch_too_long());
         }
-        let accepted: Vec<Notification> = parsed.iter().flatten().cloned().collect();
-        self.distribute(topic, arn, &accepted);
-        let (mut successful, mut failed) = (String::new(), String::new());
-        for (id, result) in ids.iter().zip(&parsed) {
+        let (mut successful, mut failed, mut accepted) = (String::new(), String::new(), Vec::new());
+        for (id, result) in ids.iter().zip(parsed) {
             match result {
-                Ok(notification) => sent_member(&mut successful, id, notification),
-                Err(error) => failed_member(&mut failed, id, error),
+                Ok(notification) => {
+                    let (published, new) = self.accept(topic, notification);
+                    sent_member(&mut successful, id, &published);
+                    accepted.extend(new);
+                }
+                Err(error) => failed_member(&mut failed, id, &error),
             }
         }
+        self.distribute(topic, arn, &accepted);
         Ok(Some(format!("<Successful>{successful}</Successful><Failed>{failed}</Failed>")))
     }
 
     /// Hands messages to all subscriptions that want them, in order.
     fn distribute(&self, topic: &Topic, topic_arn: &str, notifications: &[Notification]) {
         let now = self.clock.now();
-        for subscription in topic.subscriptions.values() {
+        for (arn, subscription) in &topic.subscriptions {
+            let unsubscribe_url = format!("{}/?Action=Unsubscribe&SubscriptionArn={arn}", self.endpoint);
             let wanted = notifications.iter().filter(|notification| subscription.wants(notification));
-            let messages = wanted.map(|notification| {
-                let (body, attributes) = subscription.render(notification, topic_arn, now);
-                let (group, deduplication) = (notification.group.clone(), notification.deduplication.clone());
-                (body, Extras { attributes, group, deduplication, trace_header: None })
+            let rendered = wanted.map(|notification| {
+                (notification, subscription.render(notification, topic_arn, &unsubscribe_url, now))
             });
-            if let Err(error) = self.sqs.deliver(&subscription.endpoint, messages.collect()) {
-                // AWS drops what it cannot deliver to a queue, too, when the subscription has no dead-letter queue.
-                tracing::warn!(queue = subscription.endpoint, error = %error.message, "a notification was not delivered");
+            match subscription.protocol {
+                Protocol::Sqs => self.deliver(subscription, rendered),
+                Protocol::Http => rendered.for_each(|(notification, (body, _))| {
+                    self.courier.dispatch(Parcel {
+                        endpoint: subscription.endpoint.clone(),
+                        kind: "Notification",
+                        message_id: notification.id.to_string(),
+                        topic_arn: topic_arn.to_owned(),
+                        subscription_arn: Some(arn.clone()),
+                        raw: subscription.raw,
+                        body,
+                        retries: subscription.retries.clone(),
+                    });
+                }),
             }
+        }
+    }
+
+    fn deliver<'a>(
+        &self,
+        subscription: &Subscription,
+        rendered: impl Iterator<Item = (&'a Notification, (String, Attributes))>,
+    ) {
+        let messages = rendered.map(|(notification, (body, attributes))| {
+            let (group, deduplication) = (notification.group.clone(), notification.deduplication.clone());
+            (body, Extras { attributes, group, deduplication, trace_header: None })
+        });
+        if let Err(error) = self.sqs.deliver(&subscription.endpoint, messages.collect()) {
+            // AWS drops what it cannot deliver to a queue, too, when the subscription has no dead-letter queue.
+            tracing::warn!(queue = subscription.endpoint, error = %error.message, "a notification was not delivered");
         }
     }
 }
 
-fn sent_member(xml: &mut String, id: &str, notification: &Notification) {
+/// What a publisher is told of a message.
+struct Published {
+    id: Uuid,
+    sequence: Option<u64>,
+}
+
+impl Published {
+    fn write_sequence(&self, xml: &mut String) {
+        if let Some(sequence) = self.sequence {
+            element(xml, "SequenceNumber", &sequence_number(sequence));
+        }
+    }
+}
+
+fn sent_member(xml: &mut String, id: &str, published: &Published) {
     xml.push_str("<member>");
     element(xml, "Id", id);
-    element(xml, "MessageId", &notification.id.to_string());
+    element(xml, "MessageId", &published.id.to_string());
+    published.write_sequence(xml);
     xml.push_str("</member>");
 }
 
 fn failed_member(xml: &mut String, id: &str, error: &SnsError) {
     xml.push_str("<member>");
     element(xml, "Id", id);
-    element(xml, "Code", error.code);
+    element(xml, "Code", &error.code);
     element(xml, "Message", &error.message);
     element(xml, "SenderFault", if error.status < 500 { "true" } else { "false" });
     xml.push_str("</member>");
@@ -150,7 +215,7 @@ fn notification(topic: &Topic, form: &Form, prefix: &str) -> Result<Notification
     }
     let attributes = message_attributes(form, prefix)?;
     Ok(Notification {
-        id: Uuid::now_v7(),
+        id: crate::unique::id(),
         subject: subject.map(str::to_owned),
         message,
         attributes,
@@ -175,7 +240,7 @@ fn message_attributes(form: &Form, prefix: &str) -> Result<Vec<Attribute>, SnsEr
     let attributes = inputs.into_iter().map(|(name, input)| Attribute::parse(name, input)).collect::<Result<_, _>>();
     attributes.map_err(|error| SnsError {
         status: 400,
-        code: "ParameterValueInvalid",
+        code: "ParameterValueInvalid".into(),
         message: error.message.into_owned(),
     })
 }

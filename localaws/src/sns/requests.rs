@@ -4,15 +4,15 @@
 
 use std::sync::MutexGuard;
 
-use uuid::Uuid;
-
 use super::{
     Sns, Topics,
+    courier::{Parcel, is_local},
     error::SnsError,
-    topic::{Subscription, Topic},
+    topic::{Confirmation, Protocol, Subscription, Topic},
 };
 use crate::{
     query::{Form, attributes},
+    unique,
     xml::element,
 };
 
@@ -36,15 +36,18 @@ impl Sns {
         if settings.iter().any(|(name, value)| topic.attributes.get(name) != Some(value)) {
             return Err(SnsError::invalid("Attributes", "Topic already exists with different attributes"));
         }
+        self.keep(&topics)?;
         Ok(Some(one("TopicArn", &arn)))
     }
 
-    pub(super) fn delete_topic(&self, region: &str, form: &Form) {
+    pub(super) fn delete_topic(&self, region: &str, form: &Form) -> Outcome {
         // Deleting what is not there is no error.
         let arn = form.get("TopicArn").unwrap_or_default();
-        if in_region(arn, region) {
-            self.topics().remove(arn);
+        let mut topics = self.topics();
+        if in_region(arn, region) && topics.remove(arn).is_some() {
+            self.keep(&topics)?;
         }
+        Ok(None)
     }
 
     pub(super) fn list_topics(&self, region: &str) -> String {
@@ -63,11 +66,12 @@ impl Sns {
         let mut topics = self.topics();
         let arn = form.get("TopicArn").unwrap_or_default();
         let topic = topic(&mut topics, region, arn)?;
+        let pending = topic.subscriptions.values().filter(|subscription| subscription.token.is_some()).count();
         let own = [
             ("TopicArn", arn.to_owned()),
             ("Owner", crate::ACCOUNT.to_owned()),
-            ("SubscriptionsConfirmed", topic.subscriptions.len().to_string()),
-            ("SubscriptionsPending", "0".to_owned()),
+            ("SubscriptionsConfirmed", (topic.subscriptions.len() - pending).to_string()),
+            ("SubscriptionsPending", pending.to_string()),
             ("SubscriptionsDeleted", "0".to_owned()),
         ];
         let set = topic.attributes.iter().map(|(name, value)| (name.as_str(), value.clone()));
@@ -80,28 +84,26 @@ impl Sns {
         let name = form.get("AttributeName").filter(|name| !name.is_empty() && *name != "FifoTopic");
         let name = name.ok_or_else(|| SnsError::invalid("AttributeName", ""))?;
         topic.attributes.insert(name.to_owned(), form.get("AttributeValue").unwrap_or_default().to_owned());
+        self.keep(&topics)?;
         Ok(None)
     }
 
     pub(super) fn subscribe(&self, region: &str, form: &Form) -> Outcome {
-        let protocol = form.get("Protocol").unwrap_or_default();
-        if protocol != "sqs" {
-            let reason = format!("protocol '{protocol}' is not served here; 'sqs' is");
-            return Err(SnsError::invalid("Protocol", &reason));
-        }
-        let endpoint = form.get("Endpoint").unwrap_or_default();
-        if !endpoint.starts_with("arn:aws:sqs:") {
-            return Err(SnsError::invalid("SQS endpoint ARN", ""));
-        }
+        let (protocol, endpoint) = endpoint(form)?;
         let mut topics = self.topics();
         let topic_arn = form.get("TopicArn").unwrap_or_default();
         let topic = topic(&mut topics, region, topic_arn)?;
-        if self.sqs.is_fifo(endpoint) && !topic.is_fifo() {
+        if topic.is_fifo() && protocol != Protocol::Sqs {
+            return Err(SnsError::invalid("Endpoint", "FIFO topics deliver to SQS queues only"));
+        }
+        if protocol == Protocol::Sqs && self.sqs.is_fifo(endpoint) && !topic.is_fifo() {
             let reason = "FIFO SQS Queues can not be subscribed to standard SNS topics";
             return Err(SnsError::invalid("Endpoint", reason));
         }
-        let wanted = Subscription::new(endpoint.to_owned(), form.map("Attributes", "key", "value"))?;
-        let present = topic.subscriptions.iter().find(|(_, subscription)| subscription.endpoint == endpoint);
+        let mut wanted = Subscription::new(protocol, endpoint.to_owned(), form.map("Attributes", "key", "value"))?;
+        let is_same =
+            |subscription: &Subscription| subscription.endpoint == endpoint && subscription.protocol == protocol;
+        let present = topic.subscriptions.iter().find(|(_, subscription)| is_same(subscription));
         if let Some((arn, subscription)) = present {
             if subscription.attributes != wanted.attributes {
                 let reason = "Subscription already exists with different attributes";
@@ -109,33 +111,87 @@ impl Sns {
             }
             return Ok(Some(one("SubscriptionArn", arn)));
         }
-        let arn = format!("{topic_arn}:{}", Uuid::now_v7());
+        let arn = format!("{topic_arn}:{}", unique::id());
+        if protocol == Protocol::Http {
+            // A queue's owner is the topic's; whether an endpoint wants the messages, it has to say itself.
+            let token = unique::id().simple().to_string();
+            self.ask_to_confirm(topic_arn, &wanted, &token);
+            wanted.token = Some(token);
+        }
+        let known = wanted.token.is_none() || form.get("ReturnSubscriptionArn") == Some("true");
         topic.subscriptions.insert(arn.clone(), wanted);
+        self.keep(&topics)?;
+        Ok(Some(one("SubscriptionArn", if known { &arn } else { "pending confirmation" })))
+    }
+
+    fn ask_to_confirm(&self, topic_arn: &str, subscription: &Subscription, token: &str) {
+        let message_id = unique::id().to_string();
+        let confirmation = Confirmation {
+            kind: "SubscriptionConfirmation",
+            message_id: &message_id,
+            token,
+            topic_arn,
+            message: format!(
+                "You have chosen to subscribe to the topic {topic_arn}.\nTo confirm the subscription, visit the SubscribeURL \
+                 included in this message."
+            ),
+            subscribe_url: format!("{}/?Action=ConfirmSubscription&TopicArn={topic_arn}&Token={token}", self.endpoint),
+            timestamp: self.clock.now().rfc3339(),
+        };
+        self.courier.dispatch(Parcel {
+            endpoint: subscription.endpoint.clone(),
+            kind: confirmation.kind,
+            // Only maps with keys that are no strings fail to be written, and there is none.
+            body: serde_json::to_string(&confirmation).unwrap_or_default(),
+            message_id: message_id.clone(),
+            topic_arn: topic_arn.to_owned(),
+            subscription_arn: None,
+            raw: false,
+            retries: subscription.retries.clone(),
+        });
+    }
+
+    pub(super) fn confirm_subscription(&self, region: &str, form: &Form) -> Outcome {
+        let mut topics = self.topics();
+        let token = form.get("Token").unwrap_or_default();
+        let arn = form.get("TopicArn").unwrap_or_default();
+        // Whoever follows the link signs for no region.
+        let region = arn.split(':').nth(3).filter(|_| !form.has("Version")).unwrap_or(region);
+        let topic = topic(&mut topics, region, arn)?;
+        let mut subscriptions = topic.subscriptions.iter_mut();
+        let found = subscriptions.find(|(_, subscription)| subscription.token.as_deref() == Some(token));
+        let (arn, subscription) = found.ok_or_else(|| SnsError::invalid("Token", "Invalid token"))?;
+        let arn = arn.clone();
+        subscription.token = None;
+        self.keep(&topics)?;
         Ok(Some(one("SubscriptionArn", &arn)))
     }
 
-    pub(super) fn unsubscribe(&self, form: &Form) {
+    pub(super) fn unsubscribe(&self, form: &Form) -> Outcome {
         let arn = form.get("SubscriptionArn").unwrap_or_default();
-        for topic in self.topics().values_mut() {
-            topic.subscriptions.remove(arn);
+        let mut topics = self.topics();
+        let mut removed = false;
+        for topic in topics.values_mut() {
+            removed |= topic.subscriptions.remove(arn).is_some();
         }
+        if removed {
+            self.keep(&topics)?;
+        }
+        Ok(None)
     }
 
     pub(super) fn list_subscriptions(&self, region: &str, form: &Form) -> Outcome {
         let mut topics = self.topics();
         let topic_arn = form.get("TopicArn").unwrap_or_default();
         let topic = topic(&mut topics, region, topic_arn)?;
-        let member = |(arn, subscription): (&String, &Subscription)| {
-            let mut xml = String::from("<member>");
-            element(&mut xml, "TopicArn", topic_arn);
-            element(&mut xml, "Protocol", "sqs");
-            element(&mut xml, "SubscriptionArn", arn);
-            element(&mut xml, "Owner", crate::ACCOUNT);
-            element(&mut xml, "Endpoint", &subscription.endpoint);
-            xml + "</member>"
-        };
-        let members: String = topic.subscriptions.iter().map(member).collect();
-        Ok(Some(format!("<Subscriptions>{members}</Subscriptions>")))
+        Ok(Some(format!("<Subscriptions>{}</Subscriptions>", members(topic_arn, topic))))
+    }
+
+    pub(super) fn list_all_subscriptions(&self, region: &str) -> String {
+        let topics = self.topics();
+        let members: String =
+            topics.iter().filter(|(arn, _)| in_region(arn, region)).map(|(arn, topic)| members(arn, topic)).collect();
+        format!("<Subscriptions>{members}</Subscriptions>")
     }
 
     pub(super) fn get_subscription_attributes(&self, form: &Form) -> Outcome {
@@ -146,9 +202,9 @@ impl Sns {
             ("SubscriptionArn", arn.to_owned()),
             ("TopicArn", arn.rsplit_once(':').map_or("", |(topic, _)| topic).to_owned()),
             ("Owner", crate::ACCOUNT.to_owned()),
-            ("Protocol", "sqs".to_owned()),
+            ("Protocol", subscription.protocol.name().to_owned()),
             ("Endpoint", subscription.endpoint.clone()),
-            ("PendingConfirmation", "false".to_owned()),
+            ("PendingConfirmation", subscription.token.is_some().to_string()),
         ];
         let set = subscription.attributes.iter().map(|(name, value)| (name.as_str(), value.clone()));
         Ok(Some(attributes(own.into_iter().chain(set))))
@@ -159,8 +215,38 @@ impl Sns {
         let subscription = subscription(&mut topics, form.get("SubscriptionArn").unwrap_or_default())?;
         let name = form.get("AttributeName").unwrap_or_default().to_owned();
         subscription.set_all([(name, form.get("AttributeValue").unwrap_or_default().to_owned())].into())?;
+        self.keep(&topics)?;
         Ok(None)
     }
+}
+
+/// The protocol and the endpoint that a subscription names.
+fn endpoint(form: &Form) -> Result<(Protocol, &str), SnsError> {
+    let endpoint = form.get("Endpoint").unwrap_or_default();
+    match form.get("Protocol").unwrap_or_default() {
+        "sqs" if endpoint.starts_with("arn:aws:sqs:") => Ok((Protocol::Sqs, endpoint)),
+        "sqs" => Err(SnsError::invalid("SQS endpoint ARN", "")),
+        "http" if is_local(endpoint) => Ok((Protocol::Http, endpoint)),
+        "http" => Err(SnsError::invalid("Endpoint", "only http:// URLs on this machine are delivered to here")),
+        protocol => {
+            let reason = format!("protocol '{protocol}' is not served here; 'sqs' and 'http' are");
+            Err(SnsError::invalid("Protocol", &reason))
+        }
+    }
+}
+
+fn members(topic_arn: &str, topic: &Topic) -> String {
+    let member = |(arn, subscription): (&String, &Subscription)| {
+        let mut xml = String::from("<member>");
+        element(&mut xml, "TopicArn", topic_arn);
+        element(&mut xml, "Protocol", subscription.protocol.name());
+        let shown = if subscription.token.is_some() { "PendingConfirmation" } else { arn };
+        element(&mut xml, "SubscriptionArn", shown);
+        element(&mut xml, "Owner", crate::ACCOUNT);
+        element(&mut xml, "Endpoint", &subscription.endpoint);
+        xml + "</member>"
+    };
+    topic.subscriptions.iter().map(member).collect()
 }
 
 pub(super) fn one(name: &str, text: &str) -> String {

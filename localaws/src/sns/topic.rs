@@ -5,21 +5,24 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::{error::SnsError, filter::FilterPolicy};
+use super::{courier::Retries, error::SnsError, filter::FilterPolicy};
 use crate::{
     clock::Millis,
-    sqs::{Attribute, Attributes, Value},
+    sqs::{Attribute, Attributes, Deduplication, Value},
 };
 
 /// A topic.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Topic {
     pub(crate) attributes: BTreeMap<String, String>,
     pub(crate) subscriptions: BTreeMap<String, Subscription>,
+    /// Of a FIFO topic.
+    #[serde(skip)]
+    pub(crate) deduplication: Deduplication,
 }
 
 impl Topic {
@@ -29,14 +32,78 @@ impl Topic {
     }
 }
 
-/// A queue that gets a topic's messages.
-#[derive(Debug, Clone)]
+/// What a subscription's endpoint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Protocol {
+    /// A queue of this server, by its ARN.
+    Sqs,
+    /// A URL on this machine.
+    Http,
+}
+
+impl Protocol {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sqs => "sqs",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// Somebody who gets a topic's messages.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "Kept", into = "Kept")]
 pub(crate) struct Subscription {
+    pub(crate) protocol: Protocol,
     pub(crate) endpoint: String,
     /// As they were set, because that is how they are read back.
     pub(crate) attributes: BTreeMap<String, String>,
-    raw: bool,
+    /// What confirms the subscription; `None` once it is confirmed.
+    pub(crate) token: Option<String>,
+    pub(crate) raw: bool,
+    pub(crate) retries: Retries,
     filter: Option<FilterPolicy>,
+}
+
+/// A subscription as it is kept: what follows from the attributes is not.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    protocol: Protocol,
+    endpoint: String,
+    attributes: BTreeMap<String, String>,
+    token: Option<String>,
+}
+
+impl From<Subscription> for Kept {
+    fn from(subscription: Subscription) -> Self {
+        let Subscription { protocol, endpoint, attributes, token, .. } = subscription;
+        Self { protocol, endpoint, attributes, token }
+    }
+}
+
+impl TryFrom<Kept> for Subscription {
+    type Error = String;
+
+    fn try_from(kept: Kept) -> Result<Self, String> {
+        let subscription = Self::new(kept.protocol, kept.endpoint, kept.attributes).map_err(|error| error.message)?;
+        Ok(Self { token: kept.token, ..subscription })
+    }
+}
+
+/// What asks an HTTP endpoint to confirm its subscription.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Confirmation<'a> {
+    #[serde(rename = "Type")]
+    pub(crate) kind: &'static str,
+    pub(crate) message_id: &'a str,
+    pub(crate) token: &'a str,
+    pub(crate) topic_arn: &'a str,
+    pub(crate) message: String,
+    #[serde(rename = "SubscribeURL")]
+    pub(crate) subscribe_url: String,
+    pub(crate) timestamp: String,
 }
 
 /// A message that was published, checked.
@@ -75,8 +142,20 @@ impl Notification {
 
 impl Subscription {
     /// Checks the attributes of a subscription.
-    pub(crate) fn new(endpoint: String, attributes: BTreeMap<String, String>) -> Result<Self, SnsError> {
-        let mut subscription = Self { endpoint, attributes: BTreeMap::new(), raw: false, filter: None };
+    pub(crate) fn new(
+        protocol: Protocol,
+        endpoint: String,
+        attributes: BTreeMap<String, String>,
+    ) -> Result<Self, SnsError> {
+        let mut subscription = Self {
+            protocol,
+            endpoint,
+            attributes: BTreeMap::new(),
+            token: None,
+            raw: false,
+            retries: Retries::default(),
+            filter: None,
+        };
         subscription.set_all(attributes)?;
         Ok(subscription)
     }
@@ -88,7 +167,7 @@ impl Subscription {
             let valid = match name.as_str() {
                 "RawMessageDelivery" => matches!(value.as_str(), "true" | "false"),
                 "FilterPolicyScope" => matches!(value.as_str(), "MessageAttributes" | "MessageBody"),
-                "FilterPolicy" | "RedrivePolicy" | "DeliveryPolicy" | "SubscriptionRoleArn" => true,
+                "FilterPolicy" | "DeliveryPolicy" => true,
                 _ => return Err(SnsError::invalid("AttributeName", "")),
             };
             if !valid {
@@ -102,13 +181,19 @@ impl Subscription {
         let policy = attributes.get("FilterPolicy").filter(|text| !text.is_empty() && *text != "{}");
         let filter = policy.map(|text| FilterPolicy::parse(text, nested)).transpose();
         self.filter = filter.map_err(|reason| SnsError::filter_policy(&reason))?;
+        let policy = attributes.get("DeliveryPolicy").filter(|text| !text.is_empty());
+        let retries = policy.map(|text| Retries::parse(text)).transpose();
+        self.retries = retries.map_err(|reason| SnsError::invalid("DeliveryPolicy:", &reason))?.unwrap_or_default();
         self.raw = is("RawMessageDelivery", "true");
         self.attributes = attributes;
         Ok(())
     }
 
-    /// Whether the subscription lets this message through.
+    /// Whether the subscription is confirmed, and lets this message through.
     pub(crate) fn wants(&self, notification: &Notification) -> bool {
+        if self.token.is_some() {
+            return false;
+        }
         let Some(filter) = &self.filter else { return true };
         if self.attributes.get("FilterPolicyScope").is_none_or(|scope| scope == "MessageAttributes") {
             return filter.matches(&notification.attribute_fields());
@@ -119,8 +204,14 @@ impl Subscription {
         }
     }
 
-    /// The body and the attributes of the queue message that carries this notification.
-    pub(crate) fn render(&self, notification: &Notification, topic_arn: &str, now: Millis) -> (String, Attributes) {
+    /// The body and the attributes of the message that carries this notification.
+    pub(crate) fn render(
+        &self,
+        notification: &Notification,
+        topic_arn: &str,
+        unsubscribe_url: &str,
+        now: Millis,
+    ) -> (String, Attributes) {
         if self.raw {
             return (notification.message.clone(), Attributes::from_unsorted(notification.attributes.clone()));
         }
@@ -131,6 +222,7 @@ impl Subscription {
             subject: notification.subject.as_deref(),
             message: &notification.message,
             timestamp: now.rfc3339(),
+            unsubscribe_url,
             message_attributes: notification.attributes.iter().map(|a| (&*a.name, EnvelopeAttribute::new(a))).collect(),
         };
         // Only maps with keys that are no strings fail to be written, and there is none.
@@ -149,6 +241,8 @@ struct Envelope<'a> {
     subject: Option<&'a str>,
     message: &'a str,
     timestamp: String,
+    #[serde(rename = "UnsubscribeURL")]
+    unsubscribe_url: &'a str,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     message_attributes: BTreeMap<&'a str, EnvelopeAttribute<'a>>,
 }

@@ -5,11 +5,13 @@
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, atomic::Ordering},
+    time::Duration,
 };
 
 use super::{
-    Reply, Sqs,
+    Reply, Sqs, arn,
     error::SqsError,
+    journal,
     live::LiveQueue,
     messages::Empty,
     parse,
@@ -17,7 +19,7 @@ use super::{
         AttributeNamesRequest, AttributesReply, CreateQueueRequest, GetQueueUrlRequest, ListQueuesRequest,
         QueueRequest, QueueUrlReply, QueueUrlsReply, SetAttributesRequest, SourceQueuesReply, TagRequest, TagsReply,
     },
-    queue::Queue,
+    queue::{Queue, Setup},
     reply,
     settings::Settings,
 };
@@ -41,9 +43,15 @@ impl Sqs {
             check_same(&queue.state().settings, &settings, request.attributes.keys())?;
         } else {
             let identity = self.next_identity.fetch_add(1, Ordering::Relaxed);
-            let queue = Queue::new(identity, settings);
-            let live = LiveQueue::start(name.clone(), arn(region, &name), queue, self.clock.clone());
-            live.set_tags(request.tags);
+            let created = self.clock.now();
+            let setup = Setup { identity, created, attributes: settings.all(), tags: request.tags };
+            let (queue, names) = (Queue::new(identity, settings), (name.clone(), arn(region, &name)));
+            let path = journal::path(&self.folder, region, &name);
+            let live = LiveQueue::start(names, queue, setup, path, (self.clock.clone(), self.faults.clone()));
+            let live = live.map_err(|error| {
+                tracing::error!(queue = name, %error, "failed to create the journal of a queue");
+                SqsError::internal()
+            })?;
             queues.insert(name.clone(), live);
         }
         Ok(reply(&QueueUrlReply { queue_url: self.url(&name) }))
@@ -85,18 +93,20 @@ impl Sqs {
         let request: QueueRequest = parse(body)?;
         let queue = self.queue(region, &request.queue_url)?;
         let mut regions = self.regions.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(queues) = regions.get_mut(region) {
+        // Another request may have deleted it first, and a third one created its successor.
+        if let Some(queues) = regions.get_mut(region)
+            && queues.get(&queue.name).is_some_and(|present| Arc::ptr_eq(present, &queue))
+        {
             queues.remove(&queue.name);
+            queue.delete();
         }
-        queue.delete();
         Ok(reply(&Empty {}))
     }
 
     pub(super) fn purge_queue(&self, region: &str, body: &[u8]) -> Reply {
         let request: QueueRequest = parse(body)?;
         let queue = self.queue(region, &request.queue_url)?;
-        let now = queue.now();
-        if !queue.state().purge(now) {
+        if !queue.purge()? {
             return Err(SqsError::purge_in_progress(&queue.name));
         }
         Ok(reply(&Empty {}))
@@ -105,7 +115,7 @@ impl Sqs {
     pub(super) fn get_attributes(&self, region: &str, body: &[u8]) -> Reply {
         let request: AttributeNamesRequest = parse(body)?;
         let queue = self.queue(region, &request.queue_url)?;
-        let all = all_attributes(&queue);
+        let all = all_attributes(&queue, self.faults.staleness());
         let wanted = |name: &str| request.attribute_names.iter().any(|wanted| wanted == name || wanted == "All");
         if let Some(unknown) = request.attribute_names.iter().find(|name| !is_known(name)) {
             return Err(SqsError::invalid_attribute_name(unknown));
@@ -124,7 +134,7 @@ impl Sqs {
             settings.set(attribute, value)?;
         }
         self.check_dead_letters(&settings)?;
-        queue.state().settings = Arc::new(settings);
+        queue.set_settings(settings)?;
         Ok(reply(&Empty {}))
     }
 
@@ -134,7 +144,7 @@ impl Sqs {
         let mut tags = queue.tags();
         tags.extend(request.tags);
         tags.retain(|name, _| !request.tag_keys.contains(name));
-        queue.set_tags(tags);
+        queue.set_tags(tags)?;
         Ok(reply(&Empty {}))
     }
 
@@ -156,10 +166,6 @@ impl Sqs {
         let message = format!("Value {} for parameter RedrivePolicy is invalid. Reason: {problem}", redrive.target);
         Err(SqsError::invalid_parameter(message))
     }
-}
-
-fn arn(region: &str, name: &str) -> String {
-    format!("arn:aws:sqs:{region}:{}:{name}", crate::ACCOUNT)
 }
 
 fn check_name(name: &str, fifo: bool) -> Result<(), SqsError> {
@@ -195,10 +201,10 @@ fn check_same<'a>(
     Ok(())
 }
 
-fn all_attributes(queue: &Arc<LiveQueue>) -> HashMap<String, String> {
+fn all_attributes(queue: &Arc<LiveQueue>, staleness: Duration) -> HashMap<String, String> {
     let now = queue.now();
     let mut state = queue.state();
-    let counts = state.counts(now);
+    let counts = state.counts(staleness, now);
     let created = (queue.created.0 / 1000).to_string();
     let mut all: HashMap<String, String> =
         state.settings.entries().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

@@ -1,4 +1,4 @@
-//! The memory by which a FIFO queue knows a repeated message: its id within the last five minutes.
+//! The memory by which a FIFO queue or topic knows a repeated message: its id within the last five minutes.
 //!
 //! It does *not* own the order of messages.
 
@@ -6,10 +6,9 @@ use std::collections::{HashMap, VecDeque};
 
 use uuid::Uuid;
 
-use super::message::Content;
 use crate::clock::Millis;
 
-/// How long a FIFO queue remembers a deduplication id.
+/// How long a FIFO queue or topic remembers a deduplication id.
 const DEDUPLICATION_SECONDS: u64 = 300;
 
 /// The ids that were seen in the last five minutes, oldest first.
@@ -32,16 +31,22 @@ impl Deduplication {
         }
     }
 
-    /// The message that this one repeats.
-    pub(crate) fn repeated(&self, content: &Content) -> Option<(Uuid, u64)> {
-        self.seen.get(content.deduplication.as_deref()?).copied()
+    /// The message that was accepted under this deduplication id.
+    pub(crate) fn repeated(&self, id: &str) -> Option<(Uuid, u64)> {
+        self.seen.get(id).copied()
     }
 
-    /// Takes note of a message that was accepted.
-    pub(crate) fn remember(&mut self, content: &Content, sequence: u64, now: Millis) {
-        if let Some(id) = &content.deduplication {
-            self.seen.insert(id.clone(), (content.id, sequence));
-            self.order.push_back((now, id.clone()));
-        }
+    /// Takes note of a message that was accepted, and of its deduplication id.
+    pub(crate) fn remember(&mut self, id: &str, message: Uuid, sequence: u64, now: Millis) {
+        self.seen.insert(id.into(), (message, sequence));
+        self.order.push_back((now, id.into()));
+    }
+
+    /// What is remembered: id, message, sequence number, and when it was sent.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = (&str, Uuid, u64, Millis)> {
+        self.order.iter().filter_map(|(at, id)| {
+            let (message, sequence) = *self.seen.get(id)?;
+            Some((&**id, message, sequence, *at))
+        })
     }
 }

@@ -4,22 +4,22 @@
 
 use std::borrow::Cow;
 
-use crate::faults::FaultKind;
+use crate::{faults::FaultKind, sigv4::Refusal};
 
 /// An error of a request or of one entry of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SqsError {
     pub(crate) status: u16,
     /// The shape's name, for `__type`.
-    pub(crate) shape: &'static str,
+    pub(crate) shape: Cow<'static, str>,
     /// The code of the query protocol, for `x-amzn-query-error` and for batch entries.
-    pub(crate) code: &'static str,
+    pub(crate) code: Cow<'static, str>,
     pub(crate) message: Cow<'static, str>,
 }
 
 impl SqsError {
     fn sender(shape: &'static str, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status: 400, shape, code, message: message.into() }
+        Self { status: 400, shape: shape.into(), code: code.into(), message: message.into() }
     }
 
     /// Whether the caller is to blame.
@@ -165,8 +165,26 @@ impl SqsError {
         Self { status: 403, ..Self::sender("com.amazon.coral.service#AccessDeniedException", "AccessDenied", message) }
     }
 
+    pub(crate) fn unsigned(refusal: &Refusal) -> Self {
+        let (shape, code) = match refusal {
+            Refusal::Missing => {
+                ("com.amazon.coral.service#MissingAuthenticationTokenException", "MissingAuthenticationToken")
+            }
+            Refusal::Incomplete(_) => ("com.amazon.coral.service#IncompleteSignatureException", "IncompleteSignature"),
+            Refusal::UnknownKey(_) => ("com.amazon.coral.service#UnrecognizedClientException", "InvalidClientTokenId"),
+            Refusal::Expired => ("com.amazon.coral.service#InvalidSignatureException", "RequestExpired"),
+            Refusal::Mismatch => ("com.amazon.coral.service#InvalidSignatureException", "SignatureDoesNotMatch"),
+        };
+        Self { status: 403, ..Self::sender(shape, code, refusal.to_string()) }
+    }
+
+    /// What went wrong is this server's affair.
+    pub(crate) fn internal() -> Self {
+        Self::from_fault(&FaultKind::InternalError)
+    }
+
     /// How SQS words a fault.
-    pub(crate) fn from_fault(kind: FaultKind) -> Self {
+    pub(crate) fn from_fault(kind: &FaultKind) -> Self {
         let (status, shape, code, message) = match kind {
             FaultKind::Throttling | FaultKind::SlowDown => {
                 (400, "com.amazon.coral.availability#ThrottlingException", "ThrottlingException", "Rate exceeded")
@@ -178,13 +196,13 @@ impl SqsError {
                 "We encountered an internal error.",
             ),
             FaultKind::Status(status) => (
-                status,
+                *status,
                 "com.amazon.coral.service#ServiceUnavailableException",
                 "ServiceUnavailable",
                 "The service is unavailable; please try again.",
             ),
-            FaultKind::Code { status, code } => (status, code, code, "A fault was asked for."),
+            FaultKind::Code { status, code } => (*status, code.as_str(), code.as_str(), "A fault was asked for."),
         };
-        Self { status, shape, code, message: message.into() }
+        Self { status, shape: shape.to_owned().into(), code: code.to_owned().into(), message: message.into() }
     }
 }

@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+use crate::faults::Manners;
+
 /// The visible messages of a queue, by sequence number.
 #[derive(Debug)]
 pub(crate) enum Lanes {
@@ -42,11 +44,27 @@ impl Lanes {
         }
     }
 
-    /// Takes at most `max` messages in order. Each of them holds its group closed until [`Lanes::release`].
-    pub(crate) fn take(&mut self, max: usize) -> Vec<u64> {
+    /// Takes at most `max` messages in order, as far as the manners are good. Each of them holds its group closed until
+    /// [`Lanes::release`].
+    pub(crate) fn take(&mut self, max: usize, manners: &mut Manners) -> Vec<u64> {
         match self {
+            Self::Standard(line) if manners.shuffle > 1 => {
+                let mut taken = Vec::new();
+                while taken.len() < max && !line.is_empty() {
+                    line.swap(0, manners.dice.usize(..manners.shuffle.min(line.len())));
+                    taken.extend(line.pop_front());
+                }
+                taken
+            }
             Self::Standard(line) => line.drain(..max.min(line.len())).collect(),
             Self::Fifo(groups) => groups.take(max),
+        }
+    }
+
+    /// A message of the group is in flight, though it was not taken here.
+    pub(crate) fn hold(&mut self, group: Option<&Arc<str>>) {
+        if let (Self::Fifo(groups), Some(group)) = (self, group) {
+            groups.change(group, |group| group.in_flight += 1);
         }
     }
 
@@ -139,29 +157,29 @@ mod tests {
     fn group_in_flight_is_closed_until_all_of_it_is_released() {
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         let mut lanes = fifo(&[(1, &a), (2, &b), (3, &a), (4, &a)]);
-        assert_eq!(lanes.take(2), [1, 3]);
-        assert_eq!(lanes.take(10), [2], "group a is closed");
+        assert_eq!(lanes.take(2, &mut Manners::default()), [1, 3]);
+        assert_eq!(lanes.take(10, &mut Manners::default()), [2], "group a is closed");
         lanes.release(Some(&a));
-        assert_eq!(lanes.take(10), [0; 0], "one of a is still in flight");
+        assert_eq!(lanes.take(10, &mut Manners::default()), [0; 0], "one of a is still in flight");
         lanes.release(Some(&a));
-        assert_eq!(lanes.take(10), [4]);
+        assert_eq!(lanes.take(10, &mut Manners::default()), [4]);
     }
 
     #[test]
     fn message_that_returns_comes_before_later_ones_of_its_group() {
         let a: Arc<str> = "a".into();
         let mut lanes = fifo(&[(1, &a), (2, &a), (3, &a)]);
-        assert_eq!(lanes.take(1), [1]);
+        assert_eq!(lanes.take(1, &mut Manners::default()), [1]);
         lanes.release(Some(&a));
         lanes.offer(1, Some(&a));
-        assert_eq!(lanes.take(10), [1, 2, 3]);
+        assert_eq!(lanes.take(10, &mut Manners::default()), [1, 2, 3]);
     }
 
     #[test]
     fn groups_that_are_done_leave_nothing_behind() {
         let a: Arc<str> = "a".into();
         let mut lanes = fifo(&[(1, &a)]);
-        lanes.take(1);
+        lanes.take(1, &mut Manners::default());
         lanes.release(Some(&a));
         let Lanes::Fifo(groups) = lanes else { panic!("a FIFO queue") };
         assert!(groups.groups.is_empty() && groups.open.is_empty());

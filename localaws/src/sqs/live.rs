@@ -1,10 +1,13 @@
-//! A queue that lives: its state behind a lock, the receivers that wait on it, and the task that wakes them in time.
+//! A queue that lives: its state behind a lock, the journal of its changes, the receivers that wait on it, and the task
+//! that wakes them in time.
 //!
 //! A waiting receiver registers for the wake-up before it looks, so none is lost, and one send wakes one receiver, which
 //! wakes the next where it leaves something. It does *not* own what the state does.
 
 use std::{
     collections::BTreeMap,
+    io,
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, Ordering},
@@ -16,10 +19,15 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     error::SqsError,
+    journal::Journal,
     message::{Content, Delivery},
-    queue::{Ask, Queue, Received, Sent},
+    queue::{Ask, Queue, Received, Sent, Setup},
+    settings::Settings,
 };
-use crate::clock::{Clock, Millis};
+use crate::{
+    clock::{Clock, Millis},
+    faults::Faults,
+};
 
 const OPEN: u8 = 0;
 const DELETED: u8 = 1;
@@ -32,8 +40,10 @@ pub(crate) struct LiveQueue {
     pub(crate) arn: Arc<str>,
     pub(crate) created: Millis,
     clock: Clock,
+    faults: Faults,
     state: Mutex<Queue>,
-    tags: Mutex<BTreeMap<String, String>>,
+    /// Locked only while the state is.
+    kept: Mutex<Kept>,
     life: AtomicU8,
     /// Something is visible.
     arrived: Notify,
@@ -41,36 +51,66 @@ pub(crate) struct LiveQueue {
     rearm: Notify,
 }
 
+/// What outlives the process beside the messages.
+#[derive(Debug)]
+struct Kept {
+    setup: Setup,
+    journal: Journal,
+}
+
 impl LiveQueue {
-    /// A queue with its timer task.
-    pub(crate) fn start(name: String, arn: String, queue: Queue, clock: Clock) -> Arc<Self> {
+    /// A queue with its timer task, and with its journal at `path`.
+    pub(crate) fn start(
+        (name, arn): (String, String),
+        queue: Queue,
+        setup: Setup,
+        path: PathBuf,
+        (clock, faults): (Clock, Faults),
+    ) -> io::Result<Arc<Self>> {
+        let journal = Journal::create(path, &queue.snapshot(&setup))?;
         let live = Arc::new(Self {
             name,
             arn: arn.into(),
-            created: clock.now(),
+            created: setup.created,
             clock,
+            faults,
             state: Mutex::new(queue),
-            tags: Mutex::default(),
+            kept: Mutex::new(Kept { setup, journal }),
             life: AtomicU8::new(OPEN),
             arrived: Notify::new(),
             rearm: Notify::new(),
         });
         tokio::spawn(live.clone().keep_time());
-        live
+        Ok(live)
     }
 
-    /// The state. What changes visibility goes through the methods below, which wake whom it concerns.
+    /// The state. What changes messages goes through the methods below, which keep it and wake whom it concerns.
     pub(crate) fn state(&self) -> MutexGuard<'_, Queue> {
         // The state may be inconsistent after a panic, which is a bug; a test that runs into it still gets answers.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn tags(&self) -> BTreeMap<String, String> {
-        self.tags.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.kept().setup.tags.clone()
     }
 
-    pub(crate) fn set_tags(&self, tags: BTreeMap<String, String>) {
-        *self.tags.lock().unwrap_or_else(PoisonError::into_inner) = tags;
+    pub(crate) fn set_tags(&self, tags: BTreeMap<String, String>) -> Result<(), SqsError> {
+        let mut state = self.state();
+        let mut kept = self.kept();
+        kept.setup.tags = tags;
+        state.changes.setup(&kept.setup);
+        drop(kept);
+        self.wake(state, None)
+    }
+
+    pub(crate) fn set_settings(&self, settings: Settings) -> Result<(), SqsError> {
+        let mut state = self.state();
+        let mut kept = self.kept();
+        kept.setup.attributes = settings.all();
+        state.settings = Arc::new(settings);
+        state.changes.setup(&kept.setup);
+        drop(kept);
+        self.wake(state, None)
     }
 
     pub(crate) fn now(&self) -> Millis {
@@ -78,13 +118,24 @@ impl LiveQueue {
     }
 
     /// Sends messages and wakes one receiver for all of them.
-    pub(crate) fn send(&self, contents: impl IntoIterator<Item = (Arc<Content>, Option<u64>)>) -> Vec<Sent> {
+    pub(crate) fn send(
+        &self,
+        contents: impl IntoIterator<Item = (Arc<Content>, Option<u64>)>,
+    ) -> Result<Vec<Sent>, SqsError> {
         let now = self.now();
         let mut state = self.state();
         let before = state.next_timer();
         let sent = contents.into_iter().map(|(content, delay)| state.send(content, delay, now)).collect();
-        self.wake(state, before);
-        sent
+        self.wake(state, before)?;
+        Ok(sent)
+    }
+
+    /// Drops all messages. Says `false` and does nothing within a minute of the last time.
+    pub(crate) fn purge(&self) -> Result<bool, SqsError> {
+        let mut state = self.state();
+        let purged = state.purge(self.now());
+        self.wake(state, None)?;
+        Ok(purged)
     }
 
     /// Receives, and waits up to `wait` while there is nothing. Dropping the future takes nothing.
@@ -103,7 +154,7 @@ impl LiveQueue {
                 STOPPING => return Ok(Vec::new()),
                 _ => {}
             }
-            let received = self.look(ask, dead_letters);
+            let received = self.look(ask, dead_letters)?;
             if received.over_limit && wait.is_zero() {
                 return Err(SqsError::over_limit());
             }
@@ -122,23 +173,30 @@ impl LiveQueue {
         &self,
         entries: impl IntoIterator<Item = T>,
         mut change: impl FnMut(&mut Queue, T, Millis) -> Result<(), SqsError>,
-    ) -> Vec<Result<(), SqsError>> {
+    ) -> Result<Vec<Result<(), SqsError>>, SqsError> {
         let now = self.now();
         let mut state = self.state();
         let before = state.next_timer();
         let results = entries.into_iter().map(|entry| change(&mut state, entry, now)).collect();
-        self.wake(state, before);
-        results
+        self.wake(state, before)?;
+        Ok(results)
     }
 
-    /// Ends all waiting with "no such queue".
+    /// Ends all waiting with "no such queue", and forgets what was kept.
     pub(crate) fn delete(&self) {
         self.end(DELETED);
+        if let Err(error) = self.kept().journal.remove() {
+            tracing::warn!(queue = self.name, %error, "failed to remove the journal of a deleted queue");
+        }
     }
 
     /// Ends all waiting with nothing received.
     pub(crate) fn stop(&self) {
         self.end(STOPPING);
+    }
+
+    fn is_open(&self) -> bool {
+        self.life.load(Ordering::Acquire) != DELETED
     }
 
     fn end(&self, life: u8) {
@@ -147,24 +205,45 @@ impl LiveQueue {
         self.rearm.notify_one();
     }
 
-    fn look(&self, ask: &Ask, dead_letters: Option<&LiveQueue>) -> Received {
+    fn look(&self, ask: &Ask, dead_letters: Option<&LiveQueue>) -> Result<Received, SqsError> {
         let now = self.now();
+        // A queue that was deleted meanwhile takes nothing any more.
+        let dead_letters = dead_letters.filter(|target| target.is_open());
+        let ask = Ask { move_after: ask.move_after.filter(|_| dead_letters.is_some()), ..ask.clone() };
         let mut state = self.state();
         let before = state.next_timer();
-        let mut received = state.receive(ask, now);
-        self.wake(state, before);
+        let mut received = state.receive(&ask, &mut self.faults.manners(), now);
+        self.wake(state, before)?;
         if let Some(target) = dead_letters.filter(|_| !received.moved.is_empty()) {
+            let sequences = received.moved.iter().map(|moved| moved.sequence).collect();
             let mut state = target.state();
+            if !target.is_open() {
+                drop(state);
+                // Deleted in this very moment: what was to go there stays here.
+                state = self.state();
+                for moved in received.moved.drain(..) {
+                    state.take_moved(moved, &self.arn, now);
+                }
+                state.moved_away(sequences);
+                self.wake(state, None)?;
+                return Ok(received);
+            }
             for moved in received.moved.drain(..) {
                 state.take_moved(moved, &self.arn, now);
             }
-            target.wake(state, None);
+            target.wake(state, None)?;
+            // Only now, so that a crash in between leaves two of them and not none.
+            let mut state = self.state();
+            state.moved_away(sequences);
+            self.wake(state, None)?;
         }
-        received
+        Ok(received)
     }
 
-    /// Lets go of the state, and wakes a receiver if there is something for it, and the timer if it sleeps too long.
-    fn wake(&self, state: MutexGuard<'_, Queue>, timer_before: Option<Millis>) {
+    /// Keeps what has changed, lets go of the state, and wakes a receiver if there is something for it, and the timer if it
+    /// sleeps too long.
+    fn wake(&self, mut state: MutexGuard<'_, Queue>, timer_before: Option<Millis>) -> Result<(), SqsError> {
+        let written = self.keep(&mut state);
         let visible = state.has_visible();
         let timer = state.next_timer();
         drop(state);
@@ -174,6 +253,28 @@ impl LiveQueue {
         if timer.is_some_and(|timer| timer_before.is_none_or(|before| timer < before)) {
             self.rearm.notify_one();
         }
+        written.map_err(|error| {
+            tracing::error!(queue = self.name, %error, "failed to write the journal of a queue");
+            SqsError::internal()
+        })
+    }
+
+    fn keep(&self, state: &mut Queue) -> io::Result<()> {
+        if state.changes.lines().is_empty() {
+            return Ok(());
+        }
+        let Kept { setup, journal } = &mut *self.kept();
+        let written = if journal.is_due(state.bytes()) {
+            journal.rewrite(&state.snapshot(setup))
+        } else {
+            journal.append(state.changes.lines())
+        };
+        state.changes.clear();
+        written
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes messages visible when their time comes, for receivers that wait.
@@ -198,8 +299,40 @@ impl LiveQueue {
         let mut state = self.state();
         state.advance(now);
         let next = state.next_timer();
-        // The timer is at work already and needs no wake-up from itself.
-        self.wake(state, next);
+        // The timer is at work already and needs no wake-up from itself. Time alone leaves nothing to keep.
+        let _kept = self.wake(state, next);
         next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqs::{message::Extras, queue::IN_FLIGHT_MAX};
+
+    /// "If you use short polling and reach the limit, SQS returns the `OverLimit` error message. If you use long polling, SQS
+    /// returns no error messages" (SQS developer guide, "Message quotas").
+    #[tokio::test]
+    async fn full_flight_is_an_error_for_short_polls_and_nothing_for_long_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings::default();
+        let setup = Setup { identity: 1, created: Millis(0), attributes: settings.all(), tags: BTreeMap::new() };
+        let names = ("q".to_owned(), "arn".to_owned());
+        let shared = (Clock::start(), Faults::default());
+        let live =
+            LiveQueue::start(names, Queue::new(1, settings), setup, folder.path().join("q.jsonl"), shared).unwrap();
+        let content = Arc::new(Content::new("x", Extras::default()).unwrap());
+        live.send((0..=IN_FLIGHT_MAX).map(|_| (content.clone(), None))).unwrap();
+        let ask = |max| Ask { max, visibility_seconds: 600, move_after: None, short_poll: false };
+        let held = live.receive(&ask(IN_FLIGHT_MAX), Duration::ZERO, None).await.unwrap();
+        assert_eq!(held.len(), IN_FLIGHT_MAX);
+        assert_eq!(live.receive(&ask(10), Duration::ZERO, None).await.unwrap_err(), SqsError::over_limit());
+        assert!(live.receive(&ask(10), Duration::from_millis(50), None).await.unwrap().is_empty());
+        // One that is deleted makes room, also for a receiver that waits.
+        let ten = ask(10);
+        let waiting = live.receive(&ten, Duration::from_mins(1), None);
+        let delete = async { live.for_receipts([held[0].receipt], |queue, receipt, _| queue.delete(receipt)) };
+        let (received, _) = tokio::join!(waiting, delete);
+        assert_eq!(received.unwrap().len(), 1);
     }
 }

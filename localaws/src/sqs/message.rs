@@ -45,7 +45,7 @@ impl Content {
             return Err(SqsError::invalid_contents());
         }
         Ok(Self {
-            id: Uuid::now_v7(),
+            id: crate::unique::id(),
             body: body.into(),
             body_md5: Md5Hex::of(body.as_bytes()),
             attributes_md5: extras.attributes.md5(),

@@ -2,7 +2,7 @@
 //!
 //! It owns the rules about a request's values. It does *not* own what a queue does with them.
 
-use std::{borrow::Cow, collections::HashSet, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -37,7 +37,7 @@ impl Sqs {
         let settings = queue.state().settings.clone();
         let checked = check_message(entry, &settings)?;
         let content = checked.0.clone();
-        let sent = queue.send([checked]).pop().ok_or_else(SqsError::no_such_queue)?;
+        let sent = queue.send([checked])?.pop().ok_or_else(SqsError::no_such_queue)?;
         Ok(reply(&sent_reply("", &content, sent)))
     }
 
@@ -55,7 +55,7 @@ impl Sqs {
             .into_iter()
             .map(|entry| self.check_entry(operation).and_then(|()| check_message(entry, &settings)))
             .collect();
-        let sent = queue.send(checked.iter().flatten().cloned());
+        let sent = queue.send(checked.iter().flatten().cloned())?;
         let mut sent = sent.into_iter();
         let mut answer = BatchReply { successful: Vec::with_capacity(ids.len()), failed: Vec::new() };
         for (id, checked) in ids.iter().zip(&checked) {
@@ -129,7 +129,7 @@ impl Sqs {
         let results = queue.for_receipts(&entries, |state, entry, now| {
             self.check_entry(operation)?;
             change(state, entry, now)
-        });
+        })?;
         let mut answer = BatchReply { successful: Vec::with_capacity(ids.len()), failed: Vec::new() };
         for (id, result) in ids.iter().zip(&results) {
             match result {
@@ -148,7 +148,7 @@ pub(super) struct Empty {}
 type ReceiptChange = fn(&mut Queue, &ReceiptEntry<'_>, Millis) -> Result<(), SqsError>;
 
 fn single(queue: &LiveQueue, entry: &ReceiptEntry<'_>, change: ReceiptChange) -> Result<(), SqsError> {
-    queue.for_receipts([entry], change).pop().unwrap_or(Ok(()))
+    queue.for_receipts([entry], change)?.pop().unwrap_or(Ok(()))
 }
 
 fn receipt(entry: &ReceiptEntry<'_>) -> Result<Receipt, SqsError> {
@@ -194,7 +194,8 @@ fn check_receive(request: &ReceiveRequest<'_>, settings: &Settings) -> Result<(A
     let wait = in_range("WaitTimeSeconds", wait, 0, 20)?;
     let visibility = request.visibility_timeout.unwrap_or(settings.visibility_seconds as i64);
     let visibility_seconds = in_range("VisibilityTimeout", visibility, 0, 43_200)?;
-    Ok((Ask { max: max as usize, visibility_seconds, move_after: None }, Duration::from_secs(wait)))
+    let ask = Ask { max: max as usize, visibility_seconds, move_after: None, short_poll: wait == 0 };
+    Ok((ask, Duration::from_secs(wait)))
 }
 
 /// The rules for the entries of a batch as a whole.
@@ -209,9 +210,8 @@ fn check_ids(ids: &[Cow<'_, str>]) -> Result<(), SqsError> {
     if ids.iter().any(|id| id.is_empty() || id.len() > 80 || !id.chars().all(plain)) {
         return Err(SqsError::invalid_entry_id());
     }
-    let mut seen = HashSet::new();
-    match ids.iter().find(|id| !seen.insert(&**id)) {
-        Some(id) => Err(SqsError::ids_not_distinct(id)),
+    match ids.iter().enumerate().find(|(index, id)| ids[..*index].contains(id)) {
+        Some((_, id)) => Err(SqsError::ids_not_distinct(id)),
         None => Ok(()),
     }
 }

@@ -212,7 +212,7 @@ pub(crate) struct BatchReply<'a, T> {
 
 impl<'a> FailedReply<'a> {
     pub(crate) fn new(id: &'a str, error: &'a SqsError) -> Self {
-        Self { id, sender_fault: error.is_sender_fault(), code: error.code, message: &error.message }
+        Self { id, sender_fault: error.is_sender_fault(), code: &error.code, message: &error.message }
     }
 }
 

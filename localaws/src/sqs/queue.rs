@@ -1,15 +1,20 @@
 //! The state of one queue: which messages it holds, which are visible, in flight or delayed, and until when.
 //!
-//! A plain struct: time comes in with each call, and nothing here waits, wakes or locks. Every operation costs
-//! O(log n) in the messages held. Moving a message to a dead-letter queue is *not* done here: it is returned as moved.
+//! A plain struct: time and dice come in with each call, and nothing here waits, wakes, locks or writes. Every operation
+//! costs O(log n) in the messages held, and leaves its changes as lines for a journal. Moving a message to a dead-letter
+//! queue is *not* done here: it is returned as moved.
+
+mod changes;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use uuid::Uuid;
 
+pub(crate) use self::changes::{Changes, Setup};
 use super::{
     deduplication::Deduplication,
     error::SqsError,
@@ -17,7 +22,7 @@ use super::{
     message::{Content, Delivery, Receipt},
     settings::Settings,
 };
-use crate::clock::Millis;
+use crate::{clock::Millis, faults::Manners};
 
 /// How many messages of a queue may be in flight.
 pub(crate) const IN_FLIGHT_MAX: usize = 120_000;
@@ -44,6 +49,12 @@ pub(crate) struct Queue {
     next_sequence: u64,
     deduplication: Deduplication,
     purged: Option<Millis>,
+    /// What a journal of these messages would weigh at least.
+    bytes: usize,
+    /// What the journal has not heard of yet.
+    pub(crate) changes: Changes,
+    /// Counts of some time ago, for callers that are to be told old ones.
+    told: Option<(Millis, Counts)>,
 }
 
 #[derive(Debug)]
@@ -55,6 +66,8 @@ struct Message {
     receives: u32,
     place: Place,
     source: Option<Arc<str>>,
+    /// Made by rudeness, which makes no copies of copies.
+    is_copy: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +92,8 @@ pub(crate) struct Ask {
     pub(crate) visibility_seconds: u64,
     /// Move messages that were received this often, where there is a queue to move them to.
     pub(crate) move_after: Option<u32>,
+    /// The receiver does not wait.
+    pub(crate) short_poll: bool,
 }
 
 /// What a receiver gets.
@@ -94,6 +109,8 @@ pub(crate) struct Received {
 /// A message that left for a dead-letter queue.
 #[derive(Debug)]
 pub(crate) struct Moved {
+    /// In the queue that it left.
+    pub(crate) sequence: u64,
     content: Arc<Content>,
     sent: Millis,
 }
@@ -120,64 +137,110 @@ impl Queue {
             next_sequence: 1,
             deduplication: Deduplication::default(),
             purged: None,
+            bytes: 0,
+            changes: Changes::default(),
+            told: None,
         }
+    }
+
+    /// What a journal of the messages held would weigh at least.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Takes a message in. `delay_seconds` overrides the queue's.
     pub(crate) fn send(&mut self, content: Arc<Content>, delay_seconds: Option<u64>, now: Millis) -> Sent {
         self.deduplication.expire(now);
-        if let Some((id, sequence)) = self.deduplication.repeated(&content) {
+        let deduplication = content.deduplication.as_deref().filter(|_| self.settings.fifo);
+        if let Some((id, sequence)) = deduplication.and_then(|id| self.deduplication.repeated(id)) {
             return Sent { id, sequence: Some(sequence) };
         }
         let delay = delay_seconds.unwrap_or(self.settings.delay_seconds);
         let id = content.id;
-        if self.settings.fifo {
-            self.deduplication.remember(&content, self.next_sequence, now);
+        if let Some(deduplication) = deduplication {
+            self.deduplication.remember(deduplication, id, self.next_sequence, now);
         }
         let sequence = self.insert(content, now, None, delay, now);
         Sent { id, sequence: self.settings.fifo.then_some(sequence) }
     }
 
-    /// Takes in what another queue has moved here. It keeps its id and the time it was sent.
+    /// Takes in what another queue has moved here. It keeps its id and, but for FIFO queues, the time it was sent.
     pub(crate) fn take_moved(&mut self, moved: Moved, source: &Arc<str>, now: Millis) {
-        self.insert(moved.content, moved.sent, Some(source.clone()), 0, now);
+        let sent = if self.settings.fifo { now } else { moved.sent };
+        self.insert(moved.content, sent, Some(source.clone()), 0, now);
+    }
+
+    /// Takes note that moved messages are safe where they went. Until then a journal still holds them here.
+    pub(crate) fn moved_away(&mut self, moved: Vec<u64>) {
+        self.changes.gone(moved);
     }
 
     /// Delivers what is visible, as far as asked for and allowed.
-    pub(crate) fn receive(&mut self, ask: &Ask, now: Millis) -> Received {
+    pub(crate) fn receive(&mut self, ask: &Ask, manners: &mut Manners, now: Millis) -> Received {
         self.advance(now);
         let mut received = Received::default();
         let room = IN_FLIGHT_MAX.saturating_sub(self.in_flight);
         if room == 0 {
-            received.over_limit = true;
+            // "If this limit is reached, SQS returns no error messages" for FIFO queues.
+            received.over_limit = !self.settings.fifo;
             return received;
         }
-        let max = ask.max.min(room);
-        let mut at_once_visible = Vec::new();
+        let mut max = ask.max.min(room);
+        if ask.short_poll && manners.sample < 1.0 {
+            max = (0..max).filter(|_| manners.dice.f64() < manners.sample).count();
+        }
+        let mut delivered = Vec::new();
         while received.deliveries.len() < max {
-            let taken = self.lanes.take(max - received.deliveries.len());
+            let taken = self.lanes.take(max - received.deliveries.len(), manners);
             if taken.is_empty() {
                 break;
             }
             for sequence in taken {
                 self.deliver(sequence, ask, now, &mut received);
-                at_once_visible.push(sequence);
+                delivered.push(sequence);
             }
         }
+        let sequences = received.deliveries.iter().map(|delivery| delivery.receipt.sequence).collect();
+        self.changes.received(now, now.plus_seconds(ask.visibility_seconds), sequences);
         if ask.visibility_seconds == 0 {
             // Only now, or the same receive would meet them again.
-            for sequence in at_once_visible {
+            for sequence in delivered {
                 self.show(sequence);
             }
         }
+        if manners.duplicate > 0.0 && !self.settings.fifo {
+            self.duplicate(&received, manners, now);
+        }
         received
+    }
+
+    /// Puts some of what was delivered into the queue once more, as if a second server had kept a copy.
+    fn duplicate(&mut self, received: &Received, manners: &mut Manners, now: Millis) {
+        for delivery in &received.deliveries {
+            let is_copy = self.messages.get(&delivery.receipt.sequence).is_some_and(|message| message.is_copy);
+            if !is_copy && manners.dice.f64() < manners.duplicate {
+                let copy = self.insert(delivery.content.clone(), delivery.sent, delivery.source.clone(), 0, now);
+                if let Some(copy) = self.messages.get_mut(&copy) {
+                    copy.is_copy = true;
+                }
+            }
+        }
     }
 
     /// Deletes the message, unless it was received again since: then its newer receipt is needed, and nothing happens.
     pub(crate) fn delete(&mut self, receipt: Receipt) -> Result<(), SqsError> {
         self.check(receipt)?;
-        if self.messages.get(&receipt.sequence).is_some_and(|message| message.receives == receipt.receives) {
+        let Some(message) = self.messages.get(&receipt.sequence) else { return Ok(()) };
+        let is_current = message.receives == receipt.receives;
+        // "If the visibility timeout expires, the receipt handle is no longer valid" for FIFO queues.
+        if self.settings.fifo && !(is_current && matches!(message.place, Place::InFlight { .. })) {
+            return Err(SqsError::invalid_parameter(format!(
+                "Value {receipt} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired."
+            )));
+        }
+        if is_current {
             self.remove(receipt.sequence);
+            self.changes.gone(vec![receipt.sequence]);
         }
         Ok(())
     }
@@ -207,10 +270,12 @@ impl Queue {
         }
         if seconds == 0 {
             self.show(receipt.sequence);
+            self.changes.until(receipt.sequence, None);
         } else {
             message.place = Place::InFlight { until: later };
             self.timers.remove(&(until, receipt.sequence));
             self.timers.insert((later, receipt.sequence));
+            self.changes.until(receipt.sequence, Some(later));
         }
         Ok(())
     }
@@ -224,7 +289,8 @@ impl Queue {
         self.messages.clear();
         self.lanes.clear();
         self.timers.clear();
-        (self.in_flight, self.delayed) = (0, 0);
+        (self.in_flight, self.delayed, self.bytes) = (0, 0, 0);
+        self.changes.purged(now);
         true
     }
 
@@ -256,12 +322,20 @@ impl Queue {
         self.in_flight < IN_FLIGHT_MAX && self.lanes.has_some()
     }
 
-    pub(crate) fn counts(&mut self, now: Millis) -> Counts {
+    /// The counts of now, or those that a caller was told at most `staleness` ago.
+    pub(crate) fn counts(&mut self, staleness: Duration, now: Millis) -> Counts {
         self.advance(now);
-        Counts {
+        let current = Counts {
             visible: self.messages.len() - self.in_flight - self.delayed,
             in_flight: self.in_flight,
             delayed: self.delayed,
+        };
+        match self.told {
+            Some((at, counts)) if now.since(at) < staleness => counts,
+            _ => {
+                self.told = Some((now, current));
+                current
+            }
         }
     }
 
@@ -276,16 +350,30 @@ impl Queue {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         let place = if delay == 0 { Place::Visible } else { Place::Delayed { until: now.plus_seconds(delay) } };
-        match place {
+        let (first_received, received, receives) = (Millis::default(), Millis::default(), 0);
+        let message = Message { content, sent, first_received, received, receives, place, source, is_copy: false };
+        self.changes.message(sequence, &message);
+        self.put_back(sequence, message);
+        sequence
+    }
+
+    /// Gives a message the place that it says it has.
+    fn put_back(&mut self, sequence: u64, message: Message) {
+        let group = message.content.group.as_ref();
+        match message.place {
+            Place::Visible => self.lanes.offer(sequence, group),
+            Place::InFlight { until } => {
+                self.timers.insert((until, sequence));
+                self.in_flight += 1;
+                self.lanes.hold(group);
+            }
             Place::Delayed { until } => {
                 self.timers.insert((until, sequence));
                 self.delayed += 1;
             }
-            _ => self.lanes.offer(sequence, content.group.as_ref()),
         }
-        let (first_received, received, receives) = (Millis::default(), Millis::default(), 0);
-        self.messages.insert(sequence, Message { content, sent, first_received, received, receives, place, source });
-        sequence
+        self.bytes += message.content.bytes();
+        self.messages.insert(sequence, message);
     }
 
     /// Puts a message that was taken from its lane in flight, or moves it away, or drops it.
@@ -304,7 +392,7 @@ impl Queue {
         }
         if ask.move_after.is_some_and(|limit| message.receives >= limit) {
             if let Some(message) = self.remove(sequence) {
-                received.moved.push(Moved { content: message.content, sent: message.sent });
+                received.moved.push(Moved { sequence, content: message.content, sent: message.sent });
             }
             return;
         }
@@ -344,6 +432,7 @@ impl Queue {
 
     fn remove(&mut self, sequence: u64) -> Option<Message> {
         let message = self.messages.remove(&sequence)?;
+        self.bytes -= message.content.bytes();
         let group = message.content.group.as_ref();
         match message.place {
             Place::Visible => self.lanes.forget(sequence, group),

@@ -120,6 +120,11 @@ impl Settings {
         KEPT.contains(&name) || SET.contains(&name)
     }
 
+    /// All attributes with a value, as a journal keeps them.
+    pub(crate) fn all(&self) -> BTreeMap<String, String> {
+        self.entries().into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
     /// All attributes with a value, as they are read back.
     pub(crate) fn entries(&self) -> Vec<(&str, String)> {
         let mut entries = vec![

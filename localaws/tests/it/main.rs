@@ -2,8 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 mod faults;
+mod fuzz;
+mod raw;
+mod restart;
 mod s3;
 mod server;
+mod signatures;
 mod sns;
 mod sqs;
 

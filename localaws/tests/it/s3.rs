@@ -4,10 +4,16 @@ use std::path::Path;
 
 use aws_sdk_s3::{
     primitives::ByteStream,
-    types::{ChecksumAlgorithm, ChecksumMode, CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier},
+    types::{
+        ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart, Delete,
+        ObjectIdentifier,
+    },
 };
 
-use crate::{Local, code};
+use crate::{
+    Local, code,
+    raw::{Raw, call, status},
+};
 
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|index| (index.wrapping_mul(2_654_435_761) >> 7) as u8).collect()
@@ -293,4 +299,105 @@ async fn missing_things_are_typed_errors() {
     assert!(list.unwrap_err().as_service_error().unwrap().is_no_such_bucket());
     assert_eq!(code(local.s3.head_bucket().bucket("no-such-bucket").send().await).1, 404);
     assert_eq!(code(local.s3.create_bucket().bucket(".localaws").send().await).0, "InvalidBucketName");
+}
+
+/// S3 user guide: "You can also receive a 409 Conflict response ... if a delete request to an object succeeds before a
+/// conditional write operation on that object completes."
+#[tokio::test]
+async fn delete_during_a_conditional_write_is_a_conflict() {
+    let local = Local::start().await;
+    let bucket = local.bucket("lake").await;
+    let begin = async |condition: &str| {
+        let mut raw = Raw::connect(local.server.addr()).await;
+        let head = "PUT /lake/k HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 8\r\n";
+        raw.write(format!("{head}{condition}\r\nhalf")).await;
+        while local.server.faults().calls("s3:PutObject") < 2 {
+            tokio::time::sleep(crate::MOMENT / 10).await;
+        }
+        raw
+    };
+    local.put(bucket, "k", b"old").await;
+    let mut conditional = begin("if-none-match: *\r\n").await;
+    local.s3.delete_object().bucket(bucket).key("k").send().await.unwrap();
+    conditional.write("half").await;
+    let answer = conditional.read().await;
+    assert_eq!(status(&answer), 409, "{answer}");
+    assert!(answer.contains("<Code>ConditionalRequestConflict</Code>"), "{answer}");
+    assert_eq!(local.keys(bucket).await, [""; 0]);
+    // Tried again, as the guide says, it succeeds; and an unconditional write is never in conflict.
+    let again = call(local.server.addr(), "PUT", "/lake/k", "if-none-match: *\r\n", b"halfhalf").await;
+    assert_eq!(status(&again), 200);
+    let mut plain = begin("").await;
+    local.s3.delete_object().bucket(bucket).key("k").send().await.unwrap();
+    plain.write("half").await;
+    assert_eq!(status(&plain.read().await), 200);
+}
+
+#[tokio::test]
+async fn deletes_obey_their_condition() {
+    let local = Local::start().await;
+    let bucket = local.bucket("lake").await;
+    let tag = local.put(bucket, "k", b"one").await;
+    let delete = |key: &str, tag: &str| local.s3.delete_object().bucket(bucket).key(key).if_match(tag).send();
+    assert_eq!(code(delete("k", "\"0\"").await), ("PreconditionFailed".to_owned(), 412));
+    assert_eq!(code(delete("missing", "*").await), ("NoSuchKey".to_owned(), 404));
+    let object = |key: &str, tag: &str| ObjectIdentifier::builder().key(key).e_tag(tag).build().unwrap();
+    let both = Delete::builder().objects(object("k", "\"0\"")).objects(object("k", &tag)).build().unwrap();
+    let answer = local.s3.delete_objects().bucket(bucket).delete(both).send().await.unwrap();
+    assert_eq!(answer.errors()[0].code(), Some("PreconditionFailed"));
+    assert_eq!(answer.deleted().len(), 1);
+    assert_eq!(local.keys(bucket).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn checksums_of_parts_become_that_of_the_whole() {
+    let local = Local::start().await;
+    let bucket = local.bucket("lake").await;
+    let parts = [pattern(5 * 1024 * 1024), pattern(77)];
+    for (algorithm, kind, ending) in [
+        (ChecksumAlgorithm::Sha256, ChecksumType::Composite, "-2"),
+        (ChecksumAlgorithm::Crc32, ChecksumType::FullObject, "=="),
+        (ChecksumAlgorithm::Crc64Nvme, ChecksumType::FullObject, "="),
+    ] {
+        let create = local.s3.create_multipart_upload().bucket(bucket).key("k").checksum_algorithm(algorithm.clone());
+        let id = create.checksum_type(kind.clone()).send().await.unwrap().upload_id.unwrap();
+        let mut completed = CompletedMultipartUpload::builder();
+        for (number, part) in (1..).zip(&parts) {
+            let upload = local.s3.upload_part().bucket(bucket).key("k").upload_id(&id).part_number(number);
+            let upload = upload.checksum_algorithm(algorithm.clone()).body(ByteStream::from(part.clone()));
+            let sent = upload.send().await.unwrap();
+            let part = CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag);
+            let part = part.set_checksum_sha256(sent.checksum_sha256).set_checksum_crc32(sent.checksum_crc32);
+            completed = completed.parts(part.build());
+        }
+        let complete = local.s3.complete_multipart_upload().bucket(bucket).key("k").upload_id(&id);
+        let complete = complete.multipart_upload(completed.build());
+        let wrong_size = complete.clone().mpu_object_size(1).send().await;
+        assert_eq!(code(wrong_size).0, "InvalidRequest");
+        let done = complete.send().await.unwrap();
+        let value =
+            [done.checksum_sha256(), done.checksum_crc32(), done.checksum_crc64_nvme()].into_iter().flatten().next();
+        assert!(value.unwrap().ends_with(ending), "{algorithm}: {value:?}");
+        assert_eq!(done.checksum_type(), Some(&kind));
+        // The SDK checks a checksum of the whole.
+        let get = local.s3.get_object().bucket(bucket).key("k").checksum_mode(ChecksumMode::Enabled);
+        assert_eq!(get.send().await.unwrap().body.collect().await.unwrap().to_vec(), parts.concat());
+    }
+    let odd = local.s3.create_multipart_upload().bucket(bucket).key("k").checksum_algorithm(ChecksumAlgorithm::Sha1);
+    assert_eq!(code(odd.checksum_type(ChecksumType::FullObject).send().await).0, "InvalidRequest");
+}
+
+#[tokio::test]
+async fn body_that_is_not_the_one_signed_is_refused() {
+    let local = Local::start().await;
+    local.bucket("lake").await;
+    let signed = format!("x-amz-content-sha256: {}\r\n", "0".repeat(64));
+    let answer = call(local.server.addr(), "PUT", "/lake/k", &signed, b"x").await;
+    assert!(status(&answer) == 400 && answer.contains("XAmzContentSHA256Mismatch"), "{answer}");
+    let list = b"<Delete><Object><Key>k</Key></Object></Delete>";
+    for headers in [signed.as_str(), "content-md5: AAAAAAAAAAAAAAAAAAAAAA==\r\n", "x-amz-checksum-crc32: AAAAAA==\r\n"]
+    {
+        let answer = call(local.server.addr(), "POST", "/lake?delete", headers, list).await;
+        assert_eq!(status(&answer), 400, "{headers}: {answer}");
+    }
 }

@@ -77,7 +77,7 @@ async fn waiting_receiver_gets_what_arrives_at_once() {
     local.send(&queue, "x").await;
     let (received, at) = poll.await.unwrap();
     assert_eq!(received.unwrap().messages.unwrap().len(), 1);
-    assert!(at - sent < MOMENT * 3, "took {:?}", at - sent);
+    assert!(at - sent < Duration::from_secs(5), "long before the poll ends: {:?}", at - sent);
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn waiting_receiver_gets_what_becomes_visible_again() {
     let start = Instant::now();
     let again = local.sqs.receive_message().queue_url(&queue).wait_time_seconds(10).send().await.unwrap();
     assert_eq!(again.messages.unwrap().len(), 1);
-    assert!((Duration::from_millis(800)..Duration::from_secs(3)).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert!((Duration::from_millis(800)..Duration::from_secs(8)).contains(&start.elapsed()), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
@@ -234,4 +234,51 @@ async fn deleting_a_queue_ends_the_polls_on_it() {
     let missing = "AWS.SimpleQueueService.NonExistentQueue";
     assert_eq!(code(poll.await.unwrap()).0, missing);
     assert_eq!(code(local.sqs.send_message().queue_url(&queue).message_body("x").send().await).0, missing);
+}
+
+#[tokio::test]
+async fn fifo_groups_are_ordered_locked_and_free_of_repeats() {
+    let local = Local::start().await;
+    let create = local.sqs.create_queue().queue_name("q.fifo").attributes(Attribute::FifoQueue, "true");
+    let queue =
+        create.attributes(Attribute::ContentBasedDeduplication, "true").send().await.unwrap().queue_url.unwrap();
+    for index in 0..12 {
+        let group = if index % 2 == 0 { "even" } else { "odd" };
+        for _ in 0..2 {
+            let send = local.sqs.send_message().queue_url(&queue).message_body(index.to_string());
+            send.message_group_id(group).send().await.unwrap();
+        }
+    }
+    let receive = || local.sqs.receive_message().queue_url(&queue).max_number_of_messages(4);
+    let take = async || {
+        let messages = receive().send().await.unwrap().messages.unwrap_or_default();
+        messages.into_iter().map(|message| (message.body.unwrap(), message.receipt_handle.unwrap())).collect::<Vec<_>>()
+    };
+    let bodies = |taken: &[(String, String)]| taken.iter().map(|(body, _)| body.clone()).collect::<Vec<_>>();
+    let (first, second) = (take().await, take().await);
+    assert_eq!(bodies(&first), ["0", "2", "4", "6"], "as many of one group as there is room for");
+    assert_eq!(bodies(&second), ["1", "3", "5", "7"], "the other group: the first is locked");
+    assert!(take().await.is_empty(), "both are locked");
+    for (_, handle) in &first {
+        local.sqs.delete_message().queue_url(&queue).receipt_handle(handle).send().await.unwrap();
+    }
+    assert_eq!(bodies(&take().await), ["8", "10"]);
+    let missing = local.sqs.send_message().queue_url(&queue).message_body("x").send().await;
+    assert_eq!(code(missing).0, "MissingParameter", "a group is needed");
+    let delayed = local.sqs.send_message().queue_url(&queue).message_body("x").message_group_id("g").delay_seconds(1);
+    assert_eq!(code(delayed.send().await).0, "InvalidParameterValue", "no delay of its own");
+}
+
+#[tokio::test]
+async fn message_whose_dead_letter_queue_is_gone_is_delivered_on() {
+    let local = Local::start().await;
+    let dead = local.queue("dead").await;
+    let policy = r#"{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:dead","maxReceiveCount":1}"#;
+    let create = local.sqs.create_queue().queue_name("q").attributes(Attribute::RedrivePolicy, policy);
+    let queue = create.send().await.unwrap().queue_url.unwrap();
+    local.send(&queue, "x").await;
+    let take = || local.sqs.receive_message().queue_url(&queue).visibility_timeout(0).send();
+    assert_eq!(take().await.unwrap().messages.unwrap().len(), 1);
+    local.sqs.delete_queue().queue_url(&dead).send().await.unwrap();
+    assert_eq!(take().await.unwrap().messages.unwrap().len(), 1, "not lost");
 }

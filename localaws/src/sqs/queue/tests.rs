@@ -25,7 +25,7 @@ fn grouped(body: &str, group: &str, deduplication: &str) -> Arc<Content> {
 }
 
 fn ask(max: usize) -> Ask {
-    Ask { max, visibility_seconds: 30, move_after: None }
+    Ask { max, visibility_seconds: 30, move_after: None, short_poll: true }
 }
 
 fn bodies(received: &Received) -> Vec<&str> {
@@ -33,7 +33,7 @@ fn bodies(received: &Received) -> Vec<&str> {
 }
 
 fn counts(queue: &mut Queue, now: Millis) -> (usize, usize, usize) {
-    let counts = queue.counts(now);
+    let counts = queue.counts(Duration::ZERO, now);
     (counts.visible, counts.in_flight, counts.delayed)
 }
 
@@ -41,10 +41,10 @@ fn counts(queue: &mut Queue, now: Millis) -> (usize, usize, usize) {
 fn received_message_is_hidden_until_its_timeout_and_then_counts_up() {
     let mut queue = queue(&[]);
     queue.send(content("x"), None, START);
-    let first = queue.receive(&ask(10), START);
+    let first = queue.receive(&ask(10), &mut Manners::default(), START);
     assert_eq!(first.deliveries[0].receipt.receives, 1);
-    assert!(queue.receive(&ask(10), START.plus_seconds(29)).deliveries.is_empty());
-    let second = queue.receive(&ask(10), START.plus_seconds(30));
+    assert!(queue.receive(&ask(10), &mut Manners::default(), START.plus_seconds(29)).deliveries.is_empty());
+    let second = queue.receive(&ask(10), &mut Manners::default(), START.plus_seconds(30));
     assert_eq!(second.deliveries[0].receipt.receives, 2);
     assert_eq!(second.deliveries[0].first_received, START);
 }
@@ -53,8 +53,8 @@ fn received_message_is_hidden_until_its_timeout_and_then_counts_up() {
 fn stale_receipt_deletes_nothing_and_expired_one_deletes() {
     let mut queue = queue(&[]);
     queue.send(content("x"), None, START);
-    let first = queue.receive(&ask(1), START).deliveries[0].receipt;
-    let second = queue.receive(&ask(1), START.plus_seconds(30)).deliveries[0].receipt;
+    let first = queue.receive(&ask(1), &mut Manners::default(), START).deliveries[0].receipt;
+    let second = queue.receive(&ask(1), &mut Manners::default(), START.plus_seconds(30)).deliveries[0].receipt;
     assert_eq!(queue.delete(first), Ok(()));
     assert_eq!(counts(&mut queue, START.plus_seconds(31)), (0, 1, 0), "the stale receipt is harmless");
     assert_eq!(queue.delete(second), Ok(()), "visible again, but not received since");
@@ -73,7 +73,7 @@ fn receipt_of_another_queue_is_invalid() {
 fn visibility_can_be_extended_ended_and_not_beyond_twelve_hours() {
     let mut queue = queue(&[]);
     queue.send(content("x"), None, START);
-    let receipt = queue.receive(&ask(1), START).deliveries[0].receipt;
+    let receipt = queue.receive(&ask(1), &mut Manners::default(), START).deliveries[0].receipt;
     let later = START.plus_seconds(20);
     assert_eq!(queue.change_visibility(receipt, 100, later), Ok(()));
     assert_eq!(counts(&mut queue, START.plus_seconds(119)), (0, 1, 0));
@@ -87,7 +87,7 @@ fn visibility_can_be_extended_ended_and_not_beyond_twelve_hours() {
 fn zero_visibility_leaves_the_message_visible_and_delivers_it_once() {
     let mut queue = queue(&[]);
     queue.send(content("x"), None, START);
-    let received = queue.receive(&Ask { visibility_seconds: 0, ..ask(10) }, START);
+    let received = queue.receive(&Ask { visibility_seconds: 0, ..ask(10) }, &mut Manners::default(), START);
     assert_eq!(received.deliveries.len(), 1);
     assert_eq!(counts(&mut queue, START), (1, 0, 0));
 }
@@ -97,10 +97,10 @@ fn delayed_message_waits_and_the_own_delay_overrides_the_queues() {
     let mut queue = queue(&[("DelaySeconds", "10")]);
     queue.send(content("slow"), None, START);
     queue.send(content("fast"), Some(0), START);
-    assert_eq!(bodies(&queue.receive(&ask(10), START)), ["fast"]);
+    assert_eq!(bodies(&queue.receive(&ask(10), &mut Manners::default(), START)), ["fast"]);
     assert_eq!(counts(&mut queue, START), (0, 1, 1));
     assert_eq!(queue.next_timer(), Some(START.plus_seconds(10)));
-    assert_eq!(bodies(&queue.receive(&ask(10), START.plus_seconds(10))), ["slow"]);
+    assert_eq!(bodies(&queue.receive(&ask(10), &mut Manners::default(), START.plus_seconds(10))), ["slow"]);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn messages_are_gone_after_their_retention_even_in_flight() {
     let mut queue = queue(&[("MessageRetentionPeriod", "60")]);
     queue.send(content("x"), None, START);
     let hour = Ask { visibility_seconds: 3600, ..ask(1) };
-    assert_eq!(queue.receive(&hour, START).deliveries.len(), 1);
+    assert_eq!(queue.receive(&hour, &mut Manners::default(), START).deliveries.len(), 1);
     queue.send(content("y"), None, START.plus_seconds(30));
     assert_eq!(counts(&mut queue, START.plus_seconds(60)), (1, 0, 0));
     assert_eq!(counts(&mut queue, START.plus_seconds(90)), (0, 0, 0));
@@ -121,14 +121,14 @@ fn message_received_too_often_is_moved_with_its_id_and_time() {
     let id = source.send(content("x"), None, START).id;
     let ask = Ask { visibility_seconds: 1, move_after: Some(2), ..ask(10) };
     for second in 0..2 {
-        assert_eq!(source.receive(&ask, START.plus_seconds(second)).deliveries.len(), 1);
+        assert_eq!(source.receive(&ask, &mut Manners::default(), START.plus_seconds(second)).deliveries.len(), 1);
     }
-    let mut received = source.receive(&ask, START.plus_seconds(2));
+    let mut received = source.receive(&ask, &mut Manners::default(), START.plus_seconds(2));
     assert!(received.deliveries.is_empty());
     assert_eq!(counts(&mut source, START.plus_seconds(2)), (0, 0, 0));
     let arn: Arc<str> = "arn".into();
     target.take_moved(received.moved.remove(0), &arn, START.plus_seconds(2));
-    let delivery = target.receive(&ask, START.plus_seconds(2)).deliveries.remove(0);
+    let delivery = target.receive(&ask, &mut Manners::default(), START.plus_seconds(2)).deliveries.remove(0);
     assert_eq!((delivery.content.id, delivery.sent, delivery.source), (id, START, Some(arn)));
 }
 
@@ -139,9 +139,9 @@ fn no_more_than_the_limit_are_in_flight() {
         queue.send(content("x"), None, START);
     }
     for _ in 0..IN_FLIGHT_MAX / 10 {
-        assert_eq!(queue.receive(&ask(10), START).deliveries.len(), 10);
+        assert_eq!(queue.receive(&ask(10), &mut Manners::default(), START).deliveries.len(), 10);
     }
-    let received = queue.receive(&ask(10), START);
+    let received = queue.receive(&ask(10), &mut Manners::default(), START);
     assert!(received.over_limit && received.deliveries.is_empty());
     assert!(!queue.has_visible(), "waiting receivers stay asleep");
     assert_eq!(counts(&mut queue, START), (1, IN_FLIGHT_MAX, 0));
@@ -163,7 +163,20 @@ fn fifo_repeats_are_dropped_for_five_minutes() {
     let first = queue.send(grouped("a", "g", "d"), None, START);
     assert_eq!(queue.send(grouped("b", "g", "d"), None, START.plus_seconds(299)), first);
     assert_ne!(queue.send(grouped("c", "g", "d"), None, START.plus_seconds(300)), first);
-    assert_eq!(bodies(&queue.receive(&ask(10), START.plus_seconds(300))), ["a", "c"]);
+    assert_eq!(bodies(&queue.receive(&ask(10), &mut Manners::default(), START.plus_seconds(300))), ["a", "c"]);
+}
+
+#[test]
+fn fifo_receipt_is_worth_nothing_once_it_has_expired() {
+    let mut queue = queue(&[("FifoQueue", "true")]);
+    queue.send(grouped("1", "g", "1"), None, START);
+    let first = queue.receive(&ask(1), &mut Manners::default(), START).deliveries[0].receipt;
+    queue.advance(START.plus_seconds(30));
+    assert!(queue.delete(first).is_err(), "visible again");
+    let second = queue.receive(&ask(1), &mut Manners::default(), START.plus_seconds(31)).deliveries[0].receipt;
+    assert!(queue.delete(first).is_err(), "received again");
+    assert_eq!(queue.delete(second), Ok(()));
+    assert_eq!(queue.delete(second), Ok(()), "twice is no error");
 }
 
 #[test]
@@ -172,7 +185,136 @@ fn fifo_group_keeps_its_order_over_a_timeout() {
     for body in ["1", "2", "3"] {
         queue.send(grouped(body, "g", body), None, START);
     }
-    assert_eq!(bodies(&queue.receive(&ask(2), START)), ["1", "2"]);
-    assert!(queue.receive(&ask(10), START).deliveries.is_empty(), "the group is closed");
-    assert_eq!(bodies(&queue.receive(&ask(10), START.plus_seconds(30))), ["1", "2", "3"]);
+    assert_eq!(bodies(&queue.receive(&ask(2), &mut Manners::default(), START)), ["1", "2"]);
+    assert!(queue.receive(&ask(10), &mut Manners::default(), START).deliveries.is_empty(), "the group is closed");
+    assert_eq!(bodies(&queue.receive(&ask(10), &mut Manners::default(), START.plus_seconds(30))), ["1", "2", "3"]);
+}
+
+/// What a journal would hold, and the queue that comes of it.
+fn restored(queue: &mut Queue, history: &mut Vec<u8>, now: Millis) -> Queue {
+    history.extend_from_slice(queue.changes.lines());
+    queue.changes.clear();
+    let (restored, _, unread) = Queue::restore(history, now).unwrap();
+    assert_eq!(unread, 0);
+    restored
+}
+
+fn setup(queue: &Queue) -> Setup {
+    let (created, tags) = (START, BTreeMap::new());
+    Setup { identity: 1, created, attributes: queue.settings.all(), tags }
+}
+
+/// A message as far as anyone can tell: body, receives, times, place.
+type Shown = (String, u32, Millis, Millis, Place);
+
+fn shown(queue: &Queue) -> Vec<(u64, Shown)> {
+    let one = |(sequence, m): (&u64, &Message)| {
+        (*sequence, (m.content.body.to_string(), m.receives, m.first_received, m.received, m.place))
+    };
+    queue.messages.iter().map(one).collect()
+}
+
+/// Whatever happens to a queue, its journal tells the same, line by line and as a snapshot.
+#[test]
+fn journal_brings_the_queue_back_at_any_moment() {
+    for fifo in [false, true] {
+        let mut dice = fastrand::Rng::with_seed(u64::from(fifo));
+        let mut queue = queue(if fifo { &[("FifoQueue", "true")] } else { &[] });
+        let mut history = queue.snapshot(&setup(&queue));
+        let (mut receipts, mut now) = (Vec::new(), START);
+        for step in 0..600_u64 {
+            now = Millis(now.0 + dice.u64(..3000));
+            let receipt = || receipts.get(step as usize % receipts.len().max(1)).copied();
+            match dice.u8(..8) {
+                0..=2 => {
+                    let content = if fifo {
+                        grouped(&step.to_string(), ["a", "b"][dice.usize(..2)], &(step / 2).to_string())
+                    } else {
+                        content(&step.to_string())
+                    };
+                    queue.send(content, (!fifo).then(|| dice.u64(..5)), now);
+                }
+                3 | 4 => {
+                    let ask = Ask { visibility_seconds: dice.u64(..20), ..ask(3) };
+                    let received = queue.receive(&ask, &mut Manners { duplicate: 0.1, ..Manners::default() }, now);
+                    receipts.extend(received.deliveries.iter().map(|delivery| delivery.receipt));
+                }
+                5 => drop(receipt().map(|receipt| queue.delete(receipt))),
+                6 => drop(receipt().map(|receipt| queue.change_visibility(receipt, dice.u64(..9), now))),
+                _ if step % 97 == 0 => drop(queue.purge(now)),
+                _ => {}
+            }
+            queue.advance(now);
+            let again = restored(&mut queue, &mut history, now);
+            assert_eq!(shown(&again), shown(&queue), "step {step}");
+            assert_eq!((again.in_flight, again.delayed, again.bytes), (queue.in_flight, queue.delayed, queue.bytes));
+            assert!(again.next_sequence <= queue.next_sequence);
+            if step % 50 == 0 {
+                history = queue.snapshot(&setup(&queue));
+            }
+        }
+        assert!(!queue.messages.is_empty() && receipts.len() > 50, "something did happen");
+    }
+}
+
+#[test]
+fn half_lines_are_counted_and_skipped() {
+    let mut queue = queue(&[]);
+    let mut history = queue.snapshot(&setup(&queue));
+    queue.send(content("x"), None, START);
+    history.extend_from_slice(queue.changes.lines());
+    history.extend_from_slice(b"nonsense\n{\"gone\":[1");
+    let (again, _, unread) = Queue::restore(&history, START).unwrap();
+    assert_eq!((again.messages.len(), unread), (1, 2));
+    assert!(Queue::restore(b"", START).is_none(), "nothing says what queue it is");
+}
+
+#[test]
+fn rude_queue_duplicates_shuffles_and_samples_as_its_dice_say() {
+    let rude = |seed| Manners { duplicate: 0.3, shuffle: 20, sample: 0.5, dice: fastrand::Rng::with_seed(seed) };
+    let run = |seed| {
+        let mut queue = queue(&[]);
+        for body in 0..100 {
+            queue.send(content(&body.to_string()), None, START);
+        }
+        let mut manners = rude(seed);
+        let mut order = Vec::new();
+        for _ in 0..30 {
+            let received = queue.receive(&ask(10), &mut manners, START);
+            order
+                .push(received.deliveries.iter().map(|delivery| delivery.content.body.to_string()).collect::<Vec<_>>());
+        }
+        order
+    };
+    let order = run(1);
+    assert_eq!(order, run(1), "same dice, same rudeness");
+    assert_ne!(order, run(2));
+    assert!(order.iter().any(|poll| poll.len() < 10));
+    let all: Vec<_> = order.concat();
+    let distinct: std::collections::HashSet<_> = all.iter().collect();
+    assert!(all.len() > distinct.len(), "some came twice");
+    assert!(!all.is_sorted());
+}
+
+#[test]
+fn fifo_queue_is_never_rude_and_says_nothing_when_it_is_full() {
+    let mut queue = queue(&[("FifoQueue", "true")]);
+    for body in ["1", "2", "3"] {
+        queue.send(grouped(body, "g", body), None, START);
+    }
+    let mut manners = Manners { duplicate: 1.0, shuffle: 3, ..Manners::default() };
+    assert_eq!(bodies(&queue.receive(&ask(10), &mut manners, START)), ["1", "2", "3"]);
+    assert_eq!(counts(&mut queue, START), (0, 3, 0));
+    queue.in_flight = IN_FLIGHT_MAX;
+    assert!(!queue.receive(&ask(10), &mut manners, START).over_limit);
+}
+
+#[test]
+fn stale_counts_are_those_that_were_told_before() {
+    let mut queue = queue(&[]);
+    let minute = Duration::from_mins(1);
+    assert_eq!(queue.counts(minute, START).visible, 0);
+    queue.send(content("x"), None, START);
+    assert_eq!(queue.counts(minute, START.plus_seconds(59)).visible, 0);
+    assert_eq!(queue.counts(minute, START.plus_seconds(60)).visible, 1);
 }

@@ -1,0 +1,198 @@
+//! `check localaws`: what the local endpoint costs, in CPU time and memory of the process that serves it.
+//!
+//! The server runs in a process of its own, so that its CPU time and memory are the server's alone; the requests come from
+//! the official SDK in this one. It does *not* own the measured process, which is in `served`, nor the requests of one
+//! workload, which are in `load`.
+
+mod load;
+mod served;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use md5::{Digest as _, Md5};
+use sha2::Sha256;
+
+pub use self::served::serve;
+use self::{load::Load, served::Served};
+use crate::figure::Figure;
+
+/// Batches of one measurement of SQS.
+const BATCHES: usize = 5_000;
+
+/// How often a figure is measured; the least counts, for what the machine does beside is not the server's.
+const ROUNDS: usize = 3;
+
+/// Messages of a full batch.
+const BATCH: usize = 10;
+
+/// What may be in flight, less what a measurement itself has in flight.
+const IN_FLIGHT: usize = 110_000;
+
+/// A queue that is deep.
+const DEEP: usize = 1_000_000;
+
+/// A large object.
+const LARGE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Open long polls.
+const POLLS: usize = 500;
+
+/// Measures every figure, one after the other, each on a server of its own.
+pub fn figures(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime of the clients")?;
+    runtime.block_on(async {
+        report(start().await?)?;
+        for figure in sqs().await? {
+            report(figure)?;
+        }
+        for figure in deep().await? {
+            report(figure)?;
+        }
+        report(large_object().await?)?;
+        for figure in polls().await? {
+            report(figure)?;
+        }
+        Ok(())
+    })
+}
+
+/// From starting the process to the address that it listens on. The best of some: the machine's own pauses are not the
+/// server's.
+async fn start() -> anyhow::Result<Figure> {
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let before = Instant::now();
+        let served = Served::start().await?;
+        best = best.min(before.elapsed());
+        served.stop().await?;
+    }
+    Ok(Figure { name: "start of the process until it listens, ms".into(), measured: milliseconds(best), at_most: 50.0 })
+}
+
+/// Sends, receives and deletes, first with nothing and then with nearly all that is allowed in flight.
+async fn sqs() -> anyhow::Result<[Figure; 4]> {
+    let served = Served::start().await?;
+    let load = Load::new(&served.url, "small").await?;
+    // Connections, pages and branch predictors warm.
+    load.send(BATCHES / 10).await?;
+    load.drain(BATCHES / 10).await?;
+
+    // A drain takes what a send before it has left, so the two take turns.
+    let (mut send, mut drain) = (f64::MAX, f64::MAX);
+    for _ in 0..ROUNDS {
+        send = send.min(served.cpu_of(load.send(BATCHES)).await? / BATCHES as f64);
+        drain = drain.min(served.cpu_of(load.drain(BATCHES)).await? / (2 * BATCHES) as f64);
+    }
+
+    load.send(IN_FLIGHT / BATCH).await?;
+    load.hold(IN_FLIGHT / BATCH).await?;
+    let (mut send_beside, mut drain_beside) = (f64::MAX, f64::MAX);
+    for _ in 0..ROUNDS {
+        send_beside = send_beside.min(served.cpu_of(load.send(BATCHES)).await? / BATCHES as f64);
+        drain_beside = drain_beside.min(served.cpu_of(load.drain(BATCHES)).await? / (2 * BATCHES) as f64);
+    }
+    served.stop().await?;
+    Ok([
+        Figure {
+            name: "CPU per SendMessageBatch of 10 messages of 200 bytes, us".into(),
+            measured: send,
+            at_most: 75.0,
+        },
+        Figure { name: "CPU per request while draining by tens, us".into(), measured: drain, at_most: 65.0 },
+        Figure {
+            name: "the same sends with 110,000 in flight, as a multiple".into(),
+            measured: send_beside / send,
+            at_most: 1.3,
+        },
+        Figure {
+            name: "the same drain with 110,000 in flight, as a multiple".into(),
+            measured: drain_beside / drain,
+            at_most: 1.3,
+        },
+    ])
+}
+
+/// Memory per message of a deep queue, and what sends and drains cost beside a million messages.
+async fn deep() -> anyhow::Result<[Figure; 3]> {
+    let served = Served::start().await?;
+    let load = Load::new(&served.url, "deep").await?;
+    load.send(BATCHES).await?;
+    let memory = served.memory()?;
+    let first = least(&served, async || load.send(BATCHES).await).await?;
+    let more = DEEP / BATCH - (1 + 2 * ROUNDS) * BATCHES;
+    load.send(more).await?;
+    let last = least(&served, async || load.send(BATCHES).await).await?;
+    let bytes = (served.memory()? - memory) as f64 / ((more + 2 * ROUNDS * BATCHES) * BATCH) as f64;
+    let drain = least(&served, async || load.drain(BATCHES).await).await? / (2 * BATCHES) as f64;
+    served.stop().await?;
+    Ok([
+        Figure { name: "memory per queued message of 200 bytes, bytes".into(), measured: bytes, at_most: 700.0 },
+        Figure {
+            name: "sends at 1,000,000 queued, as a multiple of those at 50,000".into(),
+            measured: last / first,
+            at_most: 1.3,
+        },
+        Figure { name: "CPU per request while draining 1,000,000, us".into(), measured: drain, at_most: 65.0 },
+    ])
+}
+
+/// The least CPU time of [`ROUNDS`] times the same work, in microseconds.
+async fn least(served: &Served, work: impl AsyncFn() -> anyhow::Result<()>) -> anyhow::Result<f64> {
+    let mut least = f64::MAX;
+    for _ in 0..ROUNDS {
+        least = least.min(served.cpu_of(work()).await?);
+    }
+    Ok(least)
+}
+
+/// A large object, beside the digests that S3 makes every server of it compute: MD5 for the entity tag, and the SHA-256 that
+/// the SDK has signed. They alone take longer on some machines than the whole request does on others.
+async fn large_object() -> anyhow::Result<Figure> {
+    let served = Served::start().await?;
+    let load = Load::new(&served.url, "large").await?;
+    let object = vec![0x5A; LARGE_BYTES];
+    let (mut cpu, mut digests) = (f64::MAX, f64::MAX);
+    for _ in 0..ROUNDS {
+        cpu = cpu.min(served.cpu_of(load.put(&object, 2)).await? / 2.0);
+        let before = Instant::now();
+        std::hint::black_box((Md5::digest(&object), Sha256::digest(&object)));
+        digests = digests.min(before.elapsed().as_secs_f64() * 1e6);
+    }
+    served.stop().await?;
+    let name = format!("CPU per PutObject of 64 MiB ({:.0} ms), as a multiple of its digests", cpu / 1000.0);
+    Ok(Figure { name: name.into(), measured: cpu / digests, at_most: 1.5 })
+}
+
+/// What 500 open long polls cost while nothing comes, and how soon the server stops with them open.
+async fn polls() -> anyhow::Result<[Figure; 2]> {
+    const WATCHED: Duration = Duration::from_secs(5);
+    let served = Served::start().await?;
+    let load = Load::new(&served.url, "idle").await?;
+    let polls = load.open_polls(POLLS);
+    // Until all of them have arrived.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let pause = async {
+        tokio::time::sleep(WATCHED).await;
+        Ok(())
+    };
+    let idle = served.cpu_of(pause).await? / WATCHED.as_secs_f64();
+    anyhow::ensure!(polls.len() == POLLS, "a long poll of 20 s ended within 7 s");
+    let before = Instant::now();
+    served.stop().await?;
+    let stop = before.elapsed();
+    Ok([
+        // A hundredth of a core: the system's clock ticks that often, so less cannot be told from nothing.
+        Figure { name: "CPU of 500 idle long polls, ms per second".into(), measured: idle / 1000.0, at_most: 10.0 },
+        Figure {
+            name: "stop of the process with 500 long polls open, ms".into(),
+            measured: milliseconds(stop),
+            at_most: 250.0,
+        },
+    ])
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}

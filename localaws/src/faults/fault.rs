@@ -1,0 +1,311 @@
+//! One fault: which requests it strikes, how often, what it does to them; and the text form of all that.
+//!
+//! The text is `ACTION=EFFECT` or `ACTION=EFFECT@HOW_OFTEN`, as in `s3:PutObject=slow-down@10%`. It does *not* own the
+//! requests that were struck so far, nor the dice.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use super::Operation;
+
+/// What a failing request is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FaultKind {
+    /// This HTTP status, with the error code that the service uses for it.
+    Status(u16),
+    /// 500, the service's internal error.
+    InternalError,
+    /// 503 `SlowDown` from S3; the service's throttling error elsewhere.
+    SlowDown,
+    /// The service's throttling error.
+    Throttling,
+    /// This HTTP status with this error code, for example 409 `ConditionalRequestConflict`.
+    Code {
+        /// The HTTP status.
+        status: u16,
+        /// The error code in the body.
+        code: String,
+    },
+}
+
+/// What a fault does to a request that it strikes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// `deny`: answered as AWS answers a caller whose policy does not allow the action.
+    Deny,
+    /// `throttle`, `slow-down`, `error`, `status:503` or `code:409:ConditionalRequestConflict`: nothing happens, and this
+    /// is the answer.
+    Fail(FaultKind),
+    /// `fail-entries`: single entries of a batch fail with an internal error, the rest of the batch succeeds.
+    FailEntries,
+    /// `delay:20ms`, or `delay:5ms..40ms` for a log-normal distribution with this median and 99th percentile.
+    Delay {
+        /// Half of the delays are shorter.
+        median: Duration,
+        /// One delay in a hundred is longer; the median where all are alike.
+        p99: Duration,
+    },
+    /// `reset`: the connection is dropped without an answer, and the request has no effect.
+    Reset,
+    /// `lose-answer`: the request has its effect, and the connection is dropped instead of an answer.
+    LoseAnswer,
+    /// `cut-answer`: the request has its effect, and the connection is dropped in the middle of the answer's body.
+    CutAnswer,
+    /// `duplicate`: a received message is in the queue once more, with a receive count of its own. Standard queues only.
+    Duplicate,
+    /// `shuffle:100`: a receive takes messages from anywhere among so many at the front. Standard queues only.
+    Shuffle(usize),
+    /// `sample:30%`: a short poll looks at this share of the messages only, as one that asks few of SQS's servers.
+    Sample(f64),
+    /// `stale:10s`: the counts of a queue's messages are up to so old.
+    Stale(Duration),
+    /// `rate:3500`: at most so many requests a second per key prefix (S3) or service; more are throttled.
+    Rate(f64),
+}
+
+/// Which of the requests that a fault names it strikes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum HowOften {
+    /// All of them.
+    Always,
+    /// `1/3`: each third, counted from when the fault was switched on.
+    EveryNth(u64),
+    /// `10%`: each with this probability.
+    Chance(f64),
+}
+
+/// A fault. Made from its text, which `Display` gives back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fault {
+    /// An IAM action (`sqs:SendMessage`), an API operation (`sqs:SendMessageBatch`), or a prefix of one (`s3:*`, `*`).
+    pub action: String,
+    /// What it does.
+    pub effect: Effect,
+    /// Which requests it strikes.
+    pub how_often: HowOften,
+}
+
+/// Why a text is no fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("failed to read the fault `{text}`: {reason}")]
+pub struct FaultError {
+    text: String,
+    reason: String,
+}
+
+impl Fault {
+    /// A fault that strikes every request of `action`.
+    #[must_use]
+    pub fn new(action: &str, effect: Effect) -> Self {
+        Self { action: action.to_owned(), effect, how_often: HowOften::Always }
+    }
+
+    /// The same, of each `nth` request only.
+    #[must_use]
+    pub fn every_nth(self, nth: u64) -> Self {
+        Self { how_often: HowOften::EveryNth(nth.max(1)), ..self }
+    }
+
+    /// Whether it names this operation.
+    pub(super) fn names(&self, operation: Operation) -> bool {
+        let named = |name: &str| match self.action.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == self.action,
+        };
+        named(operation.action) || named(operation.name)
+    }
+
+    /// The operation that alone can show the effect, for effects that are not about any request.
+    fn only_on(&self) -> Option<Operation> {
+        match self.effect {
+            Effect::Duplicate | Effect::Shuffle(_) | Effect::Sample(_) => Some(super::RECEIVE),
+            Effect::Stale(_) => Some(super::COUNTS),
+            _ => None,
+        }
+    }
+}
+
+impl FromStr for Fault {
+    type Err = FaultError;
+
+    fn from_str(text: &str) -> Result<Self, FaultError> {
+        let refuse = |reason: String| FaultError { text: text.to_owned(), reason };
+        let parts = text.split_once('=').filter(|(action, _)| !action.is_empty());
+        let (action, rest) = parts.ok_or_else(|| refuse("it is written ACTION=EFFECT[@HOW_OFTEN]".to_owned()))?;
+        let (effect, how_often) = match rest.rsplit_once('@') {
+            Some((effect, how_often)) => (effect, parse_how_often(how_often).map_err(refuse)?),
+            None => (rest, HowOften::Always),
+        };
+        let fault = Self { action: action.to_owned(), effect: parse_effect(effect).map_err(refuse)?, how_often };
+        if !crate::operations().any(|operation| fault.names(operation)) {
+            return Err(refuse(format!("no operation that is served here is called `{action}`")));
+        }
+        let is_batch = |operation: Operation| operation.name.ends_with("Batch") && fault.names(operation);
+        if fault.effect == Effect::FailEntries && !crate::operations().any(is_batch) {
+            return Err(refuse("this effect shows on batches only, as sqs:SendMessageBatch".to_owned()));
+        }
+        if let Some(only) = fault.only_on().filter(|only| !fault.names(*only)) {
+            return Err(refuse(format!("this effect shows on {} only", only.name)));
+        }
+        Ok(fault)
+    }
+}
+
+fn parse_how_often(text: &str) -> Result<HowOften, String> {
+    let chance = text.ends_with('%').then(|| share(text)).flatten();
+    let nth = text.strip_prefix("1/").and_then(|nth| nth.parse().ok()).filter(|nth| *nth > 0);
+    chance
+        .map(HowOften::Chance)
+        .or(nth.map(HowOften::EveryNth))
+        .ok_or_else(|| format!("`{text}` is neither a share of the requests, as 10%, nor each n-th, as 1/3"))
+}
+
+fn parse_effect(text: &str) -> Result<Effect, String> {
+    let (name, value) = text.split_once(':').unwrap_or((text, ""));
+    let wrong = |wanted: &str| format!("`{text}` should be {wanted}");
+    let status = |text: &str| text.parse::<u16>().ok().filter(|status| (400..600).contains(status));
+    Ok(match (name, value) {
+        ("deny", "") => Effect::Deny,
+        ("throttle", "") => Effect::Fail(FaultKind::Throttling),
+        ("slow-down", "") => Effect::Fail(FaultKind::SlowDown),
+        ("error", "") => Effect::Fail(FaultKind::InternalError),
+        ("status", _) => {
+            Effect::Fail(FaultKind::Status(status(value).ok_or_else(|| wrong("status:503, between 400 and 599"))?))
+        }
+        ("code", _) => {
+            let parts = value.split_once(':').and_then(|(number, code)| Some((status(number)?, code)));
+            let (status, code) = parts
+                .filter(|(_, code)| !code.is_empty() && code.chars().all(|c| c.is_ascii_graphic()))
+                .ok_or_else(|| wrong("code:409:ConditionalRequestConflict"))?;
+            Effect::Fail(FaultKind::Code { status, code: code.to_owned() })
+        }
+        ("fail-entries", "") => Effect::FailEntries,
+        ("delay", _) => {
+            let (median, p99) = value.split_once("..").unwrap_or((value, value));
+            let delay = duration(median).zip(duration(p99)).filter(|(median, p99)| median <= p99);
+            let (median, p99) = delay.ok_or_else(|| wrong("delay:20ms, or delay:5ms..40ms for median and p99"))?;
+            Effect::Delay { median, p99 }
+        }
+        ("reset", "") => Effect::Reset,
+        ("lose-answer", "") => Effect::LoseAnswer,
+        ("cut-answer", "") => Effect::CutAnswer,
+        ("duplicate", "") => Effect::Duplicate,
+        ("shuffle", _) => {
+            let window = value.parse().ok().filter(|window| *window > 0);
+            Effect::Shuffle(window.ok_or_else(|| wrong("shuffle:100, a number of messages"))?)
+        }
+        ("sample", _) => Effect::Sample(share(value).ok_or_else(|| wrong("sample:30%"))?),
+        ("stale", _) => Effect::Stale(duration(value).ok_or_else(|| wrong("stale:10s"))?),
+        ("rate", _) => {
+            let rate = value.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+            Effect::Rate(rate.ok_or_else(|| wrong("rate:3500, in requests a second"))?)
+        }
+        _ => {
+            return Err(format!(
+                "`{text}` is none of deny, throttle, slow-down, error, status:N, code:N:NAME, fail-entries, delay:TIME, \
+                 reset, lose-answer, cut-answer, duplicate, shuffle:N, sample:N%, stale:TIME, rate:N"
+            ));
+        }
+    })
+}
+
+/// `30%` as 0.3.
+fn share(text: &str) -> Option<f64> {
+    let share = text.strip_suffix('%')?.parse::<f64>().ok()? / 100.0;
+    (0.0..=1.0).contains(&share).then_some(share)
+}
+
+/// `20ms` or `1.5s`, up to an hour.
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 0.001),
+        None => (text.strip_suffix('s')?, 1.0),
+    };
+    let seconds = number.parse::<f64>().ok()? * unit;
+    (0.0..=3600.0).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = |duration: &Duration| format!("{}ms", duration.as_secs_f64() * 1000.0);
+        let percent = |share: f64| format!("{}%", share * 100.0);
+        write!(f, "{}=", self.action)?;
+        match &self.effect {
+            Effect::Deny => f.write_str("deny"),
+            Effect::Fail(FaultKind::Throttling) => f.write_str("throttle"),
+            Effect::Fail(FaultKind::SlowDown) => f.write_str("slow-down"),
+            Effect::Fail(FaultKind::InternalError) => f.write_str("error"),
+            Effect::Fail(FaultKind::Status(status)) => write!(f, "status:{status}"),
+            Effect::Fail(FaultKind::Code { status, code }) => write!(f, "code:{status}:{code}"),
+            Effect::FailEntries => f.write_str("fail-entries"),
+            Effect::Delay { median, p99 } if median == p99 => write!(f, "delay:{}", time(median)),
+            Effect::Delay { median, p99 } => write!(f, "delay:{}..{}", time(median), time(p99)),
+            Effect::Reset => f.write_str("reset"),
+            Effect::LoseAnswer => f.write_str("lose-answer"),
+            Effect::CutAnswer => f.write_str("cut-answer"),
+            Effect::Duplicate => f.write_str("duplicate"),
+            Effect::Shuffle(window) => write!(f, "shuffle:{window}"),
+            Effect::Sample(share) => write!(f, "sample:{}", percent(*share)),
+            Effect::Stale(age) => write!(f, "stale:{}", time(age)),
+            Effect::Rate(rate) => write!(f, "rate:{rate}"),
+        }?;
+        match self.how_often {
+            HowOften::Always => Ok(()),
+            HowOften::EveryNth(nth) => write!(f, "@1/{nth}"),
+            HowOften::Chance(chance) => write!(f, "@{}", percent(chance)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_effect_survives_its_text_form() {
+        for text in [
+            "*=deny",
+            "sqs:ReceiveMessage=throttle@10%",
+            "s3:PutObject=slow-down@1/3",
+            "s3:*=error",
+            "sns:Publish=status:503",
+            "s3:PutObject=code:409:ConditionalRequestConflict@0.5%",
+            "sqs:SendMessageBatch=fail-entries@1/2",
+            "s3:GetObject=delay:20ms",
+            "sqs:*=delay:5ms..40ms",
+            "sqs:DeleteMessage=reset",
+            "sqs:DeleteMessage=lose-answer",
+            "s3:GetObject=cut-answer",
+            "sqs:ReceiveMessage=duplicate@1%",
+            "sqs:*=shuffle:100",
+            "sqs:ReceiveMessage=sample:25%",
+            "sqs:GetQueueAttributes=stale:10000ms",
+            "s3:PutObject=rate:3500",
+        ] {
+            assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_fault_is_refused_with_what_it_should_be() {
+        for (text, wanted) in [
+            ("", "ACTION=EFFECT"),
+            ("s3:PutObject", "ACTION=EFFECT"),
+            ("s3:PutObject=explode", "none of deny, throttle"),
+            ("s3:PutObject=status:200", "between 400 and 599"),
+            ("s3:PutObject=code:409", "code:409:ConditionalRequestConflict"),
+            ("s3:PutObject=delay:40ms..5ms", "median and p99"),
+            ("s3:PutObject=delay:-1ms", "delay:20ms"),
+            ("s3:PutObject=error@often", "neither a share"),
+            ("s3:PutObject=error@1/0", "neither a share"),
+            ("s3:PutObject=error@101%", "neither a share"),
+            ("s3:PutThing=error", "no operation that is served here"),
+            ("s3:PutObject=duplicate", "sqs:ReceiveMessage only"),
+            ("sqs:ReceiveMessage=stale:1s", "sqs:GetQueueAttributes only"),
+            ("s3:PutObject=rate:0", "requests a second"),
+            ("s3:DeleteObjects=fail-entries", "batches only"),
+        ] {
+            let error = text.parse::<Fault>().unwrap_err().to_string();
+            assert!(error.contains(wanted), "{text}: {error}");
+        }
+    }
+}

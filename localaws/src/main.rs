@@ -1,0 +1,58 @@
+//! The program `localaws`: the server of this crate, alone.
+
+use std::{error::Error as _, fmt::Write as _, process::ExitCode};
+
+use clap::Parser;
+use localaws::cli::{self, ServeArgs};
+use tokio::signal::ctrl_c;
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
+
+/// SQS, S3 and SNS on loopback, for tests, demos and measurements
+#[derive(Parser)]
+#[command(version, long_about = cli::ABOUT, after_help = cli::FAULTS, max_term_width = 110)]
+struct Program {
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match cli::serve(Program::parse().serve, stop()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut text = format!("error: {error}\n");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                let _written = writeln!(text, "  because: {error}");
+                cause = error.source();
+            }
+            // With stderr gone there is nobody to tell; the exit code still does.
+            let _told = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Resolves when somebody asks for the end, by Ctrl-C or, where there is such a thing, SIGTERM.
+async fn stop() {
+    #[cfg(unix)]
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            // Where there are no signals to be had, the process can still be killed, and loses nothing.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    let interrupted = async {
+        if ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = terminated => {}
+        () = interrupted => {}
+    }
+}
