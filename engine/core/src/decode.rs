@@ -26,8 +26,12 @@ use envelope::Envelope;
 use fields::split_value;
 use reader::{MessageTimes, TickReader};
 use reject::Refusal;
-use split::{Form, elements, lines};
+use split::{Form, elements, is_array_of_parts, lines};
 
+use rustc_hash::FxHashSet;
+use ticklake_schemas::Table;
+
+use crate::lake::Partition;
 use crate::tick::{Dictionaries, Tick, TickBatch};
 
 /// Bad ticks of one message that are listed one by one. Beyond it one reject with the whole body stands for the rest, so
@@ -52,13 +56,14 @@ pub struct Message<'a> {
 /// Makes ticks of message bodies; one per thread. It keeps its buffers and its view of the names between messages.
 ///
 /// A body is an array if it begins with `[`. Else it is one document, or one document per line where there are several
-/// lines that are not one value together; blank lines do not count. Where a body or a line is not JSON, it is one reject;
-/// where a tick is not acceptable, that tick is. The empty array is a message of no ticks; an empty body is a reject.
+/// lines that are not one value together; blank lines do not count. Where a body, a line or an element of an array is not
+/// JSON, it is one reject; where a tick is not acceptable, that tick is. The empty array is a message of no ticks; an empty body is a reject.
 /// Unknown keys are skipped, null is the same as a missing key, and a key that fills a column may not occur twice.
 pub struct Decoder {
     envelope: Envelope,
     documents: Documents,
     reader: TickReader,
+    spread: Spread,
 }
 
 impl Decoder {
@@ -69,13 +74,15 @@ impl Decoder {
             envelope: Envelope::new(config.decompressed_max_bytes),
             documents: Documents::new(),
             reader: TickReader::new(config, names),
+            spread: Spread { partitions: FxHashSet::default(), last: None, max: config.partitions_per_message_max },
         }
     }
 
     /// Adds the good ticks of `message` to `ticks`, in their order, and everything else to `rejects`.
     pub fn decode(&mut self, message: &Message<'_>, ticks: &mut TickBatch, rejects: &mut Vec<Reject>) {
-        let mut sorter = Sorter { message, ticks, rejects, refused: 0 };
-        let Self { envelope, documents, reader } = self;
+        let Self { envelope, documents, reader, spread } = self;
+        spread.clear();
+        let mut sorter = Sorter { message, ticks, rejects, refused: 0, spread };
         match envelope.open(message.body, message.content_encoding) {
             Ok(text) => decode_text(text.trim_ascii(), documents, reader, &mut sorter),
             Err(refusal) => sorter.refuse_body(refusal),
@@ -95,12 +102,21 @@ fn decode_text(text: &[u8], documents: &mut Documents, reader: &mut TickReader, 
             Ok(read) => sorter.sort(read, 0, || text),
             Err(error) => sorter.refuse_body(not_json(&error)),
         },
-        Form::Lines => {
-            for (index, line) in lines(text).enumerate() {
-                let read = documents.parse(line, |nodes| reader.read(nodes, times));
-                sorter.sort(read.unwrap_or_else(|error| Err(not_json(&error))), index, || line);
-            }
-        }
+        Form::Lines => decode_parts(lines(text), documents, reader, sorter),
+    }
+}
+
+/// Each part is a document of its own: one that is damaged does not touch the others.
+fn decode_parts<'t>(
+    parts: impl Iterator<Item = &'t [u8]>,
+    documents: &mut Documents,
+    reader: &mut TickReader,
+    sorter: &mut Sorter<'_>,
+) {
+    let times = sorter.times();
+    for (index, part) in parts.enumerate() {
+        let read = documents.parse(part, |nodes| reader.read(nodes, times));
+        sorter.sort(read.unwrap_or_else(|error| Err(not_json(&error))), index, || part);
     }
 }
 
@@ -118,8 +134,12 @@ fn decode_array(text: &[u8], documents: &mut Documents, reader: &mut TickReader,
             index += 1;
         }
     });
-    if let Err(error) = visited {
-        sorter.refuse_body(not_json(&error));
+    match visited {
+        Ok(()) => {}
+        // One damaged element (a bare NaN, say) spoils the array as a document, and not the ticks beside it. Where even the
+        // brackets and quotes do not match, nothing says where a tick begins.
+        Err(_) if is_array_of_parts(text) => decode_parts(elements(text), documents, reader, sorter),
+        Err(error) => sorter.refuse_body(not_json(&error)),
     }
 }
 
@@ -134,6 +154,35 @@ struct Sorter<'a> {
     rejects: &'a mut Vec<Reject>,
     /// Ticks of this message refused so far.
     refused: usize,
+    spread: &'a mut Spread,
+}
+
+/// The partitions in which the good ticks of one message lie.
+struct Spread {
+    partitions: FxHashSet<Partition>,
+    last: Option<Partition>,
+    max: usize,
+}
+
+impl Spread {
+    fn clear(&mut self) {
+        self.partitions.clear();
+        self.last = None;
+    }
+
+    fn admit(&mut self, tick: &Tick) -> Result<(), Refusal> {
+        let partition = Partition::of(Table::Ticks, tick.ts_us);
+        // Neighbouring ticks nearly always share their hour: one comparison saves the hash.
+        if self.last != Some(partition) {
+            if self.partitions.len() >= self.max && !self.partitions.contains(&partition) {
+                let detail = format!("the ticks of the message lie in more than {} different hours", self.max);
+                return Err(Refusal::new(Reason::TooManyPartitions, detail));
+            }
+            self.partitions.insert(partition);
+            self.last = Some(partition);
+        }
+        Ok(())
+    }
 }
 
 impl Sorter<'_> {
@@ -142,7 +191,8 @@ impl Sorter<'_> {
     }
 
     fn sort<'t>(&mut self, read: Result<Tick, Refusal>, index: usize, bytes: impl FnOnce() -> &'t [u8]) {
-        let refusal = match read {
+        let admitted = read.and_then(|tick| self.spread.admit(&tick).map(|()| tick));
+        let refusal = match admitted {
             Ok(tick) => return self.ticks.push(tick),
             Err(refusal) => refusal,
         };

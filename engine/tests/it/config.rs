@@ -105,6 +105,13 @@ fn unknown_key_is_blamed_on_its_own_source() {
 }
 
 #[test]
+fn variable_with_one_underscore_too_few_is_refused_and_those_of_others_are_not() {
+    let error = env("TICKLAKE_EPOCH_ROWS_MAX", "5").error();
+    assert!(error.contains("TICKLAKE_EPOCH_ROWS_MAX") && error.contains("TICKLAKE_EPOCH__ROWS_MAX"), "{error}");
+    assert_eq!(env("TICKLAKE_PORT", "tcp://10.0.0.1:80").settings(), Settings::default());
+}
+
+#[test]
 fn wrong_value_is_named_with_its_source_and_what_was_expected() {
     let cases = [
         (
@@ -270,7 +277,7 @@ fn every_bound_is_enforced_and_named() {
         ("encode.zstd_level", "23", "`encode.zstd_level` must be at most 22 (is 23)"),
         ("decode.fields.price", "volume", "`decode`: "),
         ("detect.spike.window", "0", "`detect`: "),
-        ("shutdown.deadline", "0s", "`shutdown.deadline` must be from 100ms to 1h (is 0s)"),
+        ("shutdown.deadline", "0s", "`shutdown.deadline` must be from 2s to 1h (is 0s)"),
         ("log.filter", "ticklake=loud", "`log.filter` must be levels"),
     ];
     for (key, value, expected) in cases {

@@ -56,6 +56,9 @@ pub struct DecodeConfig {
     /// How far an event time may lie after the receipt of its message.
     #[serde(with = "humantime_serde")]
     pub ts_future_max: Duration,
+    /// Different hours in which the ticks of one message may lie. Each is a file of its own, so a tick beyond them goes to
+    /// the quarantine: one message of scattered times must not become thousands of files.
+    pub partitions_per_message_max: usize,
     /// The largest body after decompression. A body beyond it goes to the quarantine, and no more than this is
     /// allocated for its text.
     pub decompressed_max_bytes: usize,
@@ -72,6 +75,7 @@ impl Default for DecodeConfig {
             names_max: 200_000,
             ts_min: TsMin::default(),
             ts_future_max: Duration::from_hours(24),
+            partitions_per_message_max: 64,
             decompressed_max_bytes: 16 << 20,
         }
     }
@@ -213,6 +217,7 @@ impl DecodeConfig {
             ("symbol_max_bytes", self.symbol_max_bytes),
             ("name_max_bytes", self.name_max_bytes),
             ("names_max", self.names_max),
+            ("partitions_per_message_max", self.partitions_per_message_max),
             ("decompressed_max_bytes", self.decompressed_max_bytes),
         ];
         match bounds.into_iter().find(|(_, bound)| *bound == 0) {

@@ -41,7 +41,7 @@ pub enum Reason {
     BadEncoding,
     /// The body is larger than allowed once it is decompressed.
     TooLarge,
-    /// The body, or the line, is not JSON.
+    /// The body, the line or the element of an array is not JSON.
     NotJson,
     /// The value is JSON, but no object.
     NotATick,
@@ -71,6 +71,8 @@ pub enum Reason {
     BadConditions,
     /// The engine knows as many different symbols, venues or conditions as it may.
     NamesFull,
+    /// The ticks of the message lie in more partitions, and so would make more files, than one message may.
+    TooManyPartitions,
     /// The message held more bad ticks than are listed one by one; the whole body stands for the rest.
     TooManyRejects,
 }
@@ -99,6 +101,7 @@ impl Reason {
             Reason::BadVenue => "bad_venue",
             Reason::BadConditions => "bad_conditions",
             Reason::NamesFull => "names_full",
+            Reason::TooManyPartitions => "too_many_partitions",
             Reason::TooManyRejects => "too_many_rejects",
         }
     }

@@ -60,6 +60,20 @@ pub(super) fn elements(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// Whether `text` is, by its brackets, quotes and commas, one array of at least one element, and nothing else.
+pub(super) fn is_array_of_parts(text: &[u8]) -> bool {
+    let mut rest = text.strip_prefix(b"[").unwrap_or_default();
+    loop {
+        rest = rest.trim_ascii_start();
+        let Some(len) = value_len(rest) else { return false };
+        rest = rest[len..].trim_ascii_start();
+        match rest.strip_prefix(b",") {
+            Some(tail) => rest = tail,
+            None => return rest == b"]",
+        }
+    }
+}
+
 /// The length of the value at the beginning of `text`; `None` where there is none or it does not end.
 fn value_len(text: &[u8]) -> Option<usize> {
     match text.first()? {
@@ -148,5 +162,15 @@ mod tests {
         let expected: [&[u8]; 5] = [br#"{"a":"]}\"\\"}"#, b"[1,[2]]", b"-1.5e3", br#""x,\"]""#, b"null"];
         assert_eq!(parts, expected);
         assert_eq!(elements(b"[]").count(), 0);
+    }
+
+    #[test]
+    fn array_of_parts_needs_its_brackets_and_commas() {
+        for text in ["[NaN]", "[1, {\"a\":NaN} ,\n[x]]", "[{\"a\":\"]\"}]"] {
+            assert!(is_array_of_parts(text.as_bytes()), "{text}");
+        }
+        for text in ["", "[", "[]", "[1", "[1,", "[1,]", "[1 2]", "[1]x", "[{]}", "{}", "[{\"a]"] {
+            assert!(!is_array_of_parts(text.as_bytes()), "{text}");
+        }
     }
 }

@@ -85,6 +85,22 @@ fn object_array_and_lines_are_the_same_ticks() {
 }
 
 #[test]
+fn what_the_json_schema_allows_is_decoded() {
+    let schema: serde_json::Value = serde_json::from_str(ticklake_schemas::TICK_JSON_SCHEMA).unwrap();
+    let outcome = decode(schema["examples"].to_string());
+    assert_eq!((outcome.symbols(), outcome.refused()), (vec!["AAPL", "BTCUSDT"], vec![]));
+    let pattern = schema["properties"]["symbol"]["pattern"].as_str().unwrap();
+    let rest = pattern.strip_prefix("^[A-Za-z0-9^$][A-Za-z0-9").and_then(|rest| rest.strip_suffix("]*$")).unwrap();
+    for character in '\x20'..'\x7f' {
+        let tick = serde_json::json!([{ "symbol": format!("A{character}"), "price": 1, "volume": 1 }]);
+        let allowed = character.is_ascii_alphanumeric() || rest.contains(character);
+        assert_eq!(decode(tick.to_string()).ticks.len(), usize::from(allowed), "{character:?}");
+    }
+    let longest = schema["properties"]["symbol"]["maxLength"].as_u64();
+    assert_eq!(longest, Some(DecodeConfig::default().symbol_max_bytes as u64));
+}
+
+#[test]
 fn empty_array_is_a_message_of_no_ticks() {
     assert_eq!(decode("[]"), Outcome::default());
     assert_eq!(decode(" [ \n ] "), Outcome::default());

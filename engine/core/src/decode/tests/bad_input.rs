@@ -17,7 +17,9 @@ fn reason(bad: &str) -> Reason {
     let in_lines = decode(format!("{}\n{bad}\n{}", tick("A"), tick("B")));
     assert_eq!((in_lines.symbols(), in_lines.refused()), (vec!["A", "B"], vec![(Some(1), reason, bad.as_bytes())]));
     let alone = decode(bad);
-    assert_eq!((alone.symbols(), alone.refused()), (vec![], vec![(Some(0), reason, bad.as_bytes())]));
+    // What is not even JSON is a body, not a tick.
+    let index = (reason != Reason::NotJson).then_some(0);
+    assert_eq!((alone.symbols(), alone.refused()), (vec![], vec![(index, reason, bad.as_bytes())]));
     reason
 }
 
@@ -137,12 +139,36 @@ fn huge_symbol_is_refused_and_stays_out_of_the_detail() {
 }
 
 #[test]
-fn invalid_utf8_is_refused_by_line_and_by_body() {
+fn invalid_utf8_is_refused_by_line_by_element_and_by_body() {
     let bad = b"{\"symbol\":\"A\",\"price\":1,\"volume\":1,\"x\":\"\xff\xfe\"}".as_slice();
-    assert_eq!(body_reason(bad), Reason::NotJson);
-    assert_eq!(body_reason([b"[", bad, b"]"].concat()), Reason::NotJson);
-    let outcome = decode([tick("A").as_bytes(), b"\n", bad, b"\n", tick("B").as_bytes()].concat());
-    assert_eq!((outcome.symbols(), outcome.refused()), (vec!["A", "B"], vec![(Some(1), Reason::NotJson, bad)]));
+    assert_eq!(decode(bad).refused(), [(None, Reason::NotJson, bad)]);
+    let (a, b) = (tick("A"), tick("B"));
+    for [open, between, close] in [["", "\n", ""], ["[", ",", "]"]] {
+        let parts = [open.as_bytes(), a.as_bytes(), between.as_bytes(), bad, between.as_bytes(), b.as_bytes()];
+        let outcome = decode([&parts.concat(), close.as_bytes()].concat());
+        assert_eq!((outcome.symbols(), outcome.refused()), (vec!["A", "B"], vec![(Some(1), Reason::NotJson, bad)]));
+    }
+}
+
+#[test]
+fn bare_not_a_number_costs_its_own_tick_only() {
+    // As Python's json.dumps writes them.
+    for price in ["NaN", "Infinity", "-Infinity"] {
+        assert_eq!(reason(&format!(r#"{{"symbol":"A","price":{price},"volume":1}}"#)), Reason::NotJson);
+    }
+}
+
+#[test]
+fn ticks_of_one_message_make_a_bounded_number_of_files() {
+    const HOUR_US: i64 = 3_600_000_000;
+    let at = |hour: i64| format!(r#"{{"symbol":"A","price":1,"volume":1,"ts":{}}}"#, NOW_US - hour * HOUR_US);
+    let config = DecodeConfig { partitions_per_message_max: 3, ..DecodeConfig::default() };
+    let hours = [0, 1, 2, 3, 1, 4, 0];
+    let body = hours.map(at).join("\n");
+    let outcome = decode_message(&config, &message(body.as_bytes()));
+    assert_eq!(outcome.ticks.len(), 5, "the first three hours, again and again");
+    let refused: Vec<_> = outcome.rejects.iter().map(|reject| (reject.index, reject.reason)).collect();
+    assert_eq!(refused, [(Some(3), Reason::TooManyPartitions), (Some(5), Reason::TooManyPartitions)]);
 }
 
 #[test]

@@ -131,7 +131,8 @@ proptest! {
     fn bad_ticks_never_disturb_good_ones(
         parts in proptest::collection::vec(prop_oneof![
             tick_text().prop_map(|text| (true, text)),
-            prop_oneof![Just("7"), Just("{}"), Just(r#"{"symbol":"A","price":1e400,"volume":1}"#), Just(r#"{"a":"},{"}"#)]
+            prop_oneof![Just("7"), Just("{}"), Just(r#"{"symbol":"A","price":1e400,"volume":1}"#), Just(r#"{"a":"},{"}"#),
+                Just(r#"{"symbol":"A","price":NaN,"volume":1}"#), Just(r#"{"symbol":}"#), Just("nul")]
                 .prop_map(|text| (false, text.to_owned())),
         ], 2..9)
     ) {
