@@ -23,6 +23,9 @@ const ATTEMPTS: u32 = 3;
 /// AWS rarely cares, and the SDK refuses to sign without one.
 const REGION_OF_CUSTOM_ENDPOINT: &str = "us-east-1";
 
+/// Where the SDK looks for the endpoint of a single service.
+const ENDPOINT_VARIABLES: [&str; 3] = ["AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_SNS"];
+
 /// One client per service, over one connection pool. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Clients {
@@ -49,7 +52,9 @@ impl Clients {
     }
 
     fn over(mut sdk: SdkConfig, config: &Aws) -> Self {
-        if sdk.region().is_none() && sdk.endpoint_url().is_some() {
+        let custom =
+            sdk.endpoint_url().is_some() || ENDPOINT_VARIABLES.iter().any(|name| std::env::var_os(name).is_some());
+        if sdk.region().is_none() && custom {
             sdk = sdk.into_builder().region(Region::new(REGION_OF_CUSTOM_ENDPOINT)).build();
         }
         let s3 = aws_sdk_s3::config::Builder::from(&sdk).force_path_style(config.s3_path_style).build();

@@ -1,13 +1,14 @@
 //! The building stage: one thread that shows every tick to the detectors as it arrives, and gathers epochs.
 //!
-//! It owns the order "detect, then gather", and hands alerts on at once: they do not wait for the epoch. When an epoch
-//! rolls is decided in [`ticklake_core::epoch`].
+//! It owns the order "detect, then gather", and hands alerts on at once: they wait neither for the epoch nor for a store
+//! that is down. When an epoch rolls is decided in [`ticklake_core::epoch`].
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use ticklake_core::alert::Alert;
 use ticklake_core::detect::Detectors;
 use ticklake_core::epoch::{Decoded, Epoch, EpochBuilder, RollReason};
@@ -40,6 +41,8 @@ pub(crate) struct Builder {
     pub(crate) symbols: Arc<Names>,
     pub(crate) epochs: EpochBuilder<HeldMessage>,
     pub(crate) alerts_done: Vec<AlertsDone>,
+    /// Closed epochs that the encoder has no room for yet. Each holds at least one message, so the budget bounds them.
+    pub(crate) waiting: VecDeque<BuiltEpoch>,
     pub(crate) batches: Receiver<Decoded<HeldMessage>>,
     pub(crate) to_encode: Sender<BuiltEpoch>,
     pub(crate) to_publish: mpsc::Sender<AlertBatch>,
@@ -57,18 +60,30 @@ impl Builder {
             let reason = match self.batches.recv_timeout(IDLE) {
                 Ok(batch) => {
                     self.add(start.elapsed(), batch);
-                    self.epochs.due(start.elapsed())
+                    self.due(start.elapsed())
                 }
-                Err(RecvTimeoutError::Timeout) => self.epochs.due(start.elapsed()).or_else(|| self.idle_reason()),
+                Err(RecvTimeoutError::Timeout) => self.due(start.elapsed()).or_else(|| self.idle_reason()),
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            if let Some(reason) = reason
-                && !self.roll(start.elapsed(), reason)
-            {
+            if let Some(reason) = reason {
+                self.roll(start.elapsed(), reason);
+            }
+            if self.hand_on().is_err() {
                 return;
             }
         }
         self.roll(start.elapsed(), RollReason::Flush);
+        for epoch in self.waiting {
+            if self.to_encode.send(epoch).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Why the open epoch should be closed. Behind one that waits it may grow old: closed, it would only wait as well, and
+    /// be smaller than it need be.
+    fn due(&self, now: Duration) -> Option<RollReason> {
+        self.epochs.due(now).filter(|reason| *reason != RollReason::Age || self.waiting.is_empty())
     }
 
     /// Nothing came for a while: waiting on is pointless if the budget is what keeps messages away, or the queue is empty.
@@ -93,9 +108,27 @@ impl Builder {
         self.epochs.add(now, batch);
     }
 
-    /// Whether somebody still takes epochs.
-    fn roll(&mut self, now: Duration, reason: RollReason) -> bool {
-        let Some(epoch) = self.epochs.roll(now, reason) else { return true };
-        self.to_encode.send((epoch, std::mem::take(&mut self.alerts_done))).is_ok()
+    fn roll(&mut self, now: Duration, reason: RollReason) {
+        if let Some(epoch) = self.epochs.roll(now, reason) {
+            self.waiting.push_back((epoch, std::mem::take(&mut self.alerts_done)));
+        }
+    }
+
+    /// Gives the encoder what it has room for; an error if it is gone.
+    fn hand_on(&mut self) -> Result<(), EncoderGone> {
+        while let Some(epoch) = self.waiting.pop_front() {
+            match self.to_encode.try_send(epoch) {
+                Ok(()) => {}
+                Err(TrySendError::Full(epoch)) => {
+                    self.waiting.push_front(epoch);
+                    break;
+                }
+                Err(TrySendError::Disconnected(_)) => return Err(EncoderGone),
+            }
+        }
+        Ok(())
     }
 }
+
+/// Nobody takes epochs any more.
+struct EncoderGone;

@@ -12,6 +12,7 @@ use ticklake_core::tick::TickBatch;
 use crate::budget::Budget;
 use crate::message::{HeldMessage, ReceivedBatch};
 use crate::stats::Stats;
+use crate::stop::Stop;
 
 /// How long to wait before looking again whether the budget has room for more columns.
 const EXCEEDED_WAIT: Duration = Duration::from_millis(5);
@@ -22,11 +23,13 @@ pub(crate) fn run(
     batches: &Receiver<ReceivedBatch>,
     to_build: &Sender<Decoded<HeldMessage>>,
     budget: &Budget,
+    stop: &Stop,
     stats: &Stats,
 ) {
     for batch in batches {
-        // What is decoded already flows on and is committed or given back, so the excess ends without this thread.
-        while budget.is_exceeded() {
+        // What is decoded already flows on and is committed or given back, so the excess ends without this thread; unless a
+        // stage behind this one has failed, and nothing flows any more.
+        while budget.is_exceeded() && !stop.has_failed() {
             std::thread::sleep(EXCEEDED_WAIT);
         }
         let decoded = decode(&mut decoder, batch);

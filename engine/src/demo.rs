@@ -30,12 +30,15 @@ use verdict::Verdict;
 /// Written into a folder that the demo filled, so that it only ever removes what it made.
 const MARKER: &str = ".ticklake-demo";
 
-/// Event time that the demo's market spans. It ends about now, where queries look first.
+/// Event time that the demo's market spans. It ends within the last hour, where queries look first.
 const SPAN: Duration = Duration::from_hours(1);
 
 /// From so many ticks per message on, one sender, one poll and one decoder are fast enough, and keep the messages in order.
 /// Several would shuffle what is in flight: thousands of ticks of a busy symbol, which the spike detector sees as jumps.
 const PACKED: u32 = 50;
+
+/// How long the engine may receive nothing before the rest counts as lost.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Runs the demo; `true` when every tick is in the lake once and every planted spike was alerted.
 pub async fn run(args: DemoArgs) -> anyhow::Result<bool> {
@@ -63,10 +66,7 @@ async fn drain_and_judge(args: &DemoArgs, sandbox: &Sandbox) -> anyhow::Result<V
     let sending = loadgen::run(sandbox.clients.sqs.clone(), &sandbox.queue_url, plan(args)?, progress);
     let drained = async {
         let sent = sending.await.context("failed to send the ticks")?;
-        // Once everything was received the engine may stop: it commits what it holds.
-        while meters.stats.messages_received.get() < sent.messages {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        everything_received(&meters, sent.messages).await;
         anyhow::Ok(sent)
     };
     let mut sent: Option<anyhow::Result<Sent>> = None;
@@ -83,6 +83,19 @@ async fn drain_and_judge(args: &DemoArgs, sandbox: &Sandbox) -> anyhow::Result<V
     let (report, sent) = tokio::task::spawn_blocking(move || (loadgen::audit(&lake, &sent), sent)).await?;
     let report = report.context("failed to read the lake back")?;
     Ok(Verdict::new(&sent, &report, &alerts, &meters.stats, elapsed, &sandbox.lake))
+}
+
+/// Waits until the engine has received `messages`, and may stop: it commits what it holds. Where nothing comes any more the
+/// wait ends, too, and the audit says what is missing.
+async fn everything_received(meters: &Meters, messages: u64) {
+    let (mut received, mut since) = (0, Instant::now());
+    while received < messages && since.elapsed() < SILENCE_MAX {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let now = meters.stats.messages_received.get();
+        if now > received {
+            (received, since) = (now, Instant::now());
+        }
+    }
 }
 
 /// An empty folder: a new one, or one that an earlier demo left.
@@ -106,6 +119,8 @@ fn config(args: &DemoArgs, sandbox: &Sandbox) -> anyhow::Result<Config> {
     if args.per_message >= PACKED {
         (settings.queue.receivers, settings.threads.decode) = (1, 1);
     }
+    // The check is about every planted spike, also one that soon follows a natural one of the same symbol.
+    settings.detect.cool_down = Duration::ZERO;
     settings.queue.url.clone_from(&sandbox.queue_url);
     BUCKET.clone_into(&mut settings.lake.bucket);
     settings.alerts.topic_arn = Some(sandbox.topic_arn.clone());

@@ -55,17 +55,26 @@ async fn check(config: Config) -> anyhow::Result<bool> {
     Ok(report.passed())
 }
 
-/// Prints before it validates: what is wrong is easiest to see beside everything else.
+/// Prints whatever the values are, and says beside it what is wrong: a configuration in the making is worth a look, too.
 fn print_config(args: &CheckArgs) -> anyhow::Result<bool> {
-    let Loaded { settings, origins } = args.config.load(std::env::vars())?;
+    let Loaded { settings, origins } = args.config.load(variables())?;
     let text = print::toml(&settings, &origins).context("failed to print the configuration")?;
     io::stdout().write_all(text.as_bytes()).context("failed to print the configuration")?;
-    settings.validate()?;
+    if let Err(invalid) = settings.validate() {
+        // On stderr, so that what was printed is a file to start from all the same.
+        writeln!(io::stderr(), "note: `ticklake run` would refuse this: {invalid}")
+            .context("failed to print a note")?;
+    }
     Ok(true)
 }
 
+/// The environment, but for variables that are no text, which cannot be ours.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 fn configure(args: &ConfigArgs) -> anyhow::Result<Config> {
-    let config = args.load(std::env::vars())?.settings.validate()?;
+    let config = args.load(variables())?.settings.validate()?;
     logging::install(&config.log);
     Ok(config)
 }

@@ -10,6 +10,7 @@
 //! end. Every channel is bounded; the budget keeps the first one from filling up.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -239,8 +240,8 @@ impl Cpu<'_> {
         for _ in 0..config.threads.decode {
             let decoder = Decoder::new(&config.decode, &names);
             let (received, to_build) = (received.clone(), to_build.clone());
-            let (budget, stats) = (self.budget.clone(), self.stats.clone());
-            let work = move || decoders::run(decoder, &received, &to_build, &budget, &stats);
+            let (budget, stop, stats) = (self.budget.clone(), self.stop.clone(), self.stats.clone());
+            let work = move || decoders::run(decoder, &received, &to_build, &budget, &stop, &stats);
             threads.push(self.thread("decoder", work)?);
         }
         let builder = Builder {
@@ -249,6 +250,7 @@ impl Cpu<'_> {
             epochs: EpochBuilder::new(config.epoch.clone()),
             alerts_done: Vec::new(),
             batches: decoded,
+            waiting: VecDeque::new(),
             to_encode,
             to_publish,
             budget: self.budget.clone(),

@@ -195,7 +195,8 @@ fn output(problems: &mut Problems, settings: &Settings) {
     problems.range("encode.row_group_rows", &settings.encode.row_group_rows, &(1..=ROW_GROUP_ROWS_MAX));
     problems.range("encode.zstd_level", &settings.encode.zstd_level, &(1..=22));
     let long = Duration::from_hours(1);
-    problems.duration("shutdown.deadline", settings.shutdown.deadline, Duration::from_millis(100)..=long);
+    // A stop waits for open polls, then leaves a fifth of the time for giving back.
+    problems.duration("shutdown.deadline", settings.shutdown.deadline, Duration::from_secs(2)..=long);
     let filter = &settings.log.filter;
     problems.unless(EnvFilter::builder().parse(filter).is_ok(), || {
         format!("`log.filter` must be levels such as info or warn,ticklake=debug (is \"{filter}\")")

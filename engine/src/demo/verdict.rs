@@ -61,7 +61,8 @@ impl Verdict {
         }
     }
 
-    /// Whether every tick is in the lake once, as it was sent, and every planted spike was alerted.
+    /// Whether every tick is in the lake once, with the time, price, volume and number that were sent, and every planted
+    /// spike was alerted.
     pub(super) fn passed(&self) -> bool {
         self.audit.is_none() && self.found == self.expected
     }
@@ -97,10 +98,10 @@ impl fmt::Display for Verdict {
         writeln!(
             f,
             "\n{}",
-            if self.passed() {
-                "passed: every tick is in the lake once, every planted spike was alerted"
-            } else {
-                "FAILED"
+            match (self.passed(), self.expected) {
+                (false, _) => "FAILED",
+                (true, 0) => "passed: every tick is in the lake once; so few ticks have no spikes planted among them",
+                (true, _) => "passed: every tick is in the lake once, every planted spike was alerted",
             }
         )?;
         writeln!(f, "\nnext:")?;

@@ -3,8 +3,11 @@
 
 mod check;
 mod config;
+mod endpoint;
 mod faults;
 mod lake;
 mod local;
 mod pipeline;
+mod process;
 mod trades;
+mod wire;

@@ -150,6 +150,33 @@ async fn alert_is_published_before_its_epoch_rolls() {
     assert_eq!(lake::alert_ids(&edges.objects()), vec![body["id"].as_str().unwrap()], "and it is in the lake");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_go_on_while_the_store_is_down() {
+    let edges = Edges::new();
+    let store = Arc::new(BrokenStore::default());
+    let mut settings = settings();
+    // Far more epochs close than the stages behind the detectors hold.
+    settings.epoch.age_max = Duration::from_millis(20);
+    settings.shutdown.deadline = Duration::from_secs(2);
+    let config = config(settings);
+    let shutdown = async {
+        for seq in 0..120 {
+            edges.queue.send(tick("AAPL", seq), None);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        edges.queue.send(tick("AAPL", 120).replace("100.25", "150.00"), None);
+        while edges.notifier.published().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let ports = Ports { store: store.clone(), ..edges.ports() };
+    let meters = Meters::new(&config);
+    let run = run(ports, &config, RunOptions::default(), meters.clone(), shutdown);
+    tokio::time::timeout(MINUTE / 2, run).await.expect("an alert is published").unwrap();
+    assert!(store.failures.load(Ordering::SeqCst) > 0, "the store did fail");
+    assert_eq!(meters.stats.messages_released.get(), 121);
+}
+
 /// A store that fails, and can be mended.
 #[derive(Default)]
 struct BrokenStore {

@@ -16,8 +16,8 @@ use ticklake::sandbox::Sandbox;
 
 use crate::{lake, local};
 
-/// A trade, comparable: symbol, time, bits of price and of volume, venue, conditions.
-type Trade = (String, i64, u64, u64, Option<String>, Option<String>);
+/// A trade, comparable: symbol, time, bits of price and of volume, the recording's own number, venue, conditions.
+type Trade = (String, i64, u64, u64, Option<i64>, Option<String>, Option<String>);
 
 fn recording(name: &str) -> Option<PathBuf> {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
@@ -35,6 +35,8 @@ fn recording(name: &str) -> Option<PathBuf> {
 
 /// Sends the recording through a new local endpoint and a draining engine; returns the trades in the lake, sorted.
 async fn trades_in_the_lake(path: PathBuf, mapping: &str, per_message: usize) -> Vec<Trade> {
+    // Without a number of its own, a row is sent with its place in the file.
+    let numbered = mapping.contains("seq=");
     let dir = tempfile::tempdir().unwrap();
     let sandbox = Sandbox::start(dir.path()).await.unwrap();
     let packing = Packing::new(per_message, Layout::Array, Dialect::Canonical).unwrap();
@@ -52,9 +54,10 @@ async fn trades_in_the_lake(path: PathBuf, mapping: &str, per_message: usize) ->
     let report = loadgen::audit(&sandbox.lake, &sent).unwrap();
     assert!(report.is_clean(), "{report}");
     let rows = lake::ticks(&lake::objects_in(&sandbox.lake)).into_iter();
-    sorted(
-        rows.map(|row| (row.symbol, row.ts_us, row.price.to_bits(), row.volume.to_bits(), row.venue, row.conditions)),
-    )
+    sorted(rows.map(|row| {
+        let (price, volume) = (row.price.to_bits(), row.volume.to_bits());
+        (row.symbol, row.ts_us, price, volume, row.seq.filter(|_| numbered), row.venue, row.conditions)
+    }))
 }
 
 fn sorted(trades: impl Iterator<Item = Trade>) -> Vec<Trade> {
@@ -79,7 +82,7 @@ fn equity_trades(path: &Path) -> Vec<Trade> {
                 let volume = (size.value(row) as f64).to_bits();
                 let symbol = text("symbol", row).unwrap();
                 let price = price.value(row).to_bits();
-                (symbol, ts_ms.value(row) * 1_000, price, volume, text("exchange", row), text("cond", row))
+                (symbol, ts_ms.value(row) * 1_000, price, volume, None, text("exchange", row), text("cond", row))
             })
             .collect::<Vec<_>>()
     }))
@@ -102,10 +105,11 @@ fn exchange_trades(path: &Path) -> Vec<Trade> {
     let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let head = lines.next().unwrap();
     let at = |name| head.iter().position(|column| *column == name).unwrap();
-    let (ts_ms, symbol, price, volume) = (at("trade_ms"), at("symbol"), at("price"), at("qty"));
+    let (ts_ms, symbol, price, volume, id) = (at("trade_ms"), at("symbol"), at("price"), at("qty"), at("trade_id"));
     sorted(lines.map(|line| {
         let bits = |at: usize| line[at].parse::<f64>().unwrap().to_bits();
-        (line[symbol].to_owned(), line[ts_ms].parse::<i64>().unwrap() * 1_000, bits(price), bits(volume), None, None)
+        let integer = |at: usize| line[at].parse::<i64>().unwrap();
+        (line[symbol].to_owned(), integer(ts_ms) * 1_000, bits(price), bits(volume), Some(integer(id)), None, None)
     }))
 }
 
@@ -120,7 +124,8 @@ async fn recorded_exchange_trades_are_in_the_lake_exactly() {
     ] {
         let Some(path) = recording(&format!("binance/{name}_20240808_trades.csv.gz")) else { return };
         let expected = exchange_trades(&path);
-        let found = trades_in_the_lake(path, "symbol=symbol,ts=trade_ms,price=price,volume=qty", per_message).await;
+        let mapping = "symbol=symbol,ts=trade_ms,price=price,volume=qty,seq=trade_id";
+        let found = trades_in_the_lake(path, mapping, per_message).await;
         assert_eq!(found.len(), expected.len(), "{name}");
         let differs = found.iter().zip(&expected).find(|(found, expected)| found != expected);
         assert_eq!(differs, None, "{name}");
