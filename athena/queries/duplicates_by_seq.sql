@@ -1,5 +1,5 @@
 -- Did any tick get in twice: per day the ticks that carry the producer's sequence number, how many different ones there
--- are, and the surplus. The engine stores a message once; a surplus is what the producer or the queue sent twice.
+-- are, and the surplus: what the producer or the queue sent twice, or a worker that died stored before it could delete.
 --
 -- Days: yesterday and today, UTC. Widen or move them at "dt >=".
 -- Scans: symbol, venue and seq of those days. To list the duplicates themselves, select from copies where copies > 1.

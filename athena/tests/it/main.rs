@@ -3,6 +3,7 @@
 
 mod fixture;
 
+mod bucket;
 mod lakes;
 mod naive;
 mod portability;

@@ -2,13 +2,16 @@
 //! writes to.
 
 use athena::ddl::{SHIPPED, TableDdl};
+use ticklake_core::decode::DecodeConfig;
 use ticklake_core::lake::partition_path;
 use ticklake_schemas::Table;
 
 use crate::fixture::{HOUR_US, MIDNIGHT_US};
 
-/// 2000-01-01T00:00:00Z, where the projected range begins: at the earliest event time that the decoder accepts.
-const BEGIN_US: i64 = 946_684_800_000_000;
+/// Where the projected range begins: at the earliest event time that the decoder accepts.
+fn begin_us() -> i64 {
+    DecodeConfig::default().ts_min.as_us()
+}
 
 fn tables() -> impl Iterator<Item = (Table, TableDdl)> {
     Table::ALL.into_iter().map(|table| {
@@ -62,7 +65,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
 fn projected_folders_are_those_of_the_writer() {
     for (table, ddl) in tables() {
         // Every hour of 30 years would be 260,000 keys; 7 hours meet every hour of the day and every day of the year.
-        for ts in (BEGIN_US..BEGIN_US + 30 * 366 * 24 * HOUR_US).step_by(7 * HOUR_US as usize) {
+        for ts in (begin_us()..begin_us() + 30 * 366 * 24 * HOUR_US).step_by(7 * HOUR_US as usize) {
             let written = format!("s3://BUCKET/PREFIX/{}/", partition_path(table, ts));
             assert_eq!(projected(&ddl, ts), written);
         }
@@ -82,9 +85,10 @@ fn every_partition_column_is_projected() {
 fn projected_days_begin_before_the_oldest_replay_and_end_after_today() {
     for (table, ddl) in tables() {
         let (from, to) = ddl.properties["projection.dt.range"].split_once(',').unwrap();
-        assert!(partition_path(table, BEGIN_US).contains(&format!("dt={from}")), "{}: {from}", table.name());
+        assert!(partition_path(table, begin_us()).contains(&format!("dt={from}")), "{}: {from}", table.name());
         // A producer whose clock is ahead writes to tomorrow before midnight.
-        assert_eq!(to, "NOW+1DAYS", "{}", table.name());
+        let days = DecodeConfig::default().ts_future_max.as_secs().div_ceil(86_400);
+        assert_eq!(to, format!("NOW+{days}DAYS"), "{}", table.name());
         assert_eq!(ddl.properties["projection.dt.interval"], "1", "{}", table.name());
         assert_eq!(ddl.properties["projection.dt.interval.unit"], "DAYS", "{}", table.name());
     }

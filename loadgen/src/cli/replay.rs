@@ -16,8 +16,9 @@ use super::{
 
 /// Send the trades of a recorded file, CSV (also .csv.gz) or Parquet.
 ///
-/// Rows become ticks in the order of the file. Prices and volumes arrive exactly as they stand there: decimal text digit by
-/// digit, floats to the bit. Where no column is mapped to seq, the rows of each symbol are numbered from 0.
+/// Rows become ticks in the order of the file; batches that are sent at the same time may overtake each other, unless
+/// --senders is 1. Prices and volumes arrive exactly as they stand there: decimal text digit by digit, floats to the
+/// bit. Where no column is mapped to seq, the rows of each symbol are numbered from 0.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Presets:
 

@@ -48,6 +48,27 @@ async fn what_was_sent_passes_the_audit_until_a_row_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn recorded_file_is_replayed_with_its_columns_mapped() {
+    let queue = Queue::start().await;
+    let folder = TempDir::new().unwrap();
+    let (file, sent) = (folder.path().join("trades.csv"), folder.path().join("sent.json"));
+    std::fs::write(&file, "id,when,sym,px,qty\n7,1381152600,AAPL,489.5,100\n8,1381152601,MSFT,33.25,200\n").unwrap();
+    let (file, sent) = (file.to_str().unwrap(), sent.to_str().unwrap());
+    let map = ["--map", "symbol=sym,ts=when,price=px,volume=qty,seq=id", "--ts-unit", "s"];
+    let output =
+        loadgen(&[&["replay", file, "--queue-url", &queue.url, "--sent", sent], map.as_slice()].concat()).await;
+    assert!(output.status.success(), "{}", text(&output));
+    let rows = queue.drain().await;
+    let found: Vec<_> =
+        rows.iter().map(|row| (row.symbol.as_str(), row.ts_us, row.price, row.volume, row.seq)).collect();
+    let expected = [("AAPL", 1_381_152_600_000_000, 489.5, 100.0, 7), ("MSFT", 1_381_152_601_000_000, 33.25, 200.0, 8)];
+    assert_eq!(found, expected);
+    let lake = lake::write(&rows);
+    let output = loadgen(&["audit", "--lake", lake.path().to_str().unwrap(), "--sent", sent]).await;
+    assert!(output.status.success(), "{}", text(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn distant_endpoints_are_refused_before_anything_is_sent() {
     let queue = Queue::start().await;
     for args in [
