@@ -5,6 +5,8 @@
 //! queue is *not* done here: it is returned as moved.
 
 mod changes;
+mod exchange;
+mod held;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -12,9 +14,11 @@ use std::{
     time::Duration,
 };
 
-use uuid::Uuid;
-
-pub(crate) use self::changes::{Changes, Setup};
+use self::held::{Message, Place};
+pub(crate) use self::{
+    changes::{Changes, Setup},
+    exchange::{Ask, Counts, Moved, Received, Sent},
+};
 use super::{
     deduplication::Deduplication,
     error::SqsError,
@@ -55,72 +59,6 @@ pub(crate) struct Queue {
     pub(crate) changes: Changes,
     /// Counts of some time ago, for callers that are to be told old ones.
     told: Option<(Millis, Counts)>,
-}
-
-#[derive(Debug)]
-struct Message {
-    content: Arc<Content>,
-    sent: Millis,
-    first_received: Millis,
-    received: Millis,
-    receives: u32,
-    place: Place,
-    source: Option<Arc<str>>,
-    /// Made by rudeness, which makes no copies of copies.
-    is_copy: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Visible,
-    InFlight { until: Millis },
-    Delayed { until: Millis },
-}
-
-/// What a send answers. For a duplicate, these are of the message that it repeats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sent {
-    pub(crate) id: Uuid,
-    /// Given to senders by FIFO queues only.
-    pub(crate) sequence: Option<u64>,
-}
-
-/// What a receiver asks for.
-#[derive(Debug, Clone)]
-pub(crate) struct Ask {
-    pub(crate) max: usize,
-    pub(crate) visibility_seconds: u64,
-    /// Move messages that were received this often, where there is a queue to move them to.
-    pub(crate) move_after: Option<u32>,
-    /// The receiver does not wait.
-    pub(crate) short_poll: bool,
-}
-
-/// What a receiver gets.
-#[derive(Debug, Default)]
-pub(crate) struct Received {
-    pub(crate) deliveries: Vec<Delivery>,
-    /// For the dead-letter queue.
-    pub(crate) moved: Vec<Moved>,
-    /// Nothing may be delivered while this many are in flight.
-    pub(crate) over_limit: bool,
-}
-
-/// A message that left for a dead-letter queue.
-#[derive(Debug)]
-pub(crate) struct Moved {
-    /// In the queue that it left.
-    pub(crate) sequence: u64,
-    content: Arc<Content>,
-    sent: Millis,
-}
-
-/// `ApproximateNumberOfMessages` and its siblings, exact here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) visible: usize,
-    pub(crate) in_flight: usize,
-    pub(crate) delayed: usize,
 }
 
 impl Queue {

@@ -62,9 +62,18 @@ impl Local {
 
 /// Clients that do not retry, so that a test sees each answer.
 async fn clients(url: &str, region: &str) -> (aws_sdk_s3::Client, aws_sdk_sns::Client, aws_sdk_sqs::Client) {
+    clients_of(url, region, Credentials::new("AKIDEXAMPLE", "secret", None, None, "test")).await
+}
+
+/// The same, for somebody in particular.
+async fn clients_of(
+    url: &str,
+    region: &str,
+    credentials: Credentials,
+) -> (aws_sdk_s3::Client, aws_sdk_sns::Client, aws_sdk_sqs::Client) {
     let config = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(region.to_owned()))
-        .credentials_provider(Credentials::new("AKIDEXAMPLE", "secret", None, None, "test"))
+        .credentials_provider(credentials)
         .retry_config(RetryConfig::disabled())
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .endpoint_url(url)

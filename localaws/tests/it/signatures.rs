@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region, retry::RetryConfig};
 use aws_sdk_s3::{config::Credentials, presigning::PresigningConfig, primitives::ByteStream};
 use localaws::{LocalAws, Options};
 use tempfile::TempDir;
@@ -13,16 +12,7 @@ use crate::{
 };
 
 async fn as_user(url: &str, id: &str, secret: &str) -> (aws_sdk_s3::Client, aws_sdk_sns::Client, aws_sdk_sqs::Client) {
-    let config = aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new(id, secret, None, None, "test"))
-        .retry_config(RetryConfig::disabled())
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .endpoint_url(url)
-        .load()
-        .await;
-    let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
-    (aws_sdk_s3::Client::from_conf(s3), aws_sdk_sns::Client::new(&config), aws_sdk_sqs::Client::new(&config))
+    crate::clients_of(url, "us-east-1", Credentials::new(id, secret, None, None, "test")).await
 }
 
 async fn start() -> (TempDir, LocalAws) {

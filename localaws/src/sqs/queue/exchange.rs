@@ -1,0 +1,56 @@
+//! What a queue is asked, and what it answers. It does *not* own how the answers come about.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::{
+    clock::Millis,
+    sqs::message::{Content, Delivery},
+};
+
+/// What a send answers. For a duplicate, these are of the message that it repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) id: Uuid,
+    /// Given to senders by FIFO queues only.
+    pub(crate) sequence: Option<u64>,
+}
+
+/// What a receiver asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Ask {
+    pub(crate) max: usize,
+    pub(crate) visibility_seconds: u64,
+    /// Move messages that were received this often, where there is a queue to move them to.
+    pub(crate) move_after: Option<u32>,
+    /// The receiver does not wait.
+    pub(crate) short_poll: bool,
+}
+
+/// What a receiver gets.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    pub(crate) deliveries: Vec<Delivery>,
+    /// For the dead-letter queue.
+    pub(crate) moved: Vec<Moved>,
+    /// Nothing may be delivered while this many are in flight.
+    pub(crate) over_limit: bool,
+}
+
+/// A message that left for a dead-letter queue.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    /// In the queue that it left.
+    pub(crate) sequence: u64,
+    pub(super) content: Arc<Content>,
+    pub(super) sent: Millis,
+}
+
+/// `ApproximateNumberOfMessages` and its siblings, exact here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) visible: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) delayed: usize,
+}
