@@ -50,7 +50,9 @@ pub fn figures(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Res
         for figure in deep().await? {
             report(figure)?;
         }
-        report(large_object().await?)?;
+        for figure in large_object().await? {
+            report(figure)?;
+        }
         for figure in polls().await? {
             report(figure)?;
         }
@@ -147,9 +149,9 @@ async fn least(served: &Served, work: impl AsyncFn() -> anyhow::Result<()>) -> a
     Ok(least)
 }
 
-/// A large object, beside the digests that S3 makes every server of it compute: MD5 for the entity tag, and the SHA-256 that
-/// the SDK has signed. They alone take longer on some machines than the whole request does on others.
-async fn large_object() -> anyhow::Result<Figure> {
+/// A large object: in milliseconds, and beside the digests that S3 makes every server of it compute, which are MD5 for the
+/// entity tag and the SHA-256 that the SDK has signed. On some machines these alone exceed the bound of the former.
+async fn large_object() -> anyhow::Result<[Figure; 2]> {
     let served = Served::start().await?;
     let load = Load::new(&served.url, "large").await?;
     let object = vec![0x5A; LARGE_BYTES];
@@ -161,8 +163,10 @@ async fn large_object() -> anyhow::Result<Figure> {
         digests = digests.min(before.elapsed().as_secs_f64() * 1e6);
     }
     served.stop().await?;
-    let name = format!("CPU per PutObject of 64 MiB ({:.0} ms), as a multiple of its digests", cpu / 1000.0);
-    Ok(Figure { name: name.into(), measured: cpu / digests, at_most: 1.5 })
+    Ok([
+        Figure { name: "CPU per PutObject of 64 MiB, ms".into(), measured: cpu / 1000.0, at_most: 150.0 },
+        Figure { name: "the same, as a multiple of its digests".into(), measured: cpu / digests, at_most: 1.5 },
+    ])
 }
 
 /// What 500 open long polls cost while nothing comes, and how soon the server stops with them open.

@@ -1,5 +1,5 @@
-// A request of one of the three protocols, made of any bytes. Shared by the fuzz target and by the test that replays its
-// corpus, so that both send the same.
+//! A request of one of the three protocols, made of any bytes. Shared by the fuzz target and by the test that replays its
+//! corpus, so that both send the same. It does *not* own how the request is sent.
 
 /// Operations that change and read state, so that inputs meet each other's.
 const SQS: [&str; 12] = [
