@@ -11,8 +11,6 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use md5::{Digest as _, Md5};
-use sha2::Sha256;
 
 pub use self::served::serve;
 use self::{load::Load, served::Served};
@@ -118,6 +116,7 @@ async fn sqs() -> anyhow::Result<[Figure; 4]> {
 
 /// Memory per message of a deep queue, and what sends and drains cost beside a million messages.
 async fn deep() -> anyhow::Result<[Figure; 3]> {
+    touch_memory();
     let served = Served::start().await?;
     let load = Load::new(&served.url, "deep").await?;
     load.send(BATCHES).await?;
@@ -140,6 +139,14 @@ async fn deep() -> anyhow::Result<[Figure; 3]> {
     ])
 }
 
+/// Uses as much memory once as a deep queue will, in the process and in the file cache. On a virtual machine that has just
+/// started, the first use of a page makes the host find it, which the guest books as CPU time of whoever touched it: enough
+/// to make a deep queue look half as dear again as a small one.
+fn touch_memory() {
+    const BYTES: usize = 4 << 30;
+    drop(std::hint::black_box(vec![1_u8; BYTES]));
+}
+
 /// The least CPU time of [`ROUNDS`] times the same work, in microseconds.
 async fn least(served: &Served, work: impl AsyncFn() -> anyhow::Result<()>) -> anyhow::Result<f64> {
     let mut least = f64::MAX;
@@ -149,23 +156,22 @@ async fn least(served: &Served, work: impl AsyncFn() -> anyhow::Result<()>) -> a
     Ok(least)
 }
 
-/// A large object: in milliseconds, and beside the digests that S3 makes every server of it compute, which are MD5 for the
-/// entity tag and the SHA-256 that the SDK has signed. On some machines these alone exceed the bound of the former.
+/// A large object, which S3 makes every server digest: MD5 for the entity tag, and the checksum that the SDK sends.
 async fn large_object() -> anyhow::Result<[Figure; 2]> {
     let served = Served::start().await?;
     let load = Load::new(&served.url, "large").await?;
     let object = vec![0x5A; LARGE_BYTES];
-    let (mut cpu, mut digests) = (f64::MAX, f64::MAX);
+    let (mut cpu, mut digest) = (f64::MAX, f64::MAX);
     for _ in 0..ROUNDS {
         cpu = cpu.min(served.cpu_of(load.put(&object, 2)).await? / 2.0);
         let before = Instant::now();
-        std::hint::black_box((Md5::digest(&object), Sha256::digest(&object)));
-        digests = digests.min(before.elapsed().as_secs_f64() * 1e6);
+        std::hint::black_box(fast_md5::digest(&object));
+        digest = digest.min(before.elapsed().as_secs_f64() * 1e6);
     }
     served.stop().await?;
     Ok([
         Figure { name: "CPU per PutObject of 64 MiB, ms".into(), measured: cpu / 1000.0, at_most: 150.0 },
-        Figure { name: "the same, as a multiple of its digests".into(), measured: cpu / digests, at_most: 1.5 },
+        Figure { name: "the same, as a multiple of its MD5 alone".into(), measured: cpu / digest, at_most: 2.0 },
     ])
 }
 

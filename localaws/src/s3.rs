@@ -61,14 +61,16 @@ pub(crate) struct S3 {
     uploads: Uploads,
     faults: Faults,
     region: String,
+    /// Whether signatures are verified, and so the digests of bodies that they cover.
+    signatures: bool,
 }
 
 type Reply = Result<Response<ReplyBody>, S3Error>;
 
 impl S3 {
     /// Serves `store` as the buckets of `region`.
-    pub(crate) fn new(store: Store, faults: Faults, region: String) -> Self {
-        Self { store, uploads: Uploads::default(), faults, region }
+    pub(crate) fn new(store: Store, faults: Faults, region: String, signatures: bool) -> Self {
+        Self { store, uploads: Uploads::default(), faults, region, signatures }
     }
 
     /// Answers one request.

@@ -75,7 +75,7 @@ impl Services {
         let store = Store::open(data_dir.to_owned(), clock.clone())?;
         let sqs = Sqs::open(store.hidden("queues"), endpoint.to_owned(), clock.clone(), faults.clone())?;
         let sns = Sns::open(store.hidden("topics.json"), endpoint.to_owned(), sqs.clone(), clock, faults.clone())?;
-        let s3 = S3::new(store, faults.clone(), region.clone());
+        let s3 = S3::new(store, faults.clone(), region.clone(), !credentials.is_empty());
         Ok(Self { sqs, sns, s3, region, credentials, faults, _lock: lock })
     }
 

@@ -12,7 +12,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use md5::{Digest, Md5};
+use fast_md5::Md5;
 use serde::{Deserialize, Serialize};
 
 use super::{

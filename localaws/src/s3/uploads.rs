@@ -10,8 +10,8 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use fast_md5::Md5;
 use hyper::HeaderMap;
-use md5::{Digest, Md5};
 
 use super::{
     checksum::{Algorithm, Checksum, Hasher},
@@ -153,7 +153,7 @@ impl Upload {
         let mut hasher = Hasher::new(self.checksum.algorithm);
         for name in named {
             let part = parts.get_mut(&name.number).ok_or_else(S3Error::invalid_part)?;
-            digests.update(part.ingested.md5);
+            digests.update(&part.ingested.md5);
             size += part.ingested.size;
             let bytes = part.ingested.bytes.file();
             bytes.seek(SeekFrom::Start(0))?;

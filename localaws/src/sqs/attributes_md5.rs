@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use md5::{Digest, Md5};
+use fast_md5::Md5;
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
 use super::error::SqsError;
@@ -20,7 +20,7 @@ pub(crate) struct Md5Hex(pub(crate) [u8; 16]);
 impl Md5Hex {
     /// The digest of `bytes`.
     pub(crate) fn of(bytes: &[u8]) -> Self {
-        Self(Md5::digest(bytes).into())
+        Self(fast_md5::digest(bytes))
     }
 }
 
@@ -94,9 +94,9 @@ impl Attributes {
         let mut hasher = Md5::new();
         let mut field = |bytes: &[u8], transport: Option<u8>| {
             if let Some(byte) = transport {
-                hasher.update([byte]);
+                hasher.update(&[byte]);
             }
-            hasher.update((bytes.len() as u32).to_be_bytes());
+            hasher.update(&(bytes.len() as u32).to_be_bytes());
             hasher.update(bytes);
         };
         for attribute in self.iter() {
@@ -104,7 +104,7 @@ impl Attributes {
             field(attribute.data_type.as_bytes(), None);
             field(attribute.value.bytes(), Some(attribute.value.transport()));
         }
-        Some(Md5Hex(hasher.finalize().into()))
+        Some(Md5Hex(hasher.finalize()))
     }
 }
 

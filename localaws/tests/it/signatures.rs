@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use aws_sdk_s3::{config::Credentials, presigning::PresigningConfig, primitives::ByteStream};
+use aws_sdk_s3::{
+    config::{ConfigBag, Credentials, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextMut},
+    error::BoxError,
+    presigning::PresigningConfig,
+    primitives::{ByteStream, SdkBody},
+};
 use localaws::{LocalAws, Options};
 use tempfile::TempDir;
 
@@ -80,6 +85,37 @@ async fn presigned_urls_are_good_for_what_they_were_signed_for() {
     assert_eq!(status(&get(target).await), 200);
     assert_eq!(status(&get(&target.replace("a%20b", "a%20c")).await), 403);
     assert_eq!(status(&get(&target.replace("X-Amz-Expires=60", "X-Amz-Expires=61")).await), 403);
+}
+
+/// Replaces the body after it was signed.
+#[derive(Debug)]
+struct Replace;
+
+impl Intercept for Replace {
+    fn name(&self) -> &'static str {
+        "Replace"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        *context.request_mut().body_mut() = SdkBody::from(vec![8; 1000]);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn body_that_is_not_the_one_signed_is_refused() {
+    let (_dir, server) = start().await;
+    let (s3, ..) = as_user(&server.url(), "AKID", "right").await;
+    s3.create_bucket().bucket("lake").send().await.unwrap();
+    let put = || s3.put_object().bucket("lake").key("k").body(ByteStream::from(vec![7; 1000]));
+    put().send().await.unwrap();
+    let replaced = put().customize().interceptor(Replace).send().await;
+    assert_eq!(code(replaced), ("XAmzContentSHA256Mismatch".to_owned(), 400));
 }
 
 #[tokio::test]
