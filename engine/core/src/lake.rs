@@ -4,6 +4,7 @@
 //! alone, so a data file's name is known before its bytes exist. This file does *not* own what is in the files.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -56,6 +57,14 @@ impl Partition {
     #[must_use]
     pub fn table(self) -> Table {
         self.table
+    }
+
+    /// The times of the rows in it, microseconds since the Unix epoch, UTC.
+    #[must_use]
+    pub fn times_us(self) -> Range<i64> {
+        let length_us = slot_us(self.table);
+        let start_us = self.slot.saturating_mul(length_us);
+        start_us..start_us.saturating_add(length_us)
     }
 
     /// The key of the file that holds this partition's rows of `epoch`, below `prefix` (which may be empty).

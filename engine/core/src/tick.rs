@@ -89,6 +89,18 @@ impl TickBatch {
         self.received_at_us.push(tick.received_at_us);
     }
 
+    /// Drops all rows but the first `len`.
+    pub fn truncate(&mut self, len: usize) {
+        self.symbol.truncate(len);
+        self.ts_us.truncate(len);
+        self.price.truncate(len);
+        self.volume.truncate(len);
+        self.seq.truncate(len);
+        self.venue.truncate(len);
+        self.conditions.truncate(len);
+        self.received_at_us.truncate(len);
+    }
+
     /// Moves all rows of `other` to the end of this batch; `other` is left empty and keeps its capacity.
     pub fn append(&mut self, other: &mut TickBatch) {
         self.symbol.append(&mut other.symbol);

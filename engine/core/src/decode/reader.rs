@@ -9,6 +9,7 @@ use super::config::{DecodeConfig, TsUnit};
 use super::fields::{Fields, gather, name, number, text};
 use super::number::Number;
 use super::reject::{Reason, Refusal};
+use super::shape::Draft;
 use super::ts;
 use crate::names::{NameCache, NameId, NamesFull};
 use crate::tick::{Dictionaries, Tick};
@@ -18,6 +19,13 @@ use crate::tick::{Dictionaries, Tick};
 pub(super) struct MessageTimes {
     pub(super) sent_at_us: Option<i64>,
     pub(super) received_at_us: i64,
+}
+
+impl MessageTimes {
+    /// What stands in for a missing event time.
+    fn default_ts_us(self) -> i64 {
+        self.sent_at_us.unwrap_or(self.received_at_us)
+    }
 }
 
 /// Makes ticks of JSON objects.
@@ -89,14 +97,28 @@ impl TickReader {
         })
     }
 
+    /// The tick that a shape has read, if its event time is acceptable; all else about it is.
+    #[inline]
+    pub(super) fn accept(&self, draft: Draft, times: MessageTimes) -> Option<Tick> {
+        let Draft { names: [symbol, venue, conditions], price, volume, ts_us, seq } = draft;
+        let ts_us = ts_us.unwrap_or_else(|| times.default_ts_us());
+        let in_range = (self.ts_min_us..=self.latest_us(times)).contains(&ts_us);
+        let tick = Tick { symbol, ts_us, price, volume, seq, venue, conditions, received_at_us: times.received_at_us };
+        in_range.then_some(tick)
+    }
+
+    fn latest_us(&self, times: MessageTimes) -> i64 {
+        times.received_at_us.saturating_add(self.ts_future_max_us)
+    }
+
     fn event_time(&self, ts: Option<&[Node<'_>]>, times: MessageTimes) -> Result<i64, Refusal> {
         let us = match (ts, self.ts_unit) {
-            (None, _) => Some(times.sent_at_us.unwrap_or(times.received_at_us).into()),
+            (None, _) => Some(times.default_ts_us().into()),
             (Some(ts), TsUnit::Rfc3339) => text(ts).and_then(ts::from_rfc3339),
             (Some(ts), unit) => number(ts, self.numbers_as_strings).and_then(|number| ts::from_number(number, unit)),
         };
         let us = us.ok_or_else(|| Refusal::new(Reason::BadTs, "event time is not of the configured unit"))?;
-        let latest = times.received_at_us.saturating_add(self.ts_future_max_us);
+        let latest = self.latest_us(times);
         match i64::try_from(us) {
             Ok(us) if (self.ts_min_us..=latest).contains(&us) => Ok(us),
             Ok(us) if us < self.ts_min_us => Err(Refusal::new(Reason::TsOutOfRange, "event time is too long ago")),

@@ -22,11 +22,11 @@ impl Form {
     /// A tick may be spread over several lines, as pretty-printers do, and a line may be damaged. So several lines are
     /// [`Form::Lines`] unless all of them are one value, or the first one stops where a pretty-printer breaks a line.
     pub(super) fn of(text: &[u8]) -> Self {
-        let Some(first_end) = line_feed(text) else {
-            return if text.starts_with(b"[") { Form::Array } else { Form::Document };
-        };
+        if text[0] == b'[' {
+            return Form::Array;
+        }
+        let Some(first_end) = line_feed(text) else { return Form::Document };
         match text[0] {
-            b'[' => Form::Array,
             b'{' => {
                 let first = text[..first_end].trim_ascii_end();
                 let continues = matches!(first.last(), Some(b'{' | b'[' | b',' | b':'));
@@ -75,7 +75,7 @@ pub(super) fn is_array_of_parts(text: &[u8]) -> bool {
 }
 
 /// The length of the value at the beginning of `text`; `None` where there is none or it does not end.
-fn value_len(text: &[u8]) -> Option<usize> {
+pub(super) fn value_len(text: &[u8]) -> Option<usize> {
     match text.first()? {
         b'{' | b'[' => bracketed_len(text),
         b'"' => string_len(text),

@@ -2,9 +2,11 @@
 
 mod bad_input;
 mod feeds;
+mod speculation;
 mod twin;
 
 use super::*;
+use crate::tick::Tick;
 
 /// 2026-11-23T14:00:00Z.
 pub(super) const NOW_US: i64 = 1_795_442_400_000_000;

@@ -1,0 +1,246 @@
+//! One message body to its ticks: an array of them, one, or one per line.
+//!
+//! There are two ways, with the same result. The first one guesses, tick by tick, that the next one has the shape of one
+//! before, and hands single ticks to simd-json where it has not. The second one is simd-json for the body as a whole, and
+//! decides whatever the first one cannot. This file does *not* own how a tick is read, by either of them.
+
+use super::config::DecodeConfig;
+use super::document::Documents;
+use super::fields::split_value;
+use super::reader::TickReader;
+use super::reject::{Reason, Refusal};
+use super::scan::PADDING;
+use super::shape::{Dialect, skip_blanks};
+use super::sorter::Sorter;
+use super::speculation::Speculation;
+use super::split::{Form, elements, is_array_of_parts, lines, value_len};
+use crate::tick::{Dictionaries, Tick};
+
+/// A buffer larger than this is given back after use; messages of 1 MiB, the most that the queue takes, stay below.
+const RETAINED_MAX_BYTES: usize = 4 << 20;
+
+/// Reads bodies; keeps buffers and what it has learnt between them.
+pub(super) struct BodyReader {
+    documents: Documents,
+    reader: TickReader,
+    /// `None` where it is not wanted.
+    speculation: Option<Speculation>,
+    /// The body with its padding.
+    padded: Vec<u8>,
+}
+
+impl BodyReader {
+    pub(super) fn new(config: &DecodeConfig, names: &Dictionaries) -> Self {
+        let dialect = Dialect { keys: config.fields.keys().map(String::from), ts_unit: config.ts_unit };
+        Self {
+            documents: Documents::new(),
+            reader: TickReader::new(config, names),
+            speculation: Some(Speculation::new(dialect)),
+            padded: Vec::new(),
+        }
+    }
+
+    pub(super) fn stop_speculating(&mut self) {
+        self.speculation = None;
+    }
+
+    /// How many ticks were guessed, and how many were parsed to learn from them.
+    #[cfg(test)]
+    pub(super) fn guesses(&self) -> (usize, usize) {
+        self.speculation.as_ref().map_or((0, 0), Speculation::guesses)
+    }
+
+    /// Sorts the ticks of `text`, which is trimmed.
+    pub(super) fn read(&mut self, text: &[u8], sorter: &mut Sorter<'_>) {
+        if text.is_empty() {
+            return sorter.refuse_body(Refusal::new(Reason::EmptyBody, "body holds nothing but white space"));
+        }
+        if let Some(speculation) = &mut self.speculation
+            && speculation.is_awake()
+        {
+            self.padded.clear();
+            self.padded.extend_from_slice(text);
+            self.padded.resize(text.len() + PADDING, b' ');
+            let Self { documents, reader, padded, .. } = self;
+            let mut guessed = Guessed { text, padded, documents, reader, speculation, sorter };
+            let is_done = guessed.read();
+            if padded.capacity() > RETAINED_MAX_BYTES {
+                *padded = Vec::new();
+            }
+            if is_done {
+                return;
+            }
+            sorter.start_again();
+        }
+        parse(text, &mut self.documents, &mut self.reader, sorter);
+        if let Some(speculation) = &mut self.speculation {
+            speculation.sleep(sorter.count());
+        }
+    }
+}
+
+/// A body that is read by guessing.
+struct Guessed<'a, 'm> {
+    text: &'a [u8],
+    padded: &'a [u8],
+    documents: &'a mut Documents,
+    reader: &'a mut TickReader,
+    speculation: &'a mut Speculation,
+    sorter: &'a mut Sorter<'m>,
+}
+
+impl Guessed<'_, '_> {
+    /// Reads the whole body; `false` if it has to be read again in the other way.
+    fn read(&mut self) -> bool {
+        match self.text[0] {
+            b'[' => self.array(),
+            b'{' => self.object_or_lines(),
+            _ => false,
+        }
+    }
+
+    /// An element that is no JSON spoils the array, as does anything wrong between elements: then simd-json is to say what
+    /// of it can be saved.
+    fn array(&mut self) -> bool {
+        let mut at = skip_blanks(self.padded, 1);
+        for index in 0.. {
+            let Some(end) = self.element(at, index) else { return false };
+            at = skip_blanks(self.padded, end);
+            match self.padded.get(at) {
+                Some(b',') => at = skip_blanks(self.padded, at + 1),
+                Some(b']') => return at + 1 == self.text.len(),
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// Sorts the element that begins at `at`, and finds its end.
+    #[inline]
+    fn element(&mut self, at: usize, index: usize) -> Option<usize> {
+        if let Some((tick, end)) = self.guess(at, false) {
+            self.sorter.sort(Ok(tick), index, || &self.text[at..end]);
+            return Some(end);
+        }
+        if !self.speculation.is_awake() {
+            return None;
+        }
+        let rest = self.text.get(at..)?;
+        let element = &rest[..value_len(rest)?];
+        let read = self.parse(element).ok()?;
+        self.sorter.sort(read, index, || element);
+        Some(at + element.len())
+    }
+
+    fn object_or_lines(&mut self) -> bool {
+        match self.guess(0, false) {
+            Some((tick, end)) if end == self.text.len() => self.sorter.sort(Ok(tick), 0, || self.text),
+            // More follows the first object: one per line, or garbage.
+            _ if Form::of(self.text) == Form::Lines => self.lines(),
+            _ => match self.parse(self.text) {
+                Ok(read) => self.sorter.sort(read, 0, || self.text),
+                Err(error) => self.sorter.refuse_body(not_json(&error)),
+            },
+        }
+        true
+    }
+
+    fn lines(&mut self) {
+        let (mut at, mut index) = (0, 0);
+        while let Some(start) = self.text.get(at..).and_then(|rest| Some(at + rest.iter().position(is_no_blank)?)) {
+            let guess = if self.speculation.is_awake() { self.guess(start, true) } else { None };
+            // A blank that JSON does not know (a form feed) may stand at the end of a line as well.
+            let guess = guess.filter(|(_, end)| {
+                let rest = self.text[*end..].iter().find(|byte| **byte == b'\n' || is_no_blank(byte));
+                matches!(rest, None | Some(b'\n'))
+            });
+            at = if let Some((tick, end)) = guess {
+                self.sorter.sort(Ok(tick), index, || &self.text[start..end]);
+                end
+            } else {
+                let len = self.text[start..].iter().position(|byte| *byte == b'\n');
+                let end = len.map_or(self.text.len(), |len| start + len);
+                let line = self.text[start..end].trim_ascii_end();
+                let read = self.parse(line).unwrap_or_else(|error| Err(not_json(&error)));
+                self.sorter.sort(read, index, || line);
+                end
+            };
+            index += 1;
+        }
+    }
+
+    /// The tick at `at` and where it ends, if it is like one before and its event time is acceptable.
+    #[inline]
+    fn guess(&mut self, at: usize, one_line: bool) -> Option<(Tick, usize)> {
+        let (draft, end) = self.speculation.read(self.padded, at, one_line)?;
+        Some((self.reader.accept(draft, self.sorter.times())?, end))
+    }
+
+    /// What simd-json and the rules make of one tick, from which more may be learnt.
+    #[cold]
+    fn parse(&mut self, tick: &[u8]) -> Result<Result<Tick, Refusal>, simd_json::Error> {
+        let times = self.sorter.times();
+        let read = self.documents.parse(tick, |nodes| self.reader.read(nodes, times))?;
+        if let Ok(read) = &read {
+            self.speculation.learn(tick, read);
+        }
+        Ok(read)
+    }
+}
+
+fn is_no_blank(byte: &u8) -> bool {
+    !byte.is_ascii_whitespace()
+}
+
+/// Reads a body by simd-json alone.
+fn parse(text: &[u8], documents: &mut Documents, reader: &mut TickReader, sorter: &mut Sorter<'_>) {
+    let times = sorter.times();
+    match Form::of(text) {
+        Form::Array => parse_array(text, documents, reader, sorter),
+        Form::Document => match documents.parse(text, |nodes| reader.read(nodes, times)) {
+            Ok(read) => sorter.sort(read, 0, || text),
+            Err(error) => sorter.refuse_body(not_json(&error)),
+        },
+        Form::Lines => parse_parts(lines(text), documents, reader, sorter),
+    }
+}
+/// Each part is a document of its own: one that is damaged does not touch the others.
+fn parse_parts<'t>(
+    parts: impl Iterator<Item = &'t [u8]>,
+    documents: &mut Documents,
+    reader: &mut TickReader,
+    sorter: &mut Sorter<'_>,
+) {
+    let times = sorter.times();
+    for (index, part) in parts.enumerate() {
+        let read = documents.parse(part, |nodes| reader.read(nodes, times));
+        sorter.sort(read.unwrap_or_else(|error| Err(not_json(&error))), index, || part);
+    }
+}
+
+fn parse_array(text: &[u8], documents: &mut Documents, reader: &mut TickReader, sorter: &mut Sorter<'_>) {
+    let times = sorter.times();
+    // The tape does not say where a value stood; the bytes of a bad tick are looked up, which good ticks need not pay.
+    let mut originals = elements(text).enumerate();
+    let visited = documents.parse(text, |nodes| {
+        let mut rest = nodes.get(1..).unwrap_or_default();
+        let mut index = 0;
+        while let Some((element, tail)) = split_value(rest) {
+            let bytes = || originals.find(|(at, _)| *at == index).map(|(_, bytes)| bytes).unwrap_or_default();
+            sorter.sort(reader.read(element, times), index, bytes);
+            rest = tail;
+            index += 1;
+        }
+    });
+    match visited {
+        Ok(()) => {}
+        // One damaged element (a bare NaN, say) spoils the array as a document, and not the ticks beside it. Where even the
+        // brackets and quotes do not match, nothing says where a tick begins.
+        Err(_) if is_array_of_parts(text) => parse_parts(elements(text), documents, reader, sorter),
+        Err(error) => sorter.refuse_body(not_json(&error)),
+    }
+}
+
+fn not_json(error: &simd_json::Error) -> Refusal {
+    Refusal::new(Reason::NotJson, error.to_string())
+}

@@ -1,0 +1,130 @@
+//! The guess that the next tick looks like one before it, and when it is worth guessing.
+//!
+//! Ticks of one producer have the same bytes between their values. The last few [shapes](Shape) are kept, the one that
+//! fitted last in front. Where none fits for a while, guessing stops for a while, longer each time: a producer who writes
+//! his keys in random order costs no more than parsing does. It does *not* own how bodies are taken apart.
+
+use super::shape::{Dialect, Draft, Miss, Shape};
+use super::tokens::Tokens;
+use crate::tick::Tick;
+
+/// Shapes that are tried: optional fields make a few of one producer's ticks.
+const SHAPES_MAX: usize = 4;
+
+/// Ticks in a row of no known shape after which guessing stops.
+const STRIKES_MAX: u32 = 8;
+
+/// For how many ticks guessing stops, at first and at the most.
+const PAUSE_MIN: usize = 64;
+const PAUSE_MAX: usize = 1 << 16;
+
+/// Shapes and spellings that one decoder has learnt.
+#[derive(Debug)]
+pub(super) struct Speculation {
+    dialect: Dialect,
+    shapes: Vec<Shape>,
+    tokens: Tokens,
+    strikes: u32,
+    pause: usize,
+    /// How long the next pause will be.
+    next_pause: usize,
+    #[cfg(test)]
+    guesses: (usize, usize),
+}
+
+impl Speculation {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            shapes: Vec::with_capacity(SHAPES_MAX),
+            tokens: Tokens::default(),
+            strikes: 0,
+            pause: 0,
+            next_pause: PAUSE_MIN,
+            #[cfg(test)]
+            guesses: (0, 0),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn guesses(&self) -> (usize, usize) {
+        self.guesses
+    }
+
+    /// Whether a guess may be worth it.
+    pub(super) fn is_awake(&self) -> bool {
+        self.pause == 0
+    }
+
+    /// So many ticks were decoded during a pause.
+    pub(super) fn sleep(&mut self, ticks: usize) {
+        self.pause = self.pause.saturating_sub(ticks);
+    }
+
+    /// Reads the tick that begins at `at` of the padded `text`, if it has a known shape; also, where it ends.
+    #[inline]
+    pub(super) fn read(&mut self, text: &[u8], at: usize, one_line: bool) -> Option<(Draft, usize)> {
+        let read = self.read_by_first(text, at, one_line).or_else(|| self.read_by_others(text, at, one_line));
+        #[cfg(test)]
+        {
+            self.guesses.0 += usize::from(read.is_some());
+        }
+        read
+    }
+
+    #[inline]
+    fn read_by_first(&mut self, text: &[u8], at: usize, one_line: bool) -> Option<(Draft, usize)> {
+        if let Some(first) = self.shapes.first()
+            && !(one_line && first.spans_lines())
+            && let Ok(read) = first.read(&self.tokens, text, at)
+        {
+            self.strikes = 0;
+            return Some(read);
+        }
+        None
+    }
+
+    fn read_by_others(&mut self, text: &[u8], at: usize, one_line: bool) -> Option<(Draft, usize)> {
+        let mut strikes = 1;
+        for index in 0..self.shapes.len() {
+            let shape = &self.shapes[index];
+            if one_line && shape.spans_lines() {
+                continue;
+            }
+            match shape.read(&self.tokens, text, at) {
+                Ok(read) => {
+                    self.shapes[..=index].rotate_right(1);
+                    self.strikes = 0;
+                    return Some(read);
+                }
+                // A name that is new says nothing about the shape.
+                Err(Miss::Token) => strikes = 0,
+                Err(Miss::Shape) => {}
+            }
+        }
+        self.strikes += strikes;
+        if self.strikes >= STRIKES_MAX {
+            self.pause = self.next_pause;
+            self.next_pause = (2 * self.next_pause).min(PAUSE_MAX);
+            self.strikes = 0;
+        }
+        None
+    }
+
+    /// Learns from the text of a tick that simd-json has made `tick` of.
+    pub(super) fn learn(&mut self, text: &[u8], tick: &Tick) {
+        #[cfg(test)]
+        {
+            self.guesses.1 += 1;
+        }
+        let Some(lesson) = Shape::learn(text, &self.dialect) else { return };
+        lesson.teach(&mut self.tokens, tick);
+        if self.shapes.contains(&lesson.shape) {
+            // It has proven itself: another pause, if there is to be one, begins short.
+            self.next_pause = PAUSE_MIN;
+            return;
+        }
+        self.shapes.truncate(SHAPES_MAX - 1);
+        self.shapes.insert(0, lesson.shape);
+    }
+}

@@ -1,0 +1,265 @@
+//! Guessing against parsing: over any sequence of bodies, a decoder that guesses and one that does not agree on every tick,
+//! bit for bit, and on every reject. `engine/core/fuzz` holds them together over whatever a fuzzer comes up with.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// The feeds of the documentation of [`DecodeConfig`]: a configuration and a tick with `$` where values go, and their kinds.
+const FEEDS: [(&str, &str, &str); 6] = [
+    ("{}", r#"{"symbol":"$","price":$,"volume":$,"ts":$,"seq":$,"venue":"$","conditions":"$"}"#, "snntisc"),
+    ("{}", r#"{"symbol": "$", "price": $, "volume": $}"#, "snn"),
+    (
+        r#"{"numbers_as_strings":true,"ts_unit":"ms","fields":{"symbol":"s","price":"p","volume":"q","ts":"T","seq":"t"}}"#,
+        r#"{"e":"trade","E":$,"s":"$","t":$,"p":"$","q":"$","T":$,"m":$,"M":$}"#,
+        "nsinnmbb",
+    ),
+    (
+        r#"{"numbers_as_strings":true,"ts_unit":"rfc3339",
+            "fields":{"symbol":"product_id","volume":"size","ts":"time","seq":"trade_id"}}"#,
+        r#"{"type":"match","trade_id":$,"maker":"$","time":"$","product_id":"$","size":"$","price":"$"}"#,
+        "isrsnn",
+    ),
+    (
+        r#"{"ts_unit":"ms","fields":{"symbol":"sym","price":"p","volume":"s","ts":"t","seq":"q","venue":"x","conditions":"c"}}"#,
+        r#"{"ev":"T","sym":"$","x":$,"z":$,"p":$,"s":$,"c":[$],"t":$,"q":$}"#,
+        "svnnnlmi",
+    ),
+    (
+        r#"{"ts_unit":"ns","numbers_as_strings":true,"fields":{"symbol":"S","price":"p","volume":"s","ts":"t"}}"#,
+        "{\n \"S\": \"$\",\n \"p\": \"$\",\n \"s\": $,\n \"t\": $\n}",
+        "snnN",
+    ),
+];
+
+/// Values that are plain, and now and then one that is not, or that is no value at all.
+fn value(kind: char) -> BoxedStrategy<String> {
+    let usual = match kind {
+        's' => "[A-C]{1,2}|BTC-USD|O:SPY251219C00650000".boxed(),
+        'n' => r"(0|[1-9][0-9]{0,5})(\.[0-9]{1,4})?".boxed(),
+        't' => (1_795_442_000_000_000_i64..NOW_US).prop_map(|ts| ts.to_string()).boxed(),
+        'm' => (1_795_442_000_000_i64..NOW_US / 1000).prop_map(|ts| ts.to_string()).boxed(),
+        'N' => (1_795_442_000_000_000_000_i64..NOW_US * 1000).prop_map(|ts| ts.to_string()).boxed(),
+        'r' => r"20(0|1)[0-9]-0[1-9]-1[0-9]T1[0-9]:[0-5][0-9]:[0-6][0-9](\.[0-9]{1,9})?(Z|\+01:00)".boxed(),
+        'i' => any::<u32>().prop_map(|seq| seq.to_string()).boxed(),
+        'c' => r"(@ )?[IT]?".boxed(),
+        'v' => "[0-9]{1,2}".boxed(),
+        'l' => r#"([0-9]{1,2}(, ?[0-9]{1,2})?)?|"@","I""#.boxed(),
+        _ => "true|false|null".boxed(),
+    };
+    let odd = prop_oneof![
+        Just("-0"),
+        Just("-1"),
+        Just("01"),
+        Just("1."),
+        Just(".5"),
+        Just("1e3"),
+        Just("1.5E-2"),
+        Just("1e999"),
+        Just("NaN"),
+        Just("null"),
+        Just(""),
+        Just("\"\""),
+        Just("true"),
+        Just("123456789012345678"),
+        Just("18446744073709551615"),
+        Just("18446744073709551616"),
+        Just("123456789012345678901234567890"),
+        Just("0.1234567890123456789"),
+        Just("179544239912345.6"),
+        Just("1795442399123456.75"),
+        Just("A\\u0042"),
+        Just("A\\\""),
+        Just("A\\\\"),
+        Just("é"),
+        Just("A\u{7f}"),
+        Just("A\0"),
+        Just("A\n"),
+        Just("]"),
+        Just("[1]"),
+        Just("{}"),
+        Just("a \"quoted\" word"),
+    ];
+    prop_oneof![30 => usual, 1 => odd.prop_map(str::to_owned)].boxed()
+}
+
+/// One tick of feed `feed`, as its template says.
+fn tick_of(feed: usize) -> BoxedStrategy<String> {
+    let (_, template, kinds) = FEEDS[feed];
+    let values: Vec<_> = kinds.chars().map(value).collect();
+    values
+        .prop_map(move |values| {
+            let mut parts = template.split('$');
+            let first = parts.next().unwrap_or_default().to_owned();
+            values.iter().zip(parts).fold(first, |text, (value, part)| text + value + part)
+        })
+        .boxed()
+}
+
+/// The same tick, now and then with its keys in another order, one of them twice or missing, or with other blanks.
+fn varied(tick: String) -> BoxedStrategy<String> {
+    let fields: Vec<String> = tick[1..tick.len() - 1].split(",\"").map(str::to_owned).collect();
+    let again = |fields: Vec<String>| format!("{{{}}}", fields.join(",\""));
+    let keys: Vec<String> = fields
+        .iter()
+        .enumerate()
+        .map(|(at, field)| if at == 0 { field.replacen('"', "", 1) } else { field.clone() })
+        .collect();
+    let quoted = move |keys: Vec<String>| format!("{{\"{}}}", keys.join(",\""));
+    let twice = keys.first().cloned().unwrap_or_default();
+    let blanks = tick.replace(',', " , ");
+    prop_oneof![
+        20 => Just(tick),
+        1 => Just(keys.clone()).prop_shuffle().prop_map(quoted),
+        1 => Just(quoted([keys.clone(), vec![twice]].concat())),
+        1 => Just(again(fields[..fields.len() - 1].to_vec())),
+        1 => Just(blanks),
+    ]
+    .boxed()
+}
+
+/// A body of some ticks, now and then cut, or with a byte that was damaged.
+fn body_of(feed: usize) -> BoxedStrategy<Vec<u8>> {
+    let ticks = proptest::collection::vec(tick_of(feed).prop_flat_map(varied), 1..12);
+    let forms = prop_oneof![Just(0), Just(1), Just(2), Just(3)];
+    let damage = proptest::option::weighted(0.1, (any::<prop::sample::Index>(), proptest::option::of(any::<u8>())));
+    (ticks, forms, damage)
+        .prop_map(|(ticks, form, damage)| {
+            let body = match form {
+                0 => format!("[{}]", ticks.join(",")),
+                1 => format!(" [ {} ]\n", ticks.join(" ,\r\n")),
+                2 => ticks.join("\n"),
+                _ => ticks[0].clone(),
+            };
+            let mut body = body.into_bytes();
+            if let Some((at, byte)) = damage {
+                let at = at.index(body.len());
+                match byte {
+                    Some(byte) => body[at] = byte,
+                    None => body.truncate(at),
+                }
+            }
+            body
+        })
+        .boxed()
+}
+
+fn outcomes(mut decoder: Decoder, names: &Dictionaries, bodies: &[Vec<u8>]) -> Vec<(String, Vec<Reject>)> {
+    let outcome = |body: &Vec<u8>| {
+        let (mut ticks, mut rejects) = (TickBatch::default(), Vec::new());
+        decoder.decode(&message(body), &mut ticks, &mut rejects);
+        let named = |row: usize| {
+            let bits = (ticks.price[row].to_bits(), ticks.volume[row].to_bits());
+            let names = [
+                names.symbols.get(ticks.symbol[row]),
+                names.venues.get(ticks.venue[row]),
+                names.conditions.get(ticks.conditions[row]),
+            ];
+            format!("{names:?} {bits:?} {} {:?}", ticks.ts_us[row], ticks.seq[row])
+        };
+        ((0..ticks.len()).map(named).collect::<Vec<_>>().join("\n"), rejects)
+    };
+    bodies.iter().map(outcome).collect()
+}
+
+fn config_of(feed: usize) -> DecodeConfig {
+    DecodeConfig { partitions_per_message_max: 5, ..serde_json::from_str(FEEDS[feed].0).unwrap() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn guessing_and_parsing_agree_on_every_body(
+        (feed, bodies) in (0..FEEDS.len()).prop_flat_map(|feed| (Just(feed), proptest::collection::vec(body_of(feed), 1..12)))
+    ) {
+        let config = config_of(feed);
+        let (guessing, parsing) = (Dictionaries::new(100), Dictionaries::new(100));
+        let guessed = outcomes(Decoder::new(&config, &guessing), &guessing, &bodies);
+        let parsed = outcomes(Decoder::without_speculation(&config, &parsing), &parsing, &bodies);
+        for ((guessed, parsed), body) in guessed.iter().zip(&parsed).zip(&bodies) {
+            prop_assert_eq!(guessed, parsed, "{}", String::from_utf8_lossy(body));
+        }
+    }
+
+    #[test]
+    fn shape_reads_the_ticks_that_it_was_learnt_from(
+        (feed, ticks) in (0..FEEDS.len()).prop_flat_map(|feed| (Just(feed), proptest::collection::vec(tick_of(feed), 1..20)))
+    ) {
+        // Ticks without odd values, which all have the one shape.
+        let config = config_of(feed);
+        let names = Dictionaries::new(100);
+        let dialect = shape::Dialect { keys: config.fields.keys().map(String::from), ts_unit: config.ts_unit };
+        let (mut tokens, mut known) = (tokens::Tokens::default(), None);
+        for text in &ticks {
+            let mut batch = TickBatch::default();
+            Decoder::without_speculation(&config, &names).decode(&message(text.as_bytes()), &mut batch, &mut Vec::new());
+            let Some(symbol) = batch.symbol.first() else { continue };
+            let tick = Tick { symbol: *symbol, ts_us: 0, price: 0.0, volume: 0.0, seq: None, venue: batch.venue[0],
+                conditions: batch.conditions[0], received_at_us: 0 };
+            let Some(lesson) = shape::Shape::learn(text.as_bytes(), &dialect) else { continue };
+            lesson.teach(&mut tokens, &tick);
+            let padded = [text.as_bytes(), &[b' '; scan::PADDING]].concat();
+            if let Ok((draft, end)) = lesson.shape.read(&tokens, &padded, 0) {
+                prop_assert_eq!((draft.names, end), ([*symbol, batch.venue[0], batch.conditions[0]], text.len()));
+                prop_assert_eq!((draft.price.to_bits(), draft.volume.to_bits()), (batch.price[0].to_bits(), batch.volume[0].to_bits()));
+            }
+            known.get_or_insert(lesson.shape);
+        }
+    }
+}
+
+/// Without this, agreement could mean that nothing is ever guessed.
+#[test]
+fn second_tick_of_every_documented_feed_is_read_by_the_shape_of_the_first() {
+    let values = [
+        ["A", "1.5", "100", "1795442399123456", "7", "XNAS", "@ I"].as_slice(),
+        &["A", "1.5", "100"],
+        &["1", "A", "7", "0.001", "100", "1672515782136", "true", "false"],
+        &["10", "ac928c66-ca53-498f-9c13-a110027a60e8", "2014-11-07T08:19:27.028459Z", "BTC-USD", "5.23512", "400.23"],
+        &["MSFT", "4", "3", "114.125", "100", "0,12", "1536036818784", "3681328"],
+        &["A", "1.5", "100", "1795442399123456789"],
+    ];
+    for ((config, template, _), values) in FEEDS.iter().zip(values) {
+        let config: DecodeConfig = serde_json::from_str(config).unwrap();
+        let mut parts = template.split('$');
+        let first = parts.next().unwrap().to_owned();
+        let text = values.iter().zip(parts).fold(first, |text, (value, part)| text + value + part);
+        let names = Dictionaries::new(10);
+        let mut decoder = Decoder::new(&config, &names);
+        let (mut ticks, mut rejects) = (TickBatch::default(), Vec::new());
+        decoder.decode(&message(text.as_bytes()), &mut ticks, &mut rejects);
+        assert_eq!(decoder.bodies.guesses(), (0, 1), "{text}: {rejects:?}");
+        decoder.decode(&message(format!("[{text},{text}]").as_bytes()), &mut ticks, &mut rejects);
+        assert_eq!(decoder.bodies.guesses(), (2, 1), "{text}");
+        assert_eq!((ticks.len(), ticks.price[2].to_bits()), (3, ticks.price[0].to_bits()));
+    }
+}
+
+#[test]
+fn new_shape_takes_over_and_an_old_one_is_forgotten() {
+    let names = Dictionaries::new(10);
+    let mut decoder = Decoder::new(&DecodeConfig::default(), &names);
+    let (mut ticks, mut rejects) = (TickBatch::default(), Vec::new());
+    for extra in 0..10 {
+        let body = format!(r#"{{"symbol":"A","price":1.5,"volume":100,"x{extra}":1}}"#);
+        for _ in 0..10 {
+            decoder.decode(&message(body.as_bytes()), &mut ticks, &mut rejects);
+        }
+    }
+    assert_eq!((decoder.bodies.guesses(), ticks.len()), ((90, 10), 100));
+}
+
+#[test]
+fn feed_without_a_shape_is_left_to_the_parser() {
+    let names = Dictionaries::new(10);
+    let mut decoder = Decoder::new(&DecodeConfig::default(), &names);
+    let (mut ticks, mut rejects) = (TickBatch::default(), Vec::new());
+    for extra in 0..10_000 {
+        let body = format!(r#"{{"symbol":"A","price":1.5,"volume":100,"x{extra}":1}}"#);
+        decoder.decode(&message(body.as_bytes()), &mut ticks, &mut rejects);
+    }
+    let (hits, parsed) = decoder.bodies.guesses();
+    assert!(hits == 0 && parsed < 100, "{parsed} ticks of 10,000 were tried");
+    assert_eq!(ticks.len(), 10_000);
+}

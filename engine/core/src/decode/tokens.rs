@@ -1,0 +1,228 @@
+//! Names as they are spelled: the bytes of a symbol, a venue or conditions, and the id of the name that simd-json read
+//! from just these bytes.
+//!
+//! A spelling is known only if simd-json accepted it once, in the same column and form. So finding it here is as good as
+//! parsing, unescaping, checking and interning it again, for one hash. It does *not* own the names.
+
+use rustc_hash::FxHashMap;
+
+use super::scan::{double_word, position_in};
+use crate::names::NameId;
+
+/// The most spellings; a name may have several. What is beyond is left to simd-json.
+const SPELLINGS_MAX: usize = 1 << 19;
+
+/// The longest token that is compared as one double word.
+const SHORT_MAX: usize = 15;
+
+/// The longest token.
+const LONG_MAX: usize = 256;
+
+/// How many places are looked at for a short token: bounds what a producer of colliding names can cost.
+const PROBES_MAX: usize = 64;
+
+/// Places of the smallest table.
+const PLACES_MIN: usize = 64;
+
+/// What kind of value a token is in: the same bytes mean another name in another column or form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Kind {
+    /// The column, and in the lowest byte the end.
+    tag: u32,
+}
+
+impl Kind {
+    /// The kind of a token of name column `column` that ends before byte `end`.
+    pub(super) fn new(column: usize, end: u8) -> Self {
+        Self { tag: (column as u32) << 8 | u32::from(end) }
+    }
+
+    /// The byte behind the token.
+    pub(super) fn end(self) -> u8 {
+        self.tag as u8
+    }
+}
+
+/// The spellings known to one decoder.
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    /// Open addressing; the number of places is a power of two.
+    places: Vec<Place>,
+    short: usize,
+    /// The others, by kind, of which there are a few.
+    long: Vec<(Kind, FxHashMap<Box<[u8]>, NameId>)>,
+    longs: usize,
+}
+
+/// A short token, or [`NameId::NONE`] and no token with it: the empty token has a place too.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    low: u64,
+    high: u64,
+    /// Kind and length; 0 where the place is free, as no kind is.
+    tag: u32,
+    id: NameId,
+}
+
+impl Tokens {
+    /// The name that the token at `at` spells, and where it ends; `None` if that is not known.
+    #[inline]
+    pub(super) fn find(&self, kind: Kind, text: &[u8], at: usize) -> Option<(NameId, usize)> {
+        let word = double_word(text, at)?;
+        let (low, high) = (word as u64, (word >> 64) as u64);
+        let mut len = position_in(low, kind.end());
+        if len == 8 {
+            len += position_in(high, kind.end());
+        }
+        if len > SHORT_MAX {
+            return self.find_long(kind, text, at);
+        }
+        let wanted = Place::of(kind, word, len);
+        let mask = self.places.len().wrapping_sub(1);
+        let first = wanted.hash(self.places.len());
+        for probe in 0..PROBES_MAX {
+            let place = self.places.get((first + probe) & mask)?;
+            if place.is(&wanted) {
+                return Some((place.id, at + len));
+            }
+            // A free place ends the search, for nothing is ever removed.
+            if place.tag == 0 {
+                return None;
+            }
+        }
+        None
+    }
+
+    fn find_long(&self, kind: Kind, text: &[u8], at: usize) -> Option<(NameId, usize)> {
+        let rest = text.get(at..)?;
+        let len = rest.iter().take(LONG_MAX + 1).position(|byte| *byte == kind.end())?;
+        let (_, ids) = self.long.iter().find(|(of, _)| *of == kind)?;
+        ids.get(&rest[..len]).map(|id| (*id, at + len))
+    }
+
+    /// Remembers that `token` spells the name `id`.
+    pub(super) fn insert(&mut self, kind: Kind, token: &[u8], id: NameId) {
+        let room = self.short + self.longs < SPELLINGS_MAX;
+        if !room || token.len() > LONG_MAX || token.contains(&kind.end()) {
+            return;
+        }
+        if token.len() > SHORT_MAX {
+            return self.insert_long(kind, token, id);
+        }
+        if 2 * (self.short + 1) > self.places.len() {
+            self.grow();
+        }
+        let mut bytes = [0; 16];
+        bytes[..token.len()].copy_from_slice(token);
+        self.place(Place { id, ..Place::of(kind, u128::from_le_bytes(bytes), token.len()) });
+    }
+
+    fn place(&mut self, place: Place) {
+        let mask = self.places.len() - 1;
+        let first = place.hash(self.places.len());
+        for probe in 0..PROBES_MAX {
+            let here = &mut self.places[(first + probe) & mask];
+            if here.is(&place) {
+                return;
+            }
+            if here.tag == 0 {
+                *here = place;
+                self.short += 1;
+                return;
+            }
+        }
+    }
+
+    fn grow(&mut self) {
+        let places = vec![Place::default(); (2 * self.places.len()).max(PLACES_MIN)];
+        let old = std::mem::replace(&mut self.places, places);
+        self.short = 0;
+        old.into_iter().filter(|place| place.tag != 0).for_each(|place| self.place(place));
+    }
+
+    fn insert_long(&mut self, kind: Kind, token: &[u8], id: NameId) {
+        let ids = match self.long.iter().position(|(of, _)| *of == kind) {
+            Some(at) => &mut self.long[at].1,
+            None => &mut self.long.push_mut((kind, FxHashMap::default())).1,
+        };
+        self.longs += usize::from(ids.insert(token.into(), id).is_none());
+    }
+}
+
+impl Place {
+    /// The place of the first `len` bytes of `word`, at most [`SHORT_MAX`].
+    #[inline]
+    fn of(kind: Kind, word: u128, len: usize) -> Self {
+        let word = word & ((1 << (8 * len)) - 1);
+        Self {
+            low: word as u64,
+            high: (word >> 64) as u64,
+            tag: 1 << 31 | kind.tag << 8 | len as u32,
+            id: NameId::NONE,
+        }
+    }
+
+    #[inline]
+    fn is(&self, other: &Self) -> bool {
+        self.low == other.low && self.high == other.high && self.tag == other.tag
+    }
+
+    /// Fibonacci hashing of all words: the highest bits depend on all others.
+    #[inline]
+    fn hash(&self, places: usize) -> usize {
+        const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+        let hash =
+            (self.low ^ u64::from(self.tag)).wrapping_mul(GOLDEN) ^ self.high.wrapping_mul(GOLDEN.rotate_left(32));
+        (hash.wrapping_mul(GOLDEN) >> (64 - places.max(2).ilog2())) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scan::PADDING;
+    use super::*;
+    use crate::names::Names;
+
+    fn find(tokens: &Tokens, kind: Kind, text: &str) -> Option<(NameId, usize)> {
+        tokens.find(kind, &[text.as_bytes(), &[b' '; PADDING]].concat(), 0)
+    }
+
+    #[test]
+    fn every_inserted_token_is_found_up_to_its_end_and_no_other_is() {
+        let names = Names::new(10_000);
+        let mut tokens = Tokens::default();
+        let kind = Kind::new(0, b'"');
+        let spelled = |n: usize| format!("{n}{}", "x".repeat(n % 40));
+        assert_eq!(find(&tokens, kind, "A\""), None);
+        let ids: Vec<_> = (0..5_000).map(|n| names.intern(&spelled(n)).unwrap().0).collect();
+        (0..5_000).for_each(|n| tokens.insert(kind, spelled(n).as_bytes(), ids[n]));
+        for (n, id) in ids.iter().enumerate() {
+            let text = spelled(n);
+            let found = find(&tokens, kind, &format!("{text}\",\"price\":1"));
+            assert_eq!(found, Some((*id, text.len())));
+            assert_eq!(find(&tokens, kind, &format!("{text}y\"")), None);
+            assert_eq!(find(&tokens, Kind::new(1, b'"'), &format!("{text}\"")), None);
+            assert_eq!(find(&tokens, Kind::new(0, b']'), &format!("{text}]")), None);
+        }
+    }
+
+    #[test]
+    fn zero_bytes_are_no_padding() {
+        let id = Names::new(1).intern("A").unwrap().0;
+        let mut tokens = Tokens::default();
+        let kind = Kind::new(0, b'"');
+        tokens.insert(kind, b"A", id);
+        assert_eq!(find(&tokens, kind, "A\0\""), None);
+        assert_eq!(find(&tokens, kind, "A\""), Some((id, 1)));
+    }
+
+    #[test]
+    fn token_with_its_end_inside_is_not_remembered() {
+        let mut tokens = Tokens::default();
+        let kind = Kind::new(2, b']');
+        tokens.insert(kind, br#""a]b""#, NameId::NONE);
+        assert_eq!(find(&tokens, kind, r#""a]b"]"#), None);
+        tokens.insert(kind, b"", NameId::NONE);
+        assert_eq!(find(&tokens, kind, "]"), Some((NameId::NONE, 0)));
+    }
+}
