@@ -78,6 +78,7 @@ impl TickBatch {
     }
 
     /// Adds one row.
+    #[inline]
     pub fn push(&mut self, tick: Tick) {
         self.symbol.push(tick.symbol);
         self.ts_us.push(tick.ts_us);

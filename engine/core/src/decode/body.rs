@@ -10,14 +10,15 @@ use super::fields::split_value;
 use super::reader::TickReader;
 use super::reject::{Reason, Refusal};
 use super::scan::PADDING;
-use super::shape::{Dialect, skip_blanks};
+use super::shape::{Dialect, Draft, skip_blanks};
 use super::sorter::Sorter;
 use super::speculation::Speculation;
 use super::split::{Form, elements, is_array_of_parts, lines, value_len};
 use crate::tick::{Dictionaries, Tick};
 
-/// A buffer larger than this is given back after use; messages of 1 MiB, the most that the queue takes, stay below.
-const RETAINED_MAX_BYTES: usize = 4 << 20;
+/// How much of the end of a body is copied, to have padding behind it. A tick that begins before it and is longer is left to
+/// simd-json.
+const TAIL_BYTES: usize = 1024;
 
 /// Reads bodies; keeps buffers and what it has learnt between them.
 pub(super) struct BodyReader {
@@ -25,8 +26,8 @@ pub(super) struct BodyReader {
     reader: TickReader,
     /// `None` where it is not wanted.
     speculation: Option<Speculation>,
-    /// The body with its padding.
-    padded: Vec<u8>,
+    /// The end of the body, and padding.
+    tail: Vec<u8>,
 }
 
 impl BodyReader {
@@ -36,7 +37,7 @@ impl BodyReader {
             documents: Documents::new(),
             reader: TickReader::new(config, names),
             speculation: Some(Speculation::new(dialect)),
-            padded: Vec::new(),
+            tail: Vec::with_capacity(TAIL_BYTES + PADDING),
         }
     }
 
@@ -58,16 +59,14 @@ impl BodyReader {
         if let Some(speculation) = &mut self.speculation
             && speculation.is_awake()
         {
-            self.padded.clear();
-            self.padded.extend_from_slice(text);
-            self.padded.resize(text.len() + PADDING, b' ');
-            let Self { documents, reader, padded, .. } = self;
-            let mut guessed = Guessed { text, padded, documents, reader, speculation, sorter };
-            let is_done = guessed.read();
-            if padded.capacity() > RETAINED_MAX_BYTES {
-                *padded = Vec::new();
-            }
-            if is_done {
+            let Self { documents, reader, tail, .. } = self;
+            let tail_start = text.len().saturating_sub(TAIL_BYTES);
+            tail.clear();
+            tail.extend_from_slice(&text[tail_start..]);
+            tail.resize(tail.len() + PADDING, b' ');
+            let draft = Draft::default();
+            let mut guessed = Guessed { text, tail, tail_start, documents, reader, speculation, sorter, draft };
+            if guessed.read() {
                 return;
             }
             sorter.start_again();
@@ -82,11 +81,14 @@ impl BodyReader {
 /// A body that is read by guessing.
 struct Guessed<'a, 'm> {
     text: &'a [u8],
-    padded: &'a [u8],
+    /// Its end, from `tail_start` on, and padding.
+    tail: &'a [u8],
+    tail_start: usize,
     documents: &'a mut Documents,
     reader: &'a mut TickReader,
     speculation: &'a mut Speculation,
     sorter: &'a mut Sorter<'m>,
+    draft: Draft,
 }
 
 impl Guessed<'_, '_> {
@@ -102,12 +104,12 @@ impl Guessed<'_, '_> {
     /// An element that is no JSON spoils the array, as does anything wrong between elements: then simd-json is to say what
     /// of it can be saved.
     fn array(&mut self) -> bool {
-        let mut at = skip_blanks(self.padded, 1);
+        let mut at = skip_blanks(self.text, 1);
         for index in 0.. {
             let Some(end) = self.element(at, index) else { return false };
-            at = skip_blanks(self.padded, end);
-            match self.padded.get(at) {
-                Some(b',') => at = skip_blanks(self.padded, at + 1),
+            at = skip_blanks(self.text, end);
+            match self.text.get(at) {
+                Some(b',') => at = skip_blanks(self.text, at + 1),
                 Some(b']') => return at + 1 == self.text.len(),
                 _ => return false,
             }
@@ -118,8 +120,8 @@ impl Guessed<'_, '_> {
     /// Sorts the element that begins at `at`, and finds its end.
     #[inline]
     fn element(&mut self, at: usize, index: usize) -> Option<usize> {
-        if let Some((tick, end)) = self.guess(at, false) {
-            self.sorter.sort(Ok(tick), index, || &self.text[at..end]);
+        if let Some((ts_us, end)) = self.guess(at, false) {
+            self.sorter.take(&self.draft, ts_us, index, || &self.text[at..end]);
             return Some(end);
         }
         if !self.speculation.is_awake() {
@@ -134,7 +136,7 @@ impl Guessed<'_, '_> {
 
     fn object_or_lines(&mut self) -> bool {
         match self.guess(0, false) {
-            Some((tick, end)) if end == self.text.len() => self.sorter.sort(Ok(tick), 0, || self.text),
+            Some((ts_us, end)) if end == self.text.len() => self.sorter.take(&self.draft, ts_us, 0, || self.text),
             // More follows the first object: one per line, or garbage.
             _ if Form::of(self.text) == Form::Lines => self.lines(),
             _ => match self.parse(self.text) {
@@ -154,8 +156,8 @@ impl Guessed<'_, '_> {
                 let rest = self.text[*end..].iter().find(|byte| **byte == b'\n' || is_no_blank(byte));
                 matches!(rest, None | Some(b'\n'))
             });
-            at = if let Some((tick, end)) = guess {
-                self.sorter.sort(Ok(tick), index, || &self.text[start..end]);
+            at = if let Some((ts_us, end)) = guess {
+                self.sorter.take(&self.draft, ts_us, index, || &self.text[start..end]);
                 end
             } else {
                 let len = self.text[start..].iter().position(|byte| *byte == b'\n');
@@ -169,11 +171,12 @@ impl Guessed<'_, '_> {
         }
     }
 
-    /// The tick at `at` and where it ends, if it is like one before and its event time is acceptable.
+    /// Drafts the tick at `at`, if it is like one before and its event time is acceptable: that, and where the tick ends.
     #[inline]
-    fn guess(&mut self, at: usize, one_line: bool) -> Option<(Tick, usize)> {
-        let (draft, end) = self.speculation.read(self.padded, at, one_line)?;
-        Some((self.reader.accept(draft, self.sorter.times())?, end))
+    fn guess(&mut self, at: usize, one_line: bool) -> Option<(i64, usize)> {
+        let (text, base) = if at < self.tail_start { (self.text, 0) } else { (self.tail, self.tail_start) };
+        let end = base + self.speculation.read(text, at - base, one_line, &mut self.draft)?;
+        Some((self.reader.accepted_ts_us(&self.draft, self.sorter.times())?, end))
     }
 
     /// What simd-json and the rules make of one tick, from which more may be learnt.

@@ -97,14 +97,11 @@ impl TickReader {
         })
     }
 
-    /// The tick that a shape has read, if its event time is acceptable; all else about it is.
+    /// The event time of a tick that a shape has read, if it is acceptable; all else about the tick is.
     #[inline]
-    pub(super) fn accept(&self, draft: Draft, times: MessageTimes) -> Option<Tick> {
-        let Draft { names: [symbol, venue, conditions], price, volume, ts_us, seq } = draft;
-        let ts_us = ts_us.unwrap_or_else(|| times.default_ts_us());
-        let in_range = (self.ts_min_us..=self.latest_us(times)).contains(&ts_us);
-        let tick = Tick { symbol, ts_us, price, volume, seq, venue, conditions, received_at_us: times.received_at_us };
-        in_range.then_some(tick)
+    pub(super) fn accepted_ts_us(&self, draft: &Draft, times: MessageTimes) -> Option<i64> {
+        let ts_us = draft.ts_us.unwrap_or_else(|| times.default_ts_us());
+        (self.ts_min_us..=self.latest_us(times)).contains(&ts_us).then_some(ts_us)
     }
 
     fn latest_us(&self, times: MessageTimes) -> i64 {

@@ -2,6 +2,7 @@
 //!
 //! Everything here looks at bytes only, and at few forms of them: what it does not know it leaves to simd-json, by `None`.
 //! What it accepts is JSON, and has the value that simd-json gives it. It does *not* know what a value means.
+#![expect(clippy::inline_always, reason = "each call is a few instructions; what it returns would go over the stack")]
 
 use super::number::number_len;
 
@@ -31,19 +32,34 @@ const fn powers_of_ten() -> [u64; DIGITS_MAX] {
 }
 
 /// The eight bytes at `at`, the first one lowest.
-#[inline]
+#[inline(always)]
 pub(super) fn word(text: &[u8], at: usize) -> Option<u64> {
     text.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
-/// The sixteen bytes at `at`, the first one lowest.
+/// The sixteen bytes at `at`, as two words. A `u128` would take a detour over the stack.
+#[inline(always)]
+pub(super) fn two_words(text: &[u8], at: usize) -> Option<[u64; 2]> {
+    let bytes: &[u8; 16] = text.get(at..)?.first_chunk()?;
+    Some(words(bytes))
+}
+
+/// The two words of sixteen bytes, the first byte lowest.
 #[inline]
-pub(super) fn double_word(text: &[u8], at: usize) -> Option<u128> {
-    text.get(at..)?.first_chunk().map(|bytes| u128::from_le_bytes(*bytes))
+pub(super) fn words(bytes: &[u8; 16]) -> [u64; 2] {
+    let (low, high) = bytes.split_at(8);
+    [low, high].map(|half| half.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
+}
+
+/// The lowest `count` bytes of two words, at most 16.
+#[inline]
+pub(super) fn mask_of(count: usize) -> [u64; 2] {
+    let bits = |count: usize| if count >= 8 { u64::MAX } else { (1 << (8 * count)) - 1 };
+    [bits(count), bits(count.saturating_sub(8))]
 }
 
 /// The position of the first `byte` in a word; 8 if there is none.
-#[inline]
+#[inline(always)]
 pub(super) fn position_in(word: u64, byte: u8) -> usize {
     let zeros = word ^ (ONES * u64::from(byte));
     // Borrows reach only beyond the first zero byte ("Bit Twiddling Hacks", S. E. Anderson: "Determine if a word has a zero
@@ -51,18 +67,24 @@ pub(super) fn position_in(word: u64, byte: u8) -> usize {
     ((zeros.wrapping_sub(ONES) & !zeros & HIGH_BITS).trailing_zeros() / 8) as usize
 }
 
-/// How many digits a word begins with, and the value of each in its byte.
-#[inline]
-fn leading_digits(word: u64) -> (usize, u64) {
+/// The values of digits in their bytes, and the highest bit of every byte that is none.
+#[inline(always)]
+fn digit_values(word: u64) -> (u64, u64) {
     let values = word ^ (ONES * u64::from(b'0'));
-    // 10 and more carry into the highest bit; a byte that had it already may carry on, but only into bytes behind it.
-    let others = (values.wrapping_add(ONES * 0x76) | values) & HIGH_BITS;
+    // 10 and more carry into the highest bit. Beyond a byte that is not ASCII the bits mean nothing.
+    (values, (values.wrapping_add(ONES * 0x76) | values) & HIGH_BITS)
+}
+
+/// How many digits a word begins with, and the value of each in its byte.
+#[inline(always)]
+fn leading_digits(word: u64) -> (usize, u64) {
+    let (values, others) = digit_values(word);
     ((others.trailing_zeros() / 8) as usize, values)
 }
 
 /// The number that eight digits make, the first one lowest and most significant (D. Lemire, "Quickly parsing eight digits",
 /// 2018).
-#[inline]
+#[inline(always)]
 fn eight_digits(values: u64) -> u64 {
     const PAIRS: u64 = 0x0000_00FF_0000_00FF;
     let pairs = values.wrapping_mul(10).wrapping_add(values >> 8);
@@ -72,7 +94,7 @@ fn eight_digits(values: u64) -> u64 {
 }
 
 /// The number that the first `count` digits make, of which there are at most seven.
-#[inline]
+#[inline(always)]
 fn few_digits(count: usize, values: u64) -> u64 {
     // Zeros move in at the front of the number. No digits are all zeros; a shift by 64 would not shift at all.
     let shift = 64 - 8 * count as u32;
@@ -80,7 +102,7 @@ fn few_digits(count: usize, values: u64) -> u64 {
 }
 
 /// A run of at most 19 digits at `at`: how many there are (none, too) and the number they make; `None` if there are more.
-#[inline]
+#[inline(always)]
 fn digits(text: &[u8], at: usize) -> Option<(usize, u64)> {
     let (count, values) = leading_digits(word(text, at)?);
     if count < 8 {
@@ -92,13 +114,16 @@ fn digits(text: &[u8], at: usize) -> Option<(usize, u64)> {
         return Some((8 + more, high * POWERS_OF_TEN[more] + few_digits(more, values)));
     }
     let high = high * POWERS_OF_TEN[8] + eight_digits(values);
+    if !text.get(at + 16)?.is_ascii_digit() {
+        return Some((16, high));
+    }
     let (more, values) = leading_digits(word(text, at + 16)?);
     let count = 16 + more;
     (count <= DIGITS_MAX).then(|| (count, high * POWERS_OF_TEN[more] + few_digits(more, values)))
 }
 
 /// The integer of 1 to 19 digits at `at`, and where it ends. None that goes on as a fraction.
-#[inline]
+#[inline(always)]
 pub(super) fn integer(text: &[u8], at: usize) -> Option<(u64, usize)> {
     let (count, value) = digits(text, at)?;
     let end = at + count;
@@ -110,12 +135,38 @@ pub(super) fn integer(text: &[u8], at: usize) -> Option<(u64, usize)> {
 ///
 /// Up to 15 digits and their power of ten are exact as `f64`, and so their quotient is the nearest one to the decimal (W. D.
 /// Clinger, "How to read floating point numbers accurately", 1990). Longer numbers go to the standard library.
-#[inline]
+#[inline(always)]
 pub(super) fn decimal(text: &[u8], at: usize) -> Option<(f64, usize)> {
-    exact_decimal(text, at).or_else(|| any_decimal(text, at))
+    short_decimal(text, at).or_else(|| exact_decimal(text, at)).or_else(|| any_decimal(text, at))
 }
 
-#[inline]
+/// A decimal that ends within a word, as most prices and volumes do: its digits are closed up over the point, and so read at
+/// once.
+#[inline(always)]
+fn short_decimal(text: &[u8], at: usize) -> Option<(f64, usize)> {
+    let word = word(text, at)?;
+    let (values, others) = digit_values(word);
+    let whole = (others.trailing_zeros() / 8) as usize;
+    // Behind the first byte that is no digit.
+    let rest = others & others.wrapping_sub(1);
+    let byte = |at: usize| (word >> (8 * at)) as u8;
+    if whole == 0 || rest == 0 || (byte(0) == b'0' && whole > 1) {
+        return None;
+    }
+    if byte(whole) != b'.' {
+        let is_end = !matches!(byte(whole), b'e' | b'E');
+        return is_end.then(|| (exact(few_digits(whole, values)), at + whole));
+    }
+    let end = (rest.trailing_zeros() / 8) as usize;
+    let places = end - whole - 1;
+    if places == 0 || matches!(byte(end), b'e' | b'E') {
+        return None;
+    }
+    let before = (1 << (8 * whole)) - 1;
+    let closed = (values & before) | ((values >> 8) & !before);
+    Some((exact(few_digits(end - 1, closed)) / exact(POWERS_OF_TEN[places]), at + end))
+}
+
 fn exact_decimal(text: &[u8], at: usize) -> Option<(f64, usize)> {
     let (count, whole) = digits(text, at)?;
     if count == 0 || (text[at] == b'0' && count > 1) {
@@ -130,11 +181,17 @@ fn exact_decimal(text: &[u8], at: usize) -> Option<(f64, usize)> {
                 return None;
             }
             let power = POWERS_OF_TEN[places];
-            Some(((whole * power + fraction) as f64 / power as f64, end))
+            Some((exact(whole * power + fraction) / exact(power), end))
         }
         b'e' | b'E' => None,
-        _ => (count <= EXACT_DIGITS_MAX).then_some((whole as f64, end)),
+        _ => (count <= EXACT_DIGITS_MAX).then(|| (exact(whole), end)),
     }
+}
+
+/// An integer of few digits as `f64`: as a signed one it is converted by a single instruction.
+#[inline(always)]
+fn exact(integer: u64) -> f64 {
+    integer as i64 as f64
 }
 
 #[cold]

@@ -6,7 +6,7 @@
 
 use super::config::TsUnit;
 use super::number::Number;
-use super::scan::{decimal, double_word, integer, plain_string};
+use super::scan::{decimal, integer, mask_of, plain_string, two_words, words};
 use super::split::{string_len, value_len};
 use super::tokens::{Kind, Tokens};
 use super::ts;
@@ -66,8 +66,8 @@ struct Step {
 /// Bytes that every tick of a shape has.
 #[derive(Debug, PartialEq)]
 struct Literal {
-    head: u128,
-    mask: u128,
+    head: [u64; 2],
+    mask: [u64; 2],
     len: usize,
     /// What is beyond the head.
     tail: Box<[u8]>,
@@ -114,10 +114,10 @@ impl Shape {
         self.spans_lines
     }
 
-    /// Reads the tick that begins at `at` of the padded `text`; also, where it ends.
+    /// Reads the tick that begins at `at` of the padded `text` into `draft`, and finds where it ends.
     #[inline]
-    pub(super) fn read(&self, tokens: &Tokens, text: &[u8], mut at: usize) -> Result<(Draft, usize), Miss> {
-        let mut draft = Draft::default();
+    pub(super) fn read(&self, tokens: &Tokens, text: &[u8], mut at: usize, draft: &mut Draft) -> Result<usize, Miss> {
+        *draft = Draft::default();
         for Step { before, value } in &self.steps {
             at = before.skip(text, at).ok_or(Miss::Shape)?;
             at = match value {
@@ -126,11 +126,10 @@ impl Shape {
                     draft.names[*name] = id;
                     end
                 }
-                value => value.read(&mut draft, text, at).ok_or(Miss::Shape)?,
+                value => value.read(draft, text, at).ok_or(Miss::Shape)?,
             };
         }
-        at = self.end.skip(text, at).ok_or(Miss::Shape)?;
-        Ok((draft, at))
+        self.end.skip(text, at).ok_or(Miss::Shape)
     }
 
     /// The shape of `tick`, the text of a tick that was accepted. `None` where it is not one of those that can be learnt:
@@ -186,16 +185,16 @@ impl Literal {
         let (first, tail) = bytes.split_at(bytes.len().min(HEAD_BYTES));
         let mut head = [0; HEAD_BYTES];
         head[..first.len()].copy_from_slice(first);
-        let mask = if first.len() < HEAD_BYTES { (1 << (8 * first.len())) - 1 } else { u128::MAX };
-        Self { head: u128::from_le_bytes(head), mask, len: bytes.len(), tail: tail.into() }
+        Self { head: words(&head), mask: mask_of(first.len()), len: bytes.len(), tail: tail.into() }
     }
 
     /// Where it ends, if it stands at `at`.
     #[inline]
     fn skip(&self, text: &[u8], at: usize) -> Option<usize> {
         let end = at + self.len;
-        let differs = (double_word(text, at)? ^ self.head) & self.mask != 0;
-        if differs || (!self.tail.is_empty() && text.get(at + HEAD_BYTES..end)? != &*self.tail) {
+        let [low, high] = two_words(text, at)?;
+        let differs = (low ^ self.head[0]) & self.mask[0] | (high ^ self.head[1]) & self.mask[1];
+        if differs != 0 || (!self.tail.is_empty() && text.get(at + HEAD_BYTES..end)? != &*self.tail) {
             return None;
         }
         Some(end)

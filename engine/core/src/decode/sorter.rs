@@ -10,6 +10,7 @@ use ticklake_schemas::Table;
 use super::Message;
 use super::reader::MessageTimes;
 use super::reject::{Reason, Refusal, Reject};
+use super::shape::Draft;
 use crate::lake::Partition;
 use crate::tick::{Tick, TickBatch};
 
@@ -67,6 +68,18 @@ impl<'a> Sorter<'a> {
         }
     }
 
+    /// Takes a tick that was read by its shape.
+    #[inline]
+    pub(super) fn take<'t>(&mut self, draft: &Draft, ts_us: i64, index: usize, bytes: impl FnOnce() -> &'t [u8]) {
+        if let Err(refusal) = self.spread.admit(ts_us) {
+            return self.refuse(index, refusal, bytes());
+        }
+        let [symbol, venue, conditions] = draft.names;
+        let &Draft { price, volume, seq, .. } = draft;
+        let received_at_us = self.message.received_at_us;
+        self.ticks.push(Tick { symbol, ts_us, price, volume, seq, venue, conditions, received_at_us });
+    }
+
     #[cold]
     fn refuse(&mut self, index: usize, refusal: Refusal, bytes: &[u8]) {
         if self.refused < REJECTS_PER_MESSAGE_MAX {
@@ -98,18 +111,20 @@ impl<'a> Sorter<'a> {
 pub(super) struct Spread {
     /// The times of the partition of the last tick.
     last: Range<i64>,
-    /// All of them.
+    /// All of them, if they are more than one.
     partitions: FxHashSet<Partition>,
+    first: Option<Partition>,
     max: usize,
 }
 
 impl Spread {
     pub(super) fn new(max: usize) -> Self {
-        Self { last: 0..0, partitions: FxHashSet::default(), max }
+        Self { last: 0..0, partitions: FxHashSet::default(), first: None, max }
     }
 
     fn clear(&mut self) {
         self.last = 0..0;
+        self.first = None;
         self.partitions.clear();
     }
 
@@ -121,6 +136,12 @@ impl Spread {
 
     fn change(&mut self, ts_us: i64) -> Result<(), Refusal> {
         let partition = Partition::of(Table::Ticks, ts_us);
+        let Some(first) = self.first else {
+            self.first = Some(partition);
+            self.last = partition.times_us();
+            return Ok(());
+        };
+        self.partitions.insert(first);
         if self.partitions.len() >= self.max && !self.partitions.contains(&partition) {
             let detail = format!("the ticks of the message lie in more than {} different hours", self.max);
             return Err(Refusal::new(Reason::TooManyPartitions, detail));

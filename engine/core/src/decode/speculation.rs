@@ -61,10 +61,11 @@ impl Speculation {
         self.pause = self.pause.saturating_sub(ticks);
     }
 
-    /// Reads the tick that begins at `at` of the padded `text`, if it has a known shape; also, where it ends.
+    /// Reads the tick that begins at `at` of the padded `text` into `draft`, if it has a known shape, and finds its end.
     #[inline]
-    pub(super) fn read(&mut self, text: &[u8], at: usize, one_line: bool) -> Option<(Draft, usize)> {
-        let read = self.read_by_first(text, at, one_line).or_else(|| self.read_by_others(text, at, one_line));
+    pub(super) fn read(&mut self, text: &[u8], at: usize, one_line: bool, draft: &mut Draft) -> Option<usize> {
+        let read =
+            self.read_by_first(text, at, one_line, draft).or_else(|| self.read_by_others(text, at, one_line, draft));
         #[cfg(test)]
         {
             self.guesses.0 += usize::from(read.is_some());
@@ -73,29 +74,26 @@ impl Speculation {
     }
 
     #[inline]
-    fn read_by_first(&mut self, text: &[u8], at: usize, one_line: bool) -> Option<(Draft, usize)> {
-        if let Some(first) = self.shapes.first()
-            && !(one_line && first.spans_lines())
-            && let Ok(read) = first.read(&self.tokens, text, at)
-        {
-            self.strikes = 0;
-            return Some(read);
-        }
-        None
+    fn read_by_first(&mut self, text: &[u8], at: usize, one_line: bool, draft: &mut Draft) -> Option<usize> {
+        let first = self.shapes.first().filter(|first| !(one_line && first.spans_lines()))?;
+        let end = first.read(&self.tokens, text, at, draft).ok()?;
+        self.strikes = 0;
+        Some(end)
     }
 
-    fn read_by_others(&mut self, text: &[u8], at: usize, one_line: bool) -> Option<(Draft, usize)> {
+    #[cold]
+    fn read_by_others(&mut self, text: &[u8], at: usize, one_line: bool, draft: &mut Draft) -> Option<usize> {
         let mut strikes = 1;
         for index in 0..self.shapes.len() {
             let shape = &self.shapes[index];
             if one_line && shape.spans_lines() {
                 continue;
             }
-            match shape.read(&self.tokens, text, at) {
-                Ok(read) => {
+            match shape.read(&self.tokens, text, at, draft) {
+                Ok(end) => {
                     self.shapes[..=index].rotate_right(1);
                     self.strikes = 0;
-                    return Some(read);
+                    return Some(end);
                 }
                 // A name that is new says nothing about the shape.
                 Err(Miss::Token) => strikes = 0,

@@ -6,7 +6,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::scan::{double_word, position_in};
+use super::scan::{mask_of, position_in, two_words, words};
 use crate::names::NameId;
 
 /// The most spellings; a name may have several. What is beyond is left to simd-json.
@@ -68,8 +68,7 @@ impl Tokens {
     /// The name that the token at `at` spells, and where it ends; `None` if that is not known.
     #[inline]
     pub(super) fn find(&self, kind: Kind, text: &[u8], at: usize) -> Option<(NameId, usize)> {
-        let word = double_word(text, at)?;
-        let (low, high) = (word as u64, (word >> 64) as u64);
+        let [low, high] = two_words(text, at)?;
         let mut len = position_in(low, kind.end());
         if len == 8 {
             len += position_in(high, kind.end());
@@ -77,7 +76,7 @@ impl Tokens {
         if len > SHORT_MAX {
             return self.find_long(kind, text, at);
         }
-        let wanted = Place::of(kind, word, len);
+        let wanted = Place::of(kind, [low, high], len);
         let mask = self.places.len().wrapping_sub(1);
         let first = wanted.hash(self.places.len());
         for probe in 0..PROBES_MAX {
@@ -109,12 +108,12 @@ impl Tokens {
         if token.len() > SHORT_MAX {
             return self.insert_long(kind, token, id);
         }
-        if 2 * (self.short + 1) > self.places.len() {
+        if 4 * (self.short + 1) > self.places.len() {
             self.grow();
         }
         let mut bytes = [0; 16];
         bytes[..token.len()].copy_from_slice(token);
-        self.place(Place { id, ..Place::of(kind, u128::from_le_bytes(bytes), token.len()) });
+        self.place(Place { id, ..Place::of(kind, words(&bytes), token.len()) });
     }
 
     fn place(&mut self, place: Place) {
@@ -150,16 +149,11 @@ impl Tokens {
 }
 
 impl Place {
-    /// The place of the first `len` bytes of `word`, at most [`SHORT_MAX`].
+    /// The place of the first `len` bytes of two words, at most [`SHORT_MAX`].
     #[inline]
-    fn of(kind: Kind, word: u128, len: usize) -> Self {
-        let word = word & ((1 << (8 * len)) - 1);
-        Self {
-            low: word as u64,
-            high: (word >> 64) as u64,
-            tag: 1 << 31 | kind.tag << 8 | len as u32,
-            id: NameId::NONE,
-        }
+    fn of(kind: Kind, [low, high]: [u64; 2], len: usize) -> Self {
+        let mask = mask_of(len);
+        Self { low: low & mask[0], high: high & mask[1], tag: 1 << 31 | kind.tag << 8 | len as u32, id: NameId::NONE }
     }
 
     #[inline]

@@ -200,7 +200,8 @@ proptest! {
             let Some(lesson) = shape::Shape::learn(text.as_bytes(), &dialect) else { continue };
             lesson.teach(&mut tokens, &tick);
             let padded = [text.as_bytes(), &[b' '; scan::PADDING]].concat();
-            if let Ok((draft, end)) = lesson.shape.read(&tokens, &padded, 0) {
+            let mut draft = shape::Draft::default();
+            if let Ok(end) = lesson.shape.read(&tokens, &padded, 0, &mut draft) {
                 prop_assert_eq!((draft.names, end), ([*symbol, batch.venue[0], batch.conditions[0]], text.len()));
                 prop_assert_eq!((draft.price.to_bits(), draft.volume.to_bits()), (batch.price[0].to_bits(), batch.volume[0].to_bits()));
             }
