@@ -4,8 +4,10 @@
 
 pub mod figure;
 
+pub mod hot_path;
 pub mod lake;
 pub mod localaws;
+pub mod rivals;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,9 +21,13 @@ use ticklake_core::tick::Dictionaries;
 
 /// Bodies of the default market's first `ticks` ticks, canonical form, `per_message` to a body.
 pub fn bodies(ticks: u64, per_message: usize) -> anyhow::Result<Vec<String>> {
-    let market = Market::new(MarketConfig { ticks, ..MarketConfig::default() })?;
     let layout = if per_message == 1 { Layout::Object } else { Layout::Array };
-    let packing = Packing::new(per_message, layout, Dialect::Canonical)?;
+    bodies_of(MarketConfig { ticks, ..MarketConfig::default() }, Packing::new(per_message, layout, Dialect::Canonical)?)
+}
+
+/// Bodies of a market.
+pub fn bodies_of(market: MarketConfig, packing: Packing) -> anyhow::Result<Vec<String>> {
+    let market = Market::new(market)?;
     let bodies = Mutex::new(Vec::new());
     let keep = |batch: loadgen::batch::Batch| {
         let mut bodies = bodies.lock().unwrap_or_else(PoisonError::into_inner);

@@ -28,6 +28,8 @@ enum Command {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Topic {
+    /// What a tick costs in CPU, beside the parsers that others would begin with
+    HotPath,
     /// The size of the Parquet files, and what pruning saves
     Lake,
     /// What the local endpoint costs in CPU time and memory
@@ -45,6 +47,7 @@ fn main() -> anyhow::Result<ExitCode> {
         writeln!(io::stdout(), "{figure}")
     };
     match topic {
+        Topic::HotPath => benches::hot_path::figures(&mut report)?,
         Topic::Lake => benches::lake::figures(&mut report)?,
         Topic::Localaws => benches::localaws::figures(&mut report)?,
     }
