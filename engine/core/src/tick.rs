@@ -102,6 +102,40 @@ impl TickBatch {
         self.received_at_us.truncate(len);
     }
 
+    /// Row `row`.
+    ///
+    /// # Panics
+    /// Where `row` is not below [`TickBatch::len`].
+    #[must_use]
+    pub fn get(&self, row: usize) -> Tick {
+        Tick {
+            symbol: self.symbol[row],
+            ts_us: self.ts_us[row],
+            price: self.price[row],
+            volume: self.volume[row],
+            seq: self.seq[row],
+            venue: self.venue[row],
+            conditions: self.conditions[row],
+            received_at_us: self.received_at_us[row],
+        }
+    }
+
+    /// Replaces all rows by `rows`; keeps the capacity.
+    pub fn assign(&mut self, rows: &[Tick]) {
+        self.truncate(0);
+        // Few enough rows at a time that they stay in the cache while the columns are filled one after the other.
+        for rows in rows.chunks(256) {
+            self.symbol.extend(rows.iter().map(|tick| tick.symbol));
+            self.ts_us.extend(rows.iter().map(|tick| tick.ts_us));
+            self.price.extend(rows.iter().map(|tick| tick.price));
+            self.volume.extend(rows.iter().map(|tick| tick.volume));
+            self.seq.extend(rows.iter().map(|tick| tick.seq));
+            self.venue.extend(rows.iter().map(|tick| tick.venue));
+            self.conditions.extend(rows.iter().map(|tick| tick.conditions));
+            self.received_at_us.extend(rows.iter().map(|tick| tick.received_at_us));
+        }
+    }
+
     /// Moves all rows of `other` to the end of this batch; `other` is left empty and keeps its capacity.
     pub fn append(&mut self, other: &mut TickBatch) {
         self.symbol.append(&mut other.symbol);
