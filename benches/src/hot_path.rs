@@ -8,8 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use loadgen::market::{DEFAULT_START_US, MarketConfig};
-use loadgen::{Dialect, Layout, Packing};
+use loadgen::market::DEFAULT_START_US;
 use ticklake_core::decode::{DecodeConfig, Decoder, Message};
 use ticklake_core::detect::{DetectConfig, Detectors};
 use ticklake_core::encode::{EncodeConfig, Encoder};
@@ -161,8 +160,7 @@ pub fn with_shuffled_keys(bodies: &[String]) -> anyhow::Result<Vec<String>> {
 
 /// Bodies to Parquet on one thread, beside nothing but simd-json's tape of the same bodies.
 fn whole(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
-    let market = MarketConfig { ticks: EPOCH_TICKS as u64, ..MarketConfig::default() };
-    let bodies = crate::bodies_of(market, Packing::new(500, Layout::Array, Dialect::Canonical)?)?;
+    let bodies = bodies(EPOCH_TICKS as u64, 500)?;
     let (mut pipeline, mut tape) = (Pipeline::new()?, Parser::default());
     let [ours, tape] = race(
         EPOCH_TICKS as u64,

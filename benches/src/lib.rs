@@ -4,6 +4,9 @@
 
 pub mod figure;
 
+pub mod sample;
+
+pub mod encodings;
 pub mod hot_path;
 pub mod lake;
 pub mod localaws;
@@ -21,12 +24,17 @@ use ticklake_core::tick::Dictionaries;
 
 /// Bodies of the default market's first `ticks` ticks, canonical form, `per_message` to a body.
 pub fn bodies(ticks: u64, per_message: usize) -> anyhow::Result<Vec<String>> {
-    let layout = if per_message == 1 { Layout::Object } else { Layout::Array };
-    bodies_of(MarketConfig { ticks, ..MarketConfig::default() }, Packing::new(per_message, layout, Dialect::Canonical)?)
+    bodies_of(MarketConfig { ticks, ..MarketConfig::default() }, per_message)
 }
 
-/// Bodies of a market.
-pub fn bodies_of(market: MarketConfig, packing: Packing) -> anyhow::Result<Vec<String>> {
+/// Bodies of the ticks of a market, canonical form, `per_message` to a body.
+pub fn bodies_of(market: MarketConfig, per_message: usize) -> anyhow::Result<Vec<String>> {
+    let layout = if per_message == 1 { Layout::Object } else { Layout::Array };
+    packed_bodies_of(market, Packing::new(per_message, layout, Dialect::Canonical)?)
+}
+
+/// Bodies of the ticks of a market, in any form.
+pub fn packed_bodies_of(market: MarketConfig, packing: Packing) -> anyhow::Result<Vec<String>> {
     let market = Market::new(market)?;
     let bodies = Mutex::new(Vec::new());
     let keep = |batch: loadgen::batch::Batch| {

@@ -20,6 +20,15 @@ enum Command {
     Check {
         /// What to measure
         topic: Topic,
+        /// For the topic `lake`, a Parquet file of trades, preset `us-equity-trades`
+        #[arg(long, value_name = "FILE")]
+        trades: Option<PathBuf>,
+    },
+    /// Print what each way to store each column of a tick costs, in bytes and in time
+    Encodings {
+        /// A Parquet file of trades to measure as well, preset `us-equity-trades`
+        #[arg(long, value_name = "FILE")]
+        trades: Option<PathBuf>,
     },
     /// The process that `check localaws` measures
     #[command(hide = true)]
@@ -36,9 +45,20 @@ enum Topic {
     Localaws,
 }
 
+/// The environment variable that may say where the trades are, for machines that keep them.
+const TRADES: &str = "TICKLAKE_TRADES";
+
+fn trades_by_environment() -> Option<PathBuf> {
+    std::env::var_os(TRADES).map(PathBuf::from)
+}
+
 fn main() -> anyhow::Result<ExitCode> {
-    let topic = match Args::parse().command {
-        Command::Check { topic } => topic,
+    let (topic, trades) = match Args::parse().command {
+        Command::Check { topic, trades } => (topic, trades.or_else(trades_by_environment)),
+        Command::Encodings { trades } => {
+            let trades = trades.or_else(trades_by_environment);
+            return benches::encodings::print(trades.as_deref(), &mut io::stdout()).map(|()| ExitCode::SUCCESS);
+        }
         Command::ServeLocalAws { dir } => return benches::localaws::serve(&dir).map(|()| ExitCode::SUCCESS),
     };
     let mut passed = true;
@@ -48,7 +68,13 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     match topic {
         Topic::HotPath => benches::hot_path::figures(&mut report)?,
-        Topic::Lake => benches::lake::figures(&mut report)?,
+        Topic::Lake => {
+            let trades = trades.filter(|trades| trades.exists());
+            benches::lake::figures(trades.as_deref(), &mut report)?;
+            if trades.is_none() {
+                writeln!(io::stdout(), "skip bytes per recorded trade: no file at --trades or {TRADES}")?;
+            }
+        }
         Topic::Localaws => benches::localaws::figures(&mut report)?,
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,0 +1,74 @@
+//! Decoded ticks to measure the encoder with: epochs of the model market, and trades that were recorded.
+//!
+//! It does *not* own what is measured.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use loadgen::market::MarketConfig;
+use loadgen::replay::{Mapping, Recording};
+use loadgen::{Dialect, Layout, Packing, produce};
+use ticklake_core::epoch::Decoded;
+use ticklake_core::tick::Dictionaries;
+
+use crate::{bodies_of, decode, decoder};
+
+/// Ticks of a full epoch, as the engine bounds it by default.
+pub const EPOCH_TICKS: u64 = 1_000_000;
+
+/// Messages of one receive call, which share their time of receipt.
+const MESSAGES_PER_RECEIVE: usize = 10;
+
+/// How long after its last tick a message is received.
+const LAG_US: i64 = 5_123;
+
+const TICKS_PER_MESSAGE: usize = 500;
+
+/// The ticks of one epoch.
+pub struct Sample {
+    /// What they are.
+    pub name: String,
+    /// The ticks, in the order of arrival.
+    pub decoded: Decoded<()>,
+    /// Their names.
+    pub names: Dictionaries,
+}
+
+/// A full epoch of the default market, its event times spread over `span`.
+pub fn market(span: Duration) -> anyhow::Result<Sample> {
+    let config = MarketConfig { ticks: EPOCH_TICKS, span, ..MarketConfig::default() };
+    let sample = received(format!("market, {} s", span.as_secs()), &bodies_of(config, TICKS_PER_MESSAGE)?)?;
+    let ticks = sample.decoded.ticks.len();
+    anyhow::ensure!(ticks as u64 == EPOCH_TICKS, "{ticks} ticks were decoded");
+    Ok(sample)
+}
+
+/// The trades of a Parquet file of the preset `us-equity-trades`.
+pub fn trades(path: &Path) -> anyhow::Result<Sample> {
+    let mapping = Mapping::preset("us-equity-trades").context("failed to find the preset of the trades")?;
+    let recording = Recording { path: path.to_owned(), mapping, limit: None };
+    let packing = Packing::new(TICKS_PER_MESSAGE, Layout::Array, Dialect::Canonical)?;
+    let bodies = Mutex::new(Vec::new());
+    produce::recording(&recording, packing, &|batch: loadgen::batch::Batch| {
+        let mut bodies = bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        bodies.extend(batch.messages().iter().map(|message| message.body.clone()));
+        true
+    })?;
+    received("trades".to_owned(), &bodies.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Decodes `bodies` as if the messages had been received, ten in a call, shortly after their last ticks.
+fn received(name: String, bodies: &[String]) -> anyhow::Result<Sample> {
+    let (mut decoder, names) = decoder();
+    let mut all = Decoded::default();
+    for bodies in bodies.chunks(MESSAGES_PER_RECEIVE) {
+        let mut decoded = decode(&mut decoder, bodies);
+        anyhow::ensure!(decoded.rejects.is_empty(), "{} ticks were rejected", decoded.rejects.len());
+        let last_us = decoded.ticks.ts_us.iter().copied().max().unwrap_or_default();
+        decoded.ticks.received_at_us.fill(last_us + LAG_US);
+        all.ticks.append(&mut decoded.ticks);
+    }
+    Ok(Sample { name, decoded: all, names })
+}
