@@ -6,10 +6,12 @@
 //! the same ids.
 //!
 //! This file owns the way from a batch to alerts. It does *not* own the detectors, which are in [`spike`] and [`mod@line`],
-//! nor what becomes of alerts. All state is per symbol, so that symbols can be spread over several [`Detectors`].
+//! nor what becomes of alerts. All state is per symbol, so that symbols can be spread over several [`Detectors`], each of
+//! which is a [`Shard`].
 
 mod config;
 
+mod shard;
 mod watch_list;
 mod watched;
 
@@ -33,6 +35,8 @@ use std::time::Duration;
 
 pub use config::{DetectConfig, DetectConfigError, SpikeConfig, ThresholdConfig};
 
+pub use self::shard::Shard;
+
 use self::watch_list::WatchList;
 use self::watched::{Observation, Rules, Watched};
 use crate::alert::Alert;
@@ -42,6 +46,7 @@ use crate::tick::TickBatch;
 /// All detectors, and what they know of the symbols seen so far.
 #[derive(Debug)]
 pub struct Detectors {
+    shard: Shard,
     rules: Rules,
     symbols: WatchList<Watched>,
     suppressed: u64,
@@ -52,15 +57,24 @@ impl Detectors {
     /// Detectors that have seen nothing yet. `config` must be [valid](DetectConfig::validate).
     #[must_use]
     pub fn new(config: &DetectConfig) -> Self {
+        Self::of_shard(config, Shard::WHOLE)
+    }
+
+    /// The same for the symbols of one shard. All shards together watch at most [`DetectConfig::symbols_max`] symbols, and
+    /// as long as these suffice they raise the same alerts as one, if each is shown all ticks.
+    #[must_use]
+    pub fn of_shard(config: &DetectConfig, shard: Shard) -> Self {
         Self {
+            shard,
             rules: Rules::new(config),
-            symbols: WatchList::new(config.symbols_max, micros(config.idle_max)),
+            symbols: WatchList::new(shard.share(config.symbols_max), micros(config.idle_max)),
             suppressed: 0,
             unwatched: 0,
         }
     }
 
-    /// Shows every tick of a batch to the detectors, and adds the alerts that they raise to `alerts`.
+    /// Shows every tick of a batch to the detectors, and adds the alerts that they raise to `alerts`. Of the ticks of other
+    /// shards' symbols nothing but the time is looked at: who fell silent must not depend on the number of shards.
     ///
     /// `symbols` is the table of the batch's symbols, the same in every call; `detected_at_us` is now, in microseconds
     /// since the Unix epoch. Nothing is allocated but for alerts and for symbols that are new.
@@ -68,7 +82,8 @@ impl Detectors {
         let rows = ticks.symbol.iter().zip(&ticks.ts_us).zip(&ticks.price);
         for ((&symbol, &ts_us), &price) in rows {
             self.symbols.advance(ts_us, detected_at_us);
-            let Some(watched) = self.symbols.state(symbol, || Some(self.rules.watch(symbols.get(symbol)?))) else {
+            let Some(place) = self.shard.place(symbol) else { continue };
+            let Some(watched) = self.symbols.state(place, || Some(self.rules.watch(symbols.get(symbol)?))) else {
                 self.unwatched += 1;
                 continue;
             };

@@ -267,4 +267,40 @@ proptest! {
         };
         prop_assert_eq!(run(cut), run(0));
     }
+    #[test]
+    fn shards_raise_the_alerts_of_one(
+        ticks in vec((0_usize..12, steps_us(), prices()), 1..600),
+        window in 5_usize..12,
+        threshold in 1.0..4.0,
+        idle_s in 1_u64..2_000_000,
+    ) {
+        let names = Names::new(12);
+        let symbols: Vec<NameId> = (0..12).map(|name| names.intern(&format!("S{name}")).unwrap().0).collect();
+        let mut batch = TickBatch::default();
+        let mut at_us = 0;
+        for (symbol, step_us, price) in ticks {
+            at_us += step_us;
+            batch.push(tick(symbols[symbol], START_US + at_us, price));
+        }
+        let config = DetectConfig {
+            spike: SpikeConfig { window, threshold, ..SpikeConfig::default() },
+            threshold: vec![line("S1*", 99.95)],
+            idle_max: Duration::from_secs(idle_s),
+            cool_down: Duration::from_secs(2),
+            symbols_max: 12,
+        };
+        let run = |count| {
+            let (mut alerts, mut counts) = (Vec::new(), [0, 0]);
+            for shard in Shard::all(count) {
+                let mut detectors = Detectors::of_shard(&config, shard);
+                detectors.observe(&batch, &names, i64::MAX, &mut alerts);
+                counts = [counts[0] + detectors.suppressed(), counts[1] + detectors.unwatched()];
+            }
+            alerts.sort_by(|a, b| a.id.cmp(&b.id));
+            (alerts, counts)
+        };
+        let one = run(1);
+        prop_assert_eq!(run(2), one.clone());
+        prop_assert_eq!(run(7), one);
+    }
 }

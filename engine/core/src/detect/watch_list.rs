@@ -2,12 +2,10 @@
 //!
 //! This file owns who is on the list, and the event-time clock that tells silence. It does *not* own what is known.
 
-use crate::names::NameId;
-
 /// Per-symbol states of type `S`; generic so that membership can be tested without detectors.
 #[derive(Debug)]
 pub(super) struct WatchList<S> {
-    /// By [`NameId::index`]; no longer than the table of names.
+    /// By [`Shard::place`](super::shard::Shard::place); no longer than the shard's part of the table of names.
     entries: Vec<Option<Box<Entry<S>>>>,
     /// How many entries there are.
     len: usize,
@@ -48,14 +46,13 @@ impl<S> WatchList<S> {
         }
     }
 
-    /// The state of `symbol`, which is put on the list with the state that `new` gives if it is not there. `None` if
-    /// the list is full or `new` gives none.
-    pub(super) fn state(&mut self, symbol: NameId, new: impl FnOnce() -> Option<S>) -> Option<&mut S> {
-        let index = symbol.index();
-        if self.entries.len() <= index {
-            self.entries.resize_with(index + 1, || None);
+    /// The state of the symbol at `place`, which is put on the list with the state that `new` gives if it is not there.
+    /// `None` if the list is full or `new` gives none.
+    pub(super) fn state(&mut self, place: usize, new: impl FnOnce() -> Option<S>) -> Option<&mut S> {
+        if self.entries.len() <= place {
+            self.entries.resize_with(place + 1, || None);
         }
-        let entry = &mut self.entries[index];
+        let entry = &mut self.entries[place];
         if entry.is_none() && self.len < self.symbols_max {
             *entry = new().map(|state| Box::new(Entry { seen_us: self.now_us, state }));
             self.len += usize::from(entry.is_some());
@@ -84,15 +81,13 @@ impl<S> WatchList<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::Names;
 
-    /// A list of at most two symbols, who are silent after 100 us, and the ids of three.
-    fn list() -> (WatchList<u32>, [NameId; 3]) {
-        let names = Names::new(3);
-        (WatchList::new(2, 100), ["A", "B", "C"].map(|name| names.intern(name).unwrap().0))
+    /// A list of at most two symbols, who are silent after 100 us, and the places of three.
+    fn list() -> (WatchList<u32>, [usize; 3]) {
+        (WatchList::new(2, 100), [1, 2, 3])
     }
 
-    fn see(list: &mut WatchList<u32>, symbol: NameId, ts_us: i64) -> Option<u32> {
+    fn see(list: &mut WatchList<u32>, symbol: usize, ts_us: i64) -> Option<u32> {
         list.advance(ts_us, 1_000_000);
         let seen = list.state(symbol, || Some(0))?;
         *seen += 1;

@@ -1,0 +1,63 @@
+//! The shard: which symbols are whose, where several [`Detectors`](super::Detectors) share the work.
+//!
+//! Symbols are dealt out by their number, one to each shard in turn. It does *not* own what a shard knows of its symbols.
+
+use crate::names::NameId;
+
+/// One of several equal shares of all symbols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    index: u32,
+    count: u32,
+}
+
+impl Shard {
+    /// All symbols.
+    pub const WHOLE: Shard = Shard { index: 0, count: 1 };
+
+    /// All `count` shards: each symbol belongs to one of them.
+    pub fn all(count: u32) -> impl Iterator<Item = Shard> {
+        (0..count).map(move |index| Shard { index, count })
+    }
+
+    /// The position of `symbol` among those of this shard, dense from 0; `None` if it belongs to another.
+    pub(super) fn place(self, symbol: NameId) -> Option<usize> {
+        if self.count == 1 {
+            return Some(symbol.index());
+        }
+        // In 32 bits, which the ids have: the division is on the path of every tick, and a longer one takes twice the time.
+        let index = symbol.index() as u32;
+        (index % self.count == self.index).then_some((index / self.count) as usize)
+    }
+
+    /// This shard's part of a bound on the number of symbols: as many as it has among the first `max`, so that these find
+    /// room, however many shards there are.
+    pub(super) fn share(self, max: usize) -> usize {
+        // Ids begin at 1, so the shard with index 0 has its first symbol last.
+        let first = if self.index == 0 { self.count } else { self.index };
+        max.saturating_add((self.count - first) as usize) / self.count as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Names;
+
+    #[test]
+    fn every_symbol_has_one_place_in_one_shard_and_no_place_is_wasted() {
+        let names = Names::new(100);
+        let symbols: Vec<NameId> = (0..100).map(|name| names.intern(&format!("S{name}")).unwrap().0).collect();
+        for count in [1, 2, 3, 7, 64, 200] {
+            let shards: Vec<Shard> = Shard::all(count).collect();
+            for (symbol, max) in symbols.iter().zip(1..) {
+                let places: Vec<_> = shards.iter().filter_map(|shard| Some((shard, shard.place(*symbol)?))).collect();
+                let [(shard, place)] = places[..] else { panic!("{symbol:?} of {count}: {places:?}") };
+                // Place 0 of the first shard belongs to the id that no symbol has.
+                assert!(place < shard.share(max) + 1, "{symbol:?} of {count}");
+                let shares: usize = shards.iter().map(|shard| shard.share(max)).sum();
+                assert_eq!(shares, max, "{count} shards");
+            }
+        }
+    }
+}
