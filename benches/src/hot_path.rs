@@ -72,7 +72,7 @@ impl Warm {
     }
 
     fn decode(&mut self, bodies: &[String]) -> usize {
-        self.decoded.ticks.truncate(0);
+        self.decoded.ticks.clear();
         for body in bodies {
             self.decoder.decode(&message(body), &mut self.decoded.ticks, &mut self.decoded.rejects);
         }

@@ -75,6 +75,27 @@ impl Budget {
         Some(Permit { budget: self.clone(), amount })
     }
 
+    /// Changes what each of its permits counts in bytes. Messages may grow past the budget here, because what they expand to
+    /// is known only when they are in memory: receiving and decoding then stop until the excess is returned.
+    ///
+    /// All at once, for one lock and one look at who waits.
+    pub fn resize<'a>(&self, permits: impl Iterator<Item = (&'a mut Permit, usize)>) {
+        let (mut before, mut after) = (0, 0);
+        for (permit, bytes) in permits {
+            debug_assert!(std::ptr::eq(self, &raw const *permit.budget), "a permit of another budget");
+            before += permit.amount.bytes;
+            after += bytes;
+            permit.amount.bytes = bytes;
+        }
+        let mut used = self.used();
+        let now = Amount { messages: used.now.messages, bytes: used.now.bytes - before + after };
+        used.set(now);
+        drop(used);
+        if after < before {
+            self.tell_waiting();
+        }
+    }
+
     /// What is in flight now.
     #[must_use]
     pub fn in_flight(&self) -> Amount {
@@ -87,7 +108,7 @@ impl Budget {
         self.used().peak
     }
 
-    /// Whether more is in flight than the budget is for, which only [`Permit::resize`] can bring about.
+    /// Whether more is in flight than the budget is for, which only [`Budget::resize`] can bring about.
     #[must_use]
     pub fn is_exceeded(&self) -> bool {
         self.used().now.bytes > self.max.bytes
@@ -97,6 +118,14 @@ impl Budget {
     #[must_use]
     pub fn is_starved(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// After something was returned. Whoever waits has said so before it looked in vain, under the lock under which what it
+    /// waits for was returned: so nobody is missed, and where nobody waits a permit is returned without another lock.
+    fn tell_waiting(&self) {
+        if self.is_starved() {
+            self.returned.notify_waiters();
+        }
     }
 
     fn used(&self) -> MutexGuard<'_, Used> {
@@ -121,20 +150,6 @@ impl Permit {
         self.amount = Amount { messages, bytes };
         Some(Permit { budget: self.budget.clone(), amount })
     }
-
-    /// Changes what this permit counts in bytes. A message may grow past the budget here, because what it expands to is
-    /// known only when it is in memory: receiving and decoding then stop until the excess is returned.
-    pub fn resize(&mut self, bytes: usize) {
-        let mut used = self.budget.used();
-        let now = Amount { messages: used.now.messages, bytes: used.now.bytes - self.amount.bytes + bytes };
-        used.set(now);
-        drop(used);
-        let shrunk = bytes < self.amount.bytes;
-        self.amount.bytes = bytes;
-        if shrunk {
-            self.budget.returned.notify_waiters();
-        }
-    }
 }
 
 impl Drop for Permit {
@@ -143,7 +158,7 @@ impl Drop for Permit {
         used.now.messages -= self.amount.messages;
         used.now.bytes -= self.amount.bytes;
         drop(used);
-        self.budget.returned.notify_waiters();
+        self.budget.tell_waiting();
     }
 }
 
@@ -209,10 +224,10 @@ mod tests {
         assert!(batch.split(amount(10, 0)).is_none(), "nine are left");
         drop(batch);
         assert_eq!(budget.in_flight(), amount(1, 10));
-        one.resize(250);
+        budget.resize([(&mut one, 250)].into_iter());
         assert_eq!(budget.in_flight(), amount(1, 250));
         assert!(budget.try_take(amount(1, 1)).is_none(), "over the bound, nothing more is taken");
-        one.resize(3);
+        budget.resize([(&mut one, 3)].into_iter());
         assert_eq!(budget.in_flight(), amount(1, 3));
         drop(one);
         assert_eq!(budget.in_flight(), Amount::default());

@@ -1,7 +1,7 @@
-//! The building stage: one thread that shows every tick to the detectors as it arrives, and gathers epochs.
+//! The building stage: one thread that gathers what the detectors have seen into epochs.
 //!
-//! It owns the order "detect, then gather", and hands alerts on at once: they wait neither for the epoch nor for a store
-//! that is down. When an epoch rolls is decided in [`ticklake_core::epoch`].
+//! It hands alerts on at once: they wait neither for the epoch nor for a store that is down. When an epoch rolls is decided
+//! in [`ticklake_core::epoch`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,47 +9,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
-use ticklake_core::alert::Alert;
-use ticklake_core::detect::Detectors;
-use ticklake_core::epoch::{Decoded, Epoch, EpochBuilder, RollReason};
-use ticklake_core::names::Names;
+use ticklake_core::epoch::{Decoded, EpochBuilder, RollReason};
+use ticklake_core::tick::TickBatch;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::budget::Budget;
-use crate::clock::now_us;
-use crate::message::{AlertsDone, HeldMessage};
-use crate::stats::Stats;
+use crate::message::{AlertBatch, AlertsDone, BuiltEpoch, HeldMessage};
 
 /// How long the stage waits for more before it looks whether the open epoch should roll.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// Alerts on their way to the publisher.
-pub(crate) struct AlertBatch {
-    pub(crate) alerts: Vec<Alert>,
-    /// When the messages that raised them were received, microseconds since the Unix epoch, UTC.
-    pub(crate) received_at_us: i64,
-    /// Tells whoever waits for them what became of them.
-    pub(crate) done: oneshot::Sender<bool>,
-}
-
-/// An epoch on its way to the encoder, with its alerts' publishing.
-pub(crate) type BuiltEpoch = (Epoch<HeldMessage>, Vec<AlertsDone>);
+/// Rows of a batch beyond which its columns are not filled again: one message of a million ticks would hold on to its memory
+/// for good.
+const SPARE_ROWS_MAX: usize = 1 << 15;
 
 /// The stage's state and its neighbours.
 pub(crate) struct Builder {
-    pub(crate) detectors: Detectors,
-    pub(crate) symbols: Arc<Names>,
     pub(crate) epochs: EpochBuilder<HeldMessage>,
     pub(crate) alerts_done: Vec<AlertsDone>,
-    /// Closed epochs that the encoder has no room for yet. Each holds at least one message, so the budget bounds them.
+    /// Closed epochs that the encoders have no room for yet. Each holds at least one message, so the budget bounds them.
     pub(crate) waiting: VecDeque<BuiltEpoch>,
     pub(crate) batches: Receiver<Decoded<HeldMessage>>,
+    /// Takes emptied batches back to the decoders.
+    pub(crate) spare_batches: Sender<Decoded<HeldMessage>>,
     pub(crate) to_encode: Sender<BuiltEpoch>,
+    /// Brings an encoded epoch's columns back.
+    pub(crate) spare_columns: Receiver<TickBatch>,
     pub(crate) to_publish: mpsc::Sender<AlertBatch>,
     pub(crate) budget: Arc<Budget>,
     /// Set when the queue holds nothing but what is in here: waiting for more is pointless.
     pub(crate) flush: Arc<AtomicBool>,
-    pub(crate) stats: Arc<Stats>,
 }
 
 impl Builder {
@@ -87,17 +76,16 @@ impl Builder {
     }
 
     /// Nothing came for a while: waiting on is pointless if the budget is what keeps messages away, or the queue is empty.
+    ///
+    /// Batches may still be with the decoders or detectors, if the machine is that busy. It is not waited for them: a decoder
+    /// may itself wait until the excess of a budget is returned, which is what this epoch holds. They come in time, each pause
+    /// closes what had come before it, and an epoch that is smaller than it need be is all that is lost.
     fn idle_reason(&self) -> Option<RollReason> {
         let no_room = self.budget.is_starved() || self.budget.is_exceeded();
         (no_room || self.flush.load(Ordering::Relaxed)).then_some(RollReason::Flush)
     }
 
     fn add(&mut self, now: Duration, mut batch: Decoded<HeldMessage>) {
-        let (suppressed, unwatched) = (self.detectors.suppressed(), self.detectors.unwatched());
-        self.detectors.observe(&batch.ticks, &self.symbols, now_us(), &mut batch.alerts);
-        self.stats.alerts_raised.add(batch.alerts.len());
-        self.stats.alerts_suppressed.add((self.detectors.suppressed() - suppressed) as usize);
-        self.stats.ticks_unwatched.add((self.detectors.unwatched() - unwatched) as usize);
         if !batch.alerts.is_empty() {
             let (done, alerts_done) = oneshot::channel();
             let received_at_us = batch.ticks.received_at_us.iter().copied().min().unwrap_or_default();
@@ -105,7 +93,16 @@ impl Builder {
             let _ = self.to_publish.blocking_send(AlertBatch { alerts: batch.alerts.clone(), received_at_us, done });
             self.alerts_done.push(alerts_done);
         }
-        self.epochs.add(now, batch);
+        if self.epochs.is_empty()
+            && let Ok(columns) = self.spare_columns.try_recv()
+        {
+            self.epochs.reuse(columns);
+        }
+        self.epochs.add(now, &mut batch);
+        if batch.ticks.capacity() <= SPARE_ROWS_MAX {
+            // Where there are spare ones enough this one is dropped.
+            let _ = self.spare_batches.try_send(batch);
+        }
     }
 
     fn roll(&mut self, now: Duration, reason: RollReason) {
@@ -114,8 +111,8 @@ impl Builder {
         }
     }
 
-    /// Gives the encoder what it has room for; an error if it is gone.
-    fn hand_on(&mut self) -> Result<(), EncoderGone> {
+    /// Gives the encoders what they have room for; an error if they are gone.
+    fn hand_on(&mut self) -> Result<(), EncodersGone> {
         while let Some(epoch) = self.waiting.pop_front() {
             match self.to_encode.try_send(epoch) {
                 Ok(()) => {}
@@ -123,7 +120,7 @@ impl Builder {
                     self.waiting.push_front(epoch);
                     break;
                 }
-                Err(TrySendError::Disconnected(_)) => return Err(EncoderGone),
+                Err(TrySendError::Disconnected(_)) => return Err(EncodersGone),
             }
         }
         Ok(())
@@ -131,4 +128,4 @@ impl Builder {
 }
 
 /// Nobody takes epochs any more.
-struct EncoderGone;
+struct EncodersGone;

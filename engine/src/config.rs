@@ -167,11 +167,17 @@ impl Default for Budget {
 pub struct Threads {
     /// Threads that decode, 1 to 64. The default is the number of cores that the process may use.
     pub decode: usize,
+    /// Threads that look for anomalies, 1 to 64: each watches its share of the symbols. The default is the number of cores.
+    pub detect: usize,
+    /// Threads that encode, 1 to 64, each an epoch at a time. The default is the number of cores, but at most 4: every epoch
+    /// that is encoded takes its share of the budget, and the store has to keep up.
+    pub encode: usize,
 }
 
 impl Default for Threads {
     fn default() -> Self {
-        Self { decode: available_parallelism().map_or(1, usize::from).min(64) }
+        let cores = available_parallelism().map_or(1, usize::from).min(64);
+        Self { decode: cores, detect: cores, encode: cores.min(4) }
     }
 }
 

@@ -1,34 +1,35 @@
-//! The encoding stage: one thread that turns epochs into Parquet files while the next epoch fills.
+//! The encoding stage: threads that turn epochs into Parquet files while the next ones fill.
+//!
+//! Epochs do not wait for one another: with several threads a later one may be finished first, which nobody minds.
 
 use std::sync::Arc;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use ticklake_core::encode::{EncodeError, Encoder};
+use ticklake_core::epoch::Decoded;
 use ticklake_core::lake::EpochId;
+use ticklake_core::tick::TickBatch;
 use tokio::sync::mpsc;
 
-use crate::builder::BuiltEpoch;
-use crate::message::EncodedEpoch;
+use crate::message::{BuiltEpoch, EncodedEpoch};
 
-/// Encodes epochs of `worker` until no more come or nobody takes them.
+/// Encodes epochs of `worker` until no more come or nobody takes them. What the columns of an epoch occupied is handed back
+/// through `spare_columns`.
 pub(crate) fn run(
     mut encoder: Encoder,
     worker: &Arc<str>,
     epochs: &Receiver<BuiltEpoch>,
     to_commit: &mpsc::Sender<EncodedEpoch>,
+    spare_columns: &Sender<TickBatch>,
 ) -> Result<(), EncodeError> {
     for (epoch, alerts) in epochs {
         let id = EpochId::new(worker.clone(), epoch.number);
         let files = encoder.encode(&id, &epoch.contents)?;
-        let encoded = EncodedEpoch {
-            id,
-            reason: epoch.reason,
-            ticks: epoch.contents.ticks.len(),
-            rejects: epoch.contents.rejects.len(),
-            files,
-            messages: epoch.contents.messages,
-            alerts,
-        };
+        let Decoded { ticks, rejects, messages, .. } = epoch.contents;
+        let (reason, rows, rejects) = (epoch.reason, ticks.len(), rejects.len());
+        // Before the epoch waits for its commit, which may take long; where there is a spare one already this one is dropped.
+        let _ = spare_columns.try_send(ticks);
+        let encoded = EncodedEpoch { id, reason, ticks: rows, rejects, files, messages, alerts };
         if to_commit.blocking_send(encoded).is_err() {
             return Ok(());
         }

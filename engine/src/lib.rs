@@ -24,6 +24,8 @@ mod receiver;
 
 mod decoders;
 
+mod detectors;
+
 mod builder;
 
 mod encoders;
@@ -34,6 +36,8 @@ mod publisher;
 
 mod drain;
 pub mod pipeline;
+
+pub mod cpu;
 
 #[cfg(feature = "local")]
 pub mod demo;

@@ -1,9 +1,15 @@
-//! The stages of a message's life inside the engine, each a type of its own: received, decoded, in an encoded epoch, in
-//! a stored epoch. Only the last kind can be deleted; [`crate::committer`] is the one place that makes it.
+//! The stages of a message's life inside the engine, each a type of its own: received, decoded, seen by the detectors, in a
+//! closed epoch, in an encoded epoch, in a stored epoch. Only the last kind can be deleted; [`crate::committer`] is the one
+//! place that makes it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ticklake_core::alert::Alert;
 use ticklake_core::encode::DataFile;
-use ticklake_core::epoch::RollReason;
+use ticklake_core::epoch::{Decoded, Epoch, RollReason};
 use ticklake_core::lake::EpochId;
+use ticklake_core::tick::TickBatch;
 use tokio::sync::oneshot;
 
 use crate::budget::Permit;
@@ -27,8 +33,65 @@ pub struct HeldMessage {
     pub permit: Permit,
 }
 
+/// A decoded batch that the detectors look at, all of them at the same time. Whichever is the last takes it on.
+#[derive(Debug)]
+pub(crate) struct DecodedBatch {
+    contents: Decoded<HeldMessage>,
+    /// Detectors that have not seen it yet.
+    unseen: AtomicUsize,
+    /// Locked by a detector that has raised an alert, and by no other.
+    alerts: Mutex<Vec<Alert>>,
+}
+
+impl DecodedBatch {
+    /// A batch that as many detectors as `detectors` have to see.
+    pub(crate) fn new(contents: Decoded<HeldMessage>, detectors: usize) -> Self {
+        Self { contents, unseen: AtomicUsize::new(detectors), alerts: Mutex::default() }
+    }
+
+    /// What the detectors look at.
+    pub(crate) fn ticks(&self) -> &TickBatch {
+        &self.contents.ticks
+    }
+
+    /// Leaves the `alerts` that one detector has raised with the batch; `alerts` is left empty. `None` unless all others
+    /// have done so before.
+    ///
+    /// Nor is there a batch if a detector broke down and let go of it unseen: stored without the alerts that it should have
+    /// raised, its messages would be deleted, and the alerts lost. They come back by their visibility instead.
+    pub(crate) fn leave(batch: Arc<Self>, alerts: &mut Vec<Alert>) -> Option<Decoded<HeldMessage>> {
+        if !alerts.is_empty() {
+            batch.alerts.lock().unwrap_or_else(PoisonError::into_inner).append(alerts);
+        }
+        // Taking the batch out of the Arc is what makes the others' writes visible here, this count included.
+        batch.unseen.fetch_sub(1, Ordering::Relaxed);
+        let Self { mut contents, unseen, alerts } = Arc::into_inner(batch)?;
+        if unseen.into_inner() > 0 {
+            return None;
+        }
+        contents.alerts = alerts.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // Not in the order in which the detectors happened to finish.
+        contents.alerts.sort_unstable_by(|a, b| (a.ts_us, &a.id).cmp(&(b.ts_us, &b.id)));
+        Some(contents)
+    }
+}
+
+/// Alerts on their way to the publisher.
+#[derive(Debug)]
+pub struct AlertBatch {
+    /// The alerts.
+    pub alerts: Vec<Alert>,
+    /// When the messages that raised them were received, microseconds since the Unix epoch, UTC.
+    pub received_at_us: i64,
+    /// Tells whoever waits for them what became of them.
+    pub done: oneshot::Sender<bool>,
+}
+
 /// Resolves when the publisher is done with a batch of alerts: `true` if every one was published or refused for good.
 pub type AlertsDone = oneshot::Receiver<bool>;
+
+/// An epoch on its way to the encoders, with its alerts' publishing.
+pub(crate) type BuiltEpoch = (Epoch<HeldMessage>, Vec<AlertsDone>);
 
 /// An epoch as files, ready to be stored.
 #[derive(Debug)]
@@ -47,4 +110,49 @@ pub struct EncodedEpoch {
     pub messages: Vec<HeldMessage>,
     /// Its alerts' publishing.
     pub alerts: Vec<AlertsDone>,
+}
+
+#[cfg(test)]
+mod tests {
+    use ticklake_core::alert::{Direction, Kind, Severity};
+
+    use super::*;
+
+    fn alert(symbol: &str, ts_us: i64) -> Alert {
+        Alert {
+            id: Alert::id_of("spike", symbol, ts_us),
+            kind: Kind::Spike,
+            severity: Severity::Info,
+            symbol: Arc::from(symbol),
+            direction: Direction::Up,
+            ts_us,
+            detected_at_us: 0,
+            observed: 2.0,
+            expected: 1.0,
+            scale: 0.1,
+            score: 10.0,
+            threshold: 6.0,
+        }
+    }
+
+    #[test]
+    fn last_detector_takes_the_batch_on_with_the_alerts_of_all_in_one_order() {
+        let (early, late, same) = (alert("B", 1), alert("A", 2), alert("C", 1));
+        for order in [[&early, &late, &same], [&same, &late, &early]] {
+            let batch = Arc::new(DecodedBatch::new(Decoded::default(), 3));
+            let mut left = None;
+            for (alert, batch) in order.into_iter().zip([batch.clone(), batch.clone(), batch]) {
+                assert!(left.is_none(), "not before all have seen it");
+                left = DecodedBatch::leave(batch, &mut vec![alert.clone()]);
+            }
+            assert_eq!(left.unwrap().alerts, [early.clone(), same.clone(), late.clone()]);
+        }
+    }
+
+    #[test]
+    fn batch_that_a_broken_detector_has_not_seen_goes_no_further() {
+        let batch = Arc::new(DecodedBatch::new(Decoded::default(), 2));
+        drop(batch.clone());
+        assert!(DecodedBatch::leave(batch, &mut Vec::new()).is_none());
+    }
 }

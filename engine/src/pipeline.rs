@@ -1,46 +1,36 @@
-//! The whole engine at once: every channel, thread and task is made here, and nowhere else.
+//! The whole engine at once: every channel, thread and task is made here or in [`crate::cpu`], and nowhere else.
 //!
 //! ```text
-//! receivers --> decoders --> builder --> encoder --> committer --> queue (delete)
-//!  (tasks)      (threads)   (thread)     (thread)     (task)  \--> store (put)
-//!                               \------> publisher (task) -------> notifier
+//! receivers --> decoders --> detectors --> builder --> encoders --> committer --> queue (delete)
+//!  (tasks)      (threads)    (threads)    (thread)    (threads)      (task)  \--> store (put)
+//!                                             \------> publisher (task) -------> notifier
+//!              '---------------------- cpu -----------------------'
 //! ```
 //!
 //! Stages end from the front: when the receivers stop, each channel closes in turn, and what is under way flows to its
 //! end. Every channel is bounded; the budget keeps the first one from filling up.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use ticklake_core::decode::Decoder;
-use ticklake_core::detect::Detectors;
-use ticklake_core::encode::{EncodeError, Encoder};
-use ticklake_core::epoch::EpochBuilder;
-use ticklake_core::tick::Dictionaries;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::{error, info};
+use tracing::info;
 
 use crate::budget::{Amount, Budget};
-use crate::builder::Builder;
 use crate::committer::Committer;
 use crate::config::Config;
+use crate::cpu::{Channels, Cpu, StartError};
 use crate::drain::Drain;
 use crate::ports::{PortError, Ports};
 use crate::publisher::Publisher;
 use crate::receiver::Receiver;
 use crate::stats::Stats;
 use crate::stop::Stop;
-use crate::{decoders, encoders};
-
-/// Alert batches that may wait for the publisher. Behind a topic that is down they stall the detectors, then the budget.
-const ALERT_BATCHES: usize = 64;
 
 /// How a run goes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -70,12 +60,9 @@ impl Meters {
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The configuration of the encoder does not hold.
+    /// The CPU threads could not be started.
     #[error(transparent)]
-    Encoder(#[from] EncodeError),
-    /// The operating system gave no thread.
-    #[error("failed to start a thread")]
-    Thread(#[from] std::io::Error),
+    Start(#[from] StartError),
     /// A service refused for good, or a stage broke. What was held was given back to the queue, or is delivered again when
     /// its visibility times out.
     #[error(transparent)]
@@ -102,7 +89,7 @@ pub async fn run(
     info!(%worker, "engine started");
 
     let cpu = Cpu { config, stop: &stop, stats: &stats, budget: &budget, flush: &flush, worker: &worker };
-    let Channels { to_decode, epochs, alerts, threads } = cpu.spawn()?;
+    let Channels { to_decode, epochs, alerts, threads } = cpu.start()?;
 
     let mut receivers = JoinSet::new();
     for _ in 0..config.queue.receivers {
@@ -168,7 +155,7 @@ async fn finish(
         () = stages => {}
         () = stop.release_by() => return Some(waiting_for.get()),
     }
-    // The committer ends after the encoder has, which ends after the others have: none of these waits.
+    // The committer ends after the encoders have, which end after the others have: none of these waits.
     for thread in threads {
         let _ = thread.join();
     }
@@ -178,13 +165,8 @@ async fn finish(
 /// Runs a task of the graph; if it panics the run ends, for the other stages cannot do without it.
 async fn guarded(stage: &'static str, stop: Stop, task: impl Future<Output = ()>) {
     if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-        stage_panicked(stage, &stop);
+        stop.panicked(stage);
     }
-}
-
-fn stage_panicked(stage: &'static str, stop: &Stop) {
-    error!(stage, "stage panicked");
-    stop.fail(PortError::Stop { action: "run a stage", text: format!("the {stage} panicked") });
 }
 
 /// The counters at the end, each of which a reader of the log may miss otherwise.
@@ -205,77 +187,4 @@ fn log_summary(stats: &Stats) {
         epochs_stored = stats.epochs_stored.get(),
         "engine ended"
     );
-}
-
-/// What the CPU threads are made of.
-struct Cpu<'a> {
-    config: &'a Config,
-    stop: &'a Stop,
-    stats: &'a Arc<Stats>,
-    budget: &'a Arc<Budget>,
-    flush: &'a Arc<AtomicBool>,
-    worker: &'a Arc<str>,
-}
-
-/// The ends of the CPU threads' channels, and the threads.
-struct Channels {
-    to_decode: crossbeam_channel::Sender<crate::message::ReceivedBatch>,
-    epochs: mpsc::Receiver<crate::message::EncodedEpoch>,
-    alerts: mpsc::Receiver<crate::builder::AlertBatch>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Cpu<'_> {
-    fn spawn(&self) -> Result<Channels, RunError> {
-        let config = self.config;
-        let names = Dictionaries::new(config.decode.names_max);
-        // A place for every message the budget admits: the receivers, which are async, never wait here.
-        let (to_decode, received) = crossbeam_channel::bounded(config.budget.messages_max);
-        let (to_build, decoded) = crossbeam_channel::bounded(2 * config.threads.decode);
-        let (to_encode, built) = crossbeam_channel::bounded(1);
-        let (to_commit, epochs) = mpsc::channel(1);
-        let (to_publish, alerts) = mpsc::channel(ALERT_BATCHES);
-
-        let mut threads = Vec::new();
-        for _ in 0..config.threads.decode {
-            let decoder = Decoder::new(&config.decode, &names);
-            let (received, to_build) = (received.clone(), to_build.clone());
-            let (budget, stop, stats) = (self.budget.clone(), self.stop.clone(), self.stats.clone());
-            let work = move || decoders::run(decoder, &received, &to_build, &budget, &stop, &stats);
-            threads.push(self.thread("decoder", work)?);
-        }
-        let builder = Builder {
-            detectors: Detectors::new(&config.detect),
-            symbols: names.symbols.clone(),
-            epochs: EpochBuilder::new(config.epoch.clone()),
-            alerts_done: Vec::new(),
-            batches: decoded,
-            waiting: VecDeque::new(),
-            to_encode,
-            to_publish,
-            budget: self.budget.clone(),
-            flush: self.flush.clone(),
-            stats: self.stats.clone(),
-        };
-        threads.push(self.thread("builder", move || builder.run())?);
-        let encoder = Encoder::new(&config.encode, names)?;
-        let (worker, stop) = (self.worker.clone(), self.stop.clone());
-        threads.push(self.thread("encoder", move || {
-            if let Err(error) = encoders::run(encoder, &worker, &built, &to_commit) {
-                stop.fail(PortError::Stop { action: "encode an epoch", text: error.to_string() });
-            }
-        })?);
-        Ok(Channels { to_decode, epochs, alerts, threads })
-    }
-
-    /// A named thread; if it panics, the run ends, and its messages are delivered again.
-    fn thread(&self, stage: &'static str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-        let stop = self.stop.clone();
-        std::thread::Builder::new().name(stage.to_owned()).spawn(move || {
-            // The closure is dropped right after a panic: nothing sees what it may have left half-done.
-            if catch_unwind(AssertUnwindSafe(work)).is_err() {
-                stage_panicked(stage, &stop);
-            }
-        })
-    }
 }

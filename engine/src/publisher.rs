@@ -10,8 +10,8 @@ use ticklake_core::alert::Alert;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::builder::AlertBatch;
 use crate::clock::now_us;
+use crate::message::AlertBatch;
 use crate::ports::{Notification, Notifier};
 use crate::retry::settle;
 use crate::stats::Stats;

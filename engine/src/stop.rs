@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+use tracing::error;
 
 use crate::ports::PortError;
 
@@ -50,6 +51,12 @@ impl Stop {
             state.begun_at.get_or_insert_with(Instant::now);
             state.cause.get_or_insert(error);
         });
+    }
+
+    /// Begins the stop because a stage broke: the others cannot do without it.
+    pub fn panicked(&self, stage: &'static str) {
+        error!(stage, "stage panicked");
+        self.fail(PortError::Stop { action: "run a stage", text: format!("the {stage} panicked") });
     }
 
     /// The error that ended the run, once.

@@ -117,13 +117,33 @@ impl<M> EpochBuilder<M> {
         }
     }
 
-    /// Adds whole messages, which arrived at `now`. The epoch may exceed its bounds by this one batch.
-    pub fn add(&mut self, now: Duration, mut batch: Decoded<M>) {
+    /// Whether no epoch is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.opened_at.is_none()
+    }
+
+    /// Lets the next epoch fill the columns of an earlier one, which has been encoded. Their rows are forgotten.
+    ///
+    /// It does nothing while an epoch is open. Columns with far more room than the bounds call for are not kept: one large
+    /// batch would hold on to that memory for good.
+    pub fn reuse(&mut self, mut columns: TickBatch) {
+        // A vector that grows doubles: what holds as many rows as the bounds allow may have room for twice as many.
+        let rows_max = self.limits.rows_max.min(self.limits.bytes_max / TickBatch::ROW_BYTES);
+        if self.is_empty() && columns.capacity() <= rows_max.saturating_mul(2) {
+            columns.clear();
+            self.contents.ticks = columns;
+        }
+    }
+
+    /// Moves whole messages, which arrived at `now`, into the epoch. `batch` is left empty and keeps its capacity. The epoch
+    /// may exceed its bounds by this one batch.
+    pub fn add(&mut self, now: Duration, batch: &mut Decoded<M>) {
         if batch.messages.is_empty() {
             return;
         }
         self.opened_at.get_or_insert(now);
-        self.bytes += bytes_of(&batch);
+        self.bytes += bytes_of(batch);
         self.note_partitions(&batch.ticks);
         self.contents.messages.append(&mut batch.messages);
         self.contents.ticks.append(&mut batch.ticks);
@@ -221,9 +241,9 @@ mod tests {
             (batch(1, &[0]), NOW + Duration::from_secs(5), Some(RollReason::Age)),
             (batch(0, &[]), NOW + Duration::from_secs(500), None),
         ];
-        for (batch, now, expected) in cases {
+        for (mut batch, now, expected) in cases {
             let mut builder = EpochBuilder::new(limits());
-            builder.add(NOW, batch);
+            builder.add(NOW, &mut batch);
             assert_eq!(builder.due(now), expected);
         }
     }
@@ -231,9 +251,9 @@ mod tests {
     #[test]
     fn rolls_on_bytes() {
         let mut builder = EpochBuilder::new(EpochLimits { bytes_max: 2 * TickBatch::ROW_BYTES, ..limits() });
-        builder.add(NOW, batch(1, &[0]));
+        builder.add(NOW, &mut batch(1, &[0]));
         assert_eq!(builder.due(NOW), None);
-        builder.add(NOW, batch(1, &[0]));
+        builder.add(NOW, &mut batch(1, &[0]));
         assert_eq!(builder.due(NOW), Some(RollReason::Bytes));
     }
 
@@ -241,14 +261,32 @@ mod tests {
     fn epochs_are_numbered_and_share_nothing() {
         let mut builder = EpochBuilder::new(limits());
         assert!(builder.roll(NOW, RollReason::Flush).is_none());
-        builder.add(NOW, batch(2, &[0, 1]));
+        builder.add(NOW, &mut batch(2, &[0, 1]));
         let first = builder.roll(NOW, RollReason::Flush).unwrap();
         assert_eq!((first.number, first.contents.messages.len(), first.contents.ticks.len()), (0, 2, 2));
         assert_eq!(builder.due(NOW), None);
-        builder.add(NOW + Duration::from_mins(1), batch(1, &[0]));
+        builder.add(NOW + Duration::from_mins(1), &mut batch(1, &[0]));
         assert_eq!(builder.due(NOW + Duration::from_secs(61)), None, "age counts from the new epoch's first message");
         let second = builder.roll(NOW + Duration::from_secs(62), RollReason::Age).unwrap();
         assert_eq!((second.number, second.contents.messages.len()), (1, 1));
         assert_eq!(second.age, Duration::from_secs(2));
+    }
+    #[test]
+    fn columns_of_an_earlier_epoch_are_filled_again_without_their_rows() {
+        let mut builder = EpochBuilder::new(EpochLimits { bytes_max: 64 * TickBatch::ROW_BYTES, ..limits() });
+        let columns = |rows: usize| batch(1, &vec![7; rows]).ticks;
+        builder.reuse(columns(4));
+        builder.add(NOW, &mut batch(1, &[0]));
+        builder.reuse(columns(1));
+        let epoch = builder.roll(NOW, RollReason::Flush).unwrap();
+        assert_eq!(
+            epoch.contents.ticks,
+            batch(1, &[0]).ticks,
+            "no row of the columns, and no column while one is open"
+        );
+        assert!(epoch.contents.ticks.capacity() >= 4);
+        builder.reuse(columns(9));
+        builder.add(NOW, &mut batch(1, &[0]));
+        assert!(builder.roll(NOW, RollReason::Flush).unwrap().contents.ticks.capacity() < 9, "far beyond the bounds");
     }
 }

@@ -77,6 +77,13 @@ impl TickBatch {
         self.symbol.is_empty()
     }
 
+    /// For how many ticks there is room without another allocation.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        // All columns grow by the same rows; how far each rounds up is the allocator's.
+        self.received_at_us.capacity()
+    }
+
     /// Adds one row.
     #[inline]
     pub fn push(&mut self, tick: Tick) {
@@ -122,7 +129,7 @@ impl TickBatch {
 
     /// Replaces all rows by `rows`; keeps the capacity.
     pub fn assign(&mut self, rows: &[Tick]) {
-        self.truncate(0);
+        self.clear();
         // Few enough rows at a time that they stay in the cache while the columns are filled one after the other.
         for rows in rows.chunks(256) {
             self.symbol.extend(rows.iter().map(|tick| tick.symbol));
@@ -134,6 +141,11 @@ impl TickBatch {
             self.conditions.extend(rows.iter().map(|tick| tick.conditions));
             self.received_at_us.extend(rows.iter().map(|tick| tick.received_at_us));
         }
+    }
+
+    /// Forgets all rows and keeps the capacity.
+    pub fn clear(&mut self) {
+        self.truncate(0);
     }
 
     /// Moves all rows of `other` to the end of this batch; `other` is left empty and keeps its capacity.

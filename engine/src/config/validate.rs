@@ -176,7 +176,12 @@ fn flow(problems: &mut Problems, settings: &Settings) {
     let (messages_min, bytes_min) = (reserves * RECEIVE_MAX.messages, reserves * RECEIVE_MAX.bytes);
     problems.range("budget.messages_max", &budget.messages_max, &(messages_min..=IN_FLIGHT_MAX));
     problems.range("budget.bytes_max", &budget.bytes_max, &(bytes_min..=BYTES_CEILING));
-    problems.range("threads.decode", &settings.threads.decode, &(1..=64));
+    let threads = &settings.threads;
+    for (key, value) in
+        [("threads.decode", &threads.decode), ("threads.detect", &threads.detect), ("threads.encode", &threads.encode)]
+    {
+        problems.range(key, value, &(1..=64));
+    }
     problems.range("epoch.rows_max", &epoch.rows_max, &(1..=1_000_000_000));
     problems.range("epoch.bytes_max", &epoch.bytes_max, &(1..=BYTES_CEILING));
     problems.range("epoch.messages_max", &epoch.messages_max, &(1..=IN_FLIGHT_MAX));

@@ -151,6 +151,36 @@ async fn alert_is_published_before_its_epoch_rolls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn alerts_are_the_same_for_any_number_of_detectors() {
+    let alerts = async |detectors| {
+        let edges = Edges::new();
+        let mut settings = settings();
+        (settings.queue.receivers, settings.threads.decode, settings.threads.detect) = (1, 1, detectors);
+        settings.detect.symbols_max = 9;
+        let config = config(settings);
+        // The tenth of the symbols is one too many. One in three jumps, and then jumps again within the cool-down.
+        for seq in 0..140 {
+            let jumps = |symbol: usize| symbol.is_multiple_of(3) && [120, 124].contains(&seq);
+            let price = |symbol| if jumps(symbol) { "150.00" } else { "100.25" };
+            let ticks: Vec<_> = (0..10).map(|at| tick(&format!("S{at}"), seq).replace("100.25", price(at))).collect();
+            edges.queue.send(ticks.join("\n"), None);
+        }
+        let (result, Meters { stats, .. }) = drain(edges.ports(), &config).await;
+        result.unwrap();
+        let mut ids = lake::alert_ids(&edges.objects());
+        ids.sort();
+        assert_eq!(edges.notifier.published().len(), ids.len());
+        assert_eq!(stats.alerts_raised.get(), ids.len() as u64);
+        (ids, stats.alerts_suppressed.get(), stats.ticks_unwatched.get())
+    };
+    let (one, two, seven) = tokio::join!(alerts(1), alerts(2), alerts(7));
+    assert_eq!((one.0.len(), one.2), (3, 140), "{one:?}");
+    assert!(one.1 > 0, "{one:?}");
+    assert_eq!(two, one);
+    assert_eq!(seven, one);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn alerts_go_on_while_the_store_is_down() {
     let edges = Edges::new();
     let store = Arc::new(BrokenStore::default());

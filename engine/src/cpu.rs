@@ -1,0 +1,188 @@
+//! The CPU half of the engine: every thread between a received body and an encoded epoch, and the channels that join them.
+//!
+//! ```text
+//!                    each batch to every detector                      epochs
+//!                 .-----------------> detector 0 --.                  .-> encoder 0 --.
+//! batches ---> decoder 0 ... n -----> detector 1 --+--> builder ------+-> encoder 1 --+--> encoded epochs
+//!                 ^  '--------------> detector m --'    |  ^ |  alerts '-> encoder k --'
+//!                 '----------- emptied batches ---------'  | '-------> alerts    |
+//!                                                          '-- emptied columns --'
+//! ```
+//!
+//! [`crate::pipeline`] joins it to the queue, the store and the topic, and makes every other channel and task. It stands
+//! apart because a benchmark runs it as well, without any of these; other callers than these two it has none.
+//!
+//! Every channel is bounded. Stages end from the front: when the senders of received batches are gone, each channel closes in
+//! turn, and what is under way flows to its end.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use ticklake_core::decode::Decoder;
+use ticklake_core::detect::{Detectors, Shard};
+use ticklake_core::encode::{EncodeError, Encoder};
+use ticklake_core::epoch::{Decoded, EpochBuilder};
+use ticklake_core::tick::Dictionaries;
+use tokio::sync::mpsc;
+
+use crate::budget::Budget;
+use crate::builder::Builder;
+use crate::config::Config;
+use crate::decoders::Decoding;
+use crate::message::{AlertBatch, DecodedBatch, EncodedEpoch, HeldMessage, ReceivedBatch};
+use crate::ports::PortError;
+use crate::stats::Stats;
+use crate::stop::Stop;
+use crate::{detectors, encoders};
+
+/// Alert batches that may wait for the publisher. Behind a topic that is down they stall the builder, then the budget.
+const ALERT_BATCHES: usize = 64;
+
+/// Columns of an earlier epoch that are kept for the next one. The encoders finish about as often as an epoch begins.
+const SPARE_COLUMNS: usize = 1;
+
+/// Why the threads could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration of the encoder does not hold.
+    #[error(transparent)]
+    Encoder(#[from] EncodeError),
+    /// The operating system gave no thread.
+    #[error("failed to start a thread")]
+    Thread(#[from] std::io::Error),
+}
+
+/// What the threads are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Cpu<'a> {
+    /// How many threads, and what they do.
+    pub config: &'a Config,
+    /// Told when a thread breaks.
+    pub stop: &'a Stop,
+    /// What is counted.
+    pub stats: &'a Arc<Stats>,
+    /// What the received batches' permits are from.
+    pub budget: &'a Arc<Budget>,
+    /// Set when waiting for more messages is pointless.
+    pub flush: &'a Arc<AtomicBool>,
+    /// The name of the epochs.
+    pub worker: &'a Arc<str>,
+}
+
+/// The outer ends of the channels, and the threads.
+#[derive(Debug)]
+pub struct Channels {
+    /// Takes as many batches as the budget admits messages: who holds permits never waits here.
+    pub to_decode: Sender<ReceivedBatch>,
+    /// What is to be stored.
+    pub epochs: mpsc::Receiver<EncodedEpoch>,
+    /// What is to be published. Where it is dropped, alerts go to the epochs only, which then count as not published.
+    pub alerts: mpsc::Receiver<AlertBatch>,
+    /// They end after the last sender of batches is dropped.
+    pub threads: Vec<JoinHandle<()>>,
+}
+
+impl Cpu<'_> {
+    /// Starts every thread.
+    pub fn start(&self) -> Result<Channels, StartError> {
+        let config = self.config;
+        let names = Dictionaries::new(config.decode.names_max);
+        // A place for every message the budget admits: the receivers, which are async, never wait here.
+        let (to_decode, received) = bounded(config.budget.messages_max);
+        let (to_build, detected) = bounded(2 * config.threads.decode);
+        let (to_encode, built) = bounded(1);
+        let (to_commit, epochs) = mpsc::channel(1);
+        let (to_publish, alerts) = mpsc::channel(ALERT_BATCHES);
+        // One for each decoder: what is kept beyond the budget should be little.
+        let (spare_batches, emptied_batches) = bounded(config.threads.decode);
+        let (spare_columns, emptied_columns) = bounded(SPARE_COLUMNS);
+
+        let mut threads = Vec::new();
+        let to_detect = self.start_detectors(&names, &to_build, &mut threads)?;
+        drop(to_build);
+        self.start_decoders(&names, &received, &to_detect, &emptied_batches, &mut threads)?;
+        drop(to_detect);
+        let builder = Builder {
+            epochs: EpochBuilder::new(config.epoch.clone()),
+            alerts_done: Vec::new(),
+            batches: detected,
+            spare_batches,
+            waiting: VecDeque::new(),
+            to_encode,
+            spare_columns: emptied_columns,
+            to_publish,
+            budget: self.budget.clone(),
+            flush: self.flush.clone(),
+        };
+        threads.push(self.thread("builder", move || builder.run())?);
+        for _ in 0..config.threads.encode {
+            let encoder = Encoder::new(&config.encode, names.clone())?;
+            let (worker, stop) = (self.worker.clone(), self.stop.clone());
+            let (built, to_commit, spare_columns) = (built.clone(), to_commit.clone(), spare_columns.clone());
+            threads.push(self.thread("encoder", move || {
+                if let Err(error) = encoders::run(encoder, &worker, &built, &to_commit, &spare_columns) {
+                    stop.fail(PortError::Stop { action: "encode an epoch", text: error.to_string() });
+                }
+            })?);
+        }
+        Ok(Channels { to_decode, epochs, alerts, threads })
+    }
+
+    /// The detectors, each a shard with a channel of its own. Returned are the channels' other ends.
+    fn start_detectors(
+        &self,
+        names: &Dictionaries,
+        to_build: &Sender<Decoded<HeldMessage>>,
+        threads: &mut Vec<JoinHandle<()>>,
+    ) -> Result<Vec<Sender<Arc<DecodedBatch>>>, StartError> {
+        let config = self.config;
+        let mut to_detect = Vec::new();
+        for shard in Shard::all(config.threads.detect as u32) {
+            let (to_shard, decoded) = bounded(2 * config.threads.decode);
+            let detectors = Detectors::of_shard(&config.detect, shard);
+            let (symbols, to_build, stats) = (names.symbols.clone(), to_build.clone(), self.stats.clone());
+            let work = move || detectors::run(detectors, &symbols, &decoded, &to_build, &stats);
+            threads.push(self.thread("detector", work)?);
+            to_detect.push(to_shard);
+        }
+        Ok(to_detect)
+    }
+
+    fn start_decoders(
+        &self,
+        names: &Dictionaries,
+        batches: &Receiver<ReceivedBatch>,
+        to_detect: &[Sender<Arc<DecodedBatch>>],
+        spare: &Receiver<Decoded<HeldMessage>>,
+        threads: &mut Vec<JoinHandle<()>>,
+    ) -> Result<(), StartError> {
+        for _ in 0..self.config.threads.decode {
+            let decoding = Decoding {
+                decoder: Decoder::new(&self.config.decode, names),
+                batches: batches.clone(),
+                to_detect: to_detect.to_vec(),
+                spare: spare.clone(),
+                budget: self.budget.clone(),
+                stop: self.stop.clone(),
+                stats: self.stats.clone(),
+            };
+            threads.push(self.thread("decoder", move || decoding.run())?);
+        }
+        Ok(())
+    }
+
+    /// A named thread; if it panics, the run ends, and its messages are delivered again.
+    fn thread(&self, stage: &'static str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+        let stop = self.stop.clone();
+        std::thread::Builder::new().name(stage.to_owned()).spawn(move || {
+            // The closure is dropped right after a panic: nothing sees what it may have left half-done.
+            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                stop.panicked(stage);
+            }
+        })
+    }
+}
