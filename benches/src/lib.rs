@@ -11,6 +11,7 @@ pub mod hot_path;
 pub mod lake;
 pub mod localaws;
 pub mod rivals;
+pub mod pipeline;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -43,6 +43,8 @@ enum Topic {
     Lake,
     /// What the local endpoint costs in CPU time and memory
     Localaws,
+    /// How much faster two cores are than one
+    Pipeline,
 }
 
 /// The environment variable that may say where the trades are, for machines that keep them.
@@ -75,6 +77,7 @@ fn main() -> anyhow::Result<ExitCode> {
                 writeln!(io::stdout(), "skip bytes per recorded trade: no file at --trades or {TRADES}")?;
             }
         }
+        Topic::Pipeline => benches::pipeline::figures(&mut report)?,
         Topic::Localaws => benches::localaws::figures(&mut report)?,
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,0 +1,185 @@
+//! `check pipeline`: the engine's CPU stages on their threads, beside the same work in one loop on one thread.
+//!
+//! The threads are those of the engine ([`ticklake::cpu`]), from received bodies to encoded epochs; only the queue, the store
+//! and the topic are left out. The loop calls the same code of the core with nothing between: no channels, no permits.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use ticklake::budget::Amount;
+use ticklake::config::{Config, Settings};
+use ticklake::cpu::{Channels, Cpu};
+use ticklake::message::ReceivedBatch;
+use ticklake::pipeline::Meters;
+use ticklake::ports::{BATCH_MAX, Receipt, ReceivedMessage};
+use ticklake::stop::Stop;
+use ticklake_core::alert::Alert;
+use ticklake_core::decode::{Decoder, Message};
+use ticklake_core::detect::Detectors;
+use ticklake_core::encode::Encoder;
+use ticklake_core::epoch::{Decoded, EpochBuilder, RollReason};
+use ticklake_core::lake::EpochId;
+use ticklake_core::tick::Dictionaries;
+
+use crate::bodies;
+use crate::figure::Figure;
+
+/// Different ticks; they come round again until there are enough.
+const MARKET: u64 = 500_000;
+const PER_MESSAGE: usize = 500;
+/// Messages of one measurement: about four million ticks.
+const MESSAGES: usize = 8_000;
+/// Ticks of an epoch: several of them, so that what only one of the encoders can do at the end weighs little.
+const EPOCH_ROWS: usize = 250_000;
+/// Received batches that wait for the decoders, of which each takes about a millisecond: never none, and never a budget full
+/// of bodies, which would measure how fast the system hands out fresh memory.
+const LEAD: usize = 16;
+/// Measurements of each kind, in turn. The best counts: what else the machine does is not the engine's.
+const ROUNDS: usize = 5;
+
+/// Ticks that were encoded, and how long it took.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured {
+    /// All of them are in an epoch.
+    pub ticks: u64,
+    /// From the first body to the last epoch.
+    pub took: Duration,
+}
+
+/// Measures both in turn.
+pub fn figures(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
+    let bodies = bodies(MARKET, PER_MESSAGE)?;
+    let (mut one, mut two, mut ticks) = (Duration::MAX, Duration::MAX, 0);
+    for _ in 0..ROUNDS {
+        let (alone, together) = (inline(&bodies, MESSAGES)?, graph(&bodies, MESSAGES, 2)?);
+        anyhow::ensure!(alone.ticks == together.ticks, "{} ticks on one, {} on two", alone.ticks, together.ticks);
+        (one, two, ticks) = (one.min(alone.took), two.min(together.took), alone.ticks);
+    }
+    let ns_per_tick = |took: Duration| took.as_secs_f64() * 1e9 / ticks as f64;
+    report(Figure {
+        name: "one thread, all stages, ns per tick".into(),
+        measured: ns_per_tick(one),
+        at_most: 1_000.0,
+    })?;
+    report(Figure { name: "two threads per stage, ns per tick".into(), measured: ns_per_tick(two), at_most: 600.0 })?;
+    // A bound from above, as all figures have one: 1.8 times as fast takes 1 / 1.8 of the time.
+    report(Figure {
+        name: "time on two cores, as a share of that on one".into(),
+        measured: two.as_secs_f64() / one.as_secs_f64(),
+        at_most: 1.0 / 1.8,
+    })?;
+    Ok(())
+}
+
+fn config(threads: usize) -> anyhow::Result<Config> {
+    let mut settings = Settings::default();
+    "http://127.0.0.1/000000000000/ticks".clone_into(&mut settings.queue.url);
+    "lake".clone_into(&mut settings.lake.bucket);
+    (settings.threads.decode, settings.threads.detect, settings.threads.encode) = (threads, threads, threads);
+    settings.epoch.rows_max = EPOCH_ROWS;
+    Ok(settings.validate()?)
+}
+
+/// `bodies` over and over, `messages` in all, in batches as a receive brings them. Each is a copy, as a receive would have
+/// made it.
+fn received(bodies: &[String], messages: usize) -> impl Iterator<Item = Vec<ReceivedMessage>> {
+    (0..messages).step_by(BATCH_MAX).map(move |first| {
+        let batch = first..messages.min(first + BATCH_MAX);
+        let message = |number: usize| ReceivedMessage {
+            id: String::from("5fea7756-0ea4-451a-a703-a558b933e274"),
+            receipt: Receipt(number.to_string()),
+            body: bodies[number % bodies.len()].clone().into_bytes(),
+            content_encoding: None,
+            sent_at_us: None,
+            receive_count: 1,
+        };
+        batch.map(message).collect()
+    })
+}
+
+/// What the engine's threads, as many as `threads` per stage, make of `messages` messages.
+pub fn graph(bodies: &[String], messages: usize, threads: usize) -> anyhow::Result<Measured> {
+    let config = config(threads)?;
+    let Meters { stats, budget } = Meters::new(&config);
+    let stop = Stop::new(config.shutdown.deadline);
+    let (flush, worker) = (Arc::default(), Arc::from("bench"));
+    let cpu = Cpu { config: &config, stop: &stop, stats: &stats, budget: &budget, flush: &flush, worker: &worker };
+    let Channels { to_decode, mut epochs, alerts, threads } = cpu.start()?;
+    // Nobody publishes, and nobody waits for it.
+    drop(alerts);
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let started = Instant::now();
+    let stored = std::thread::spawn(move || {
+        let mut stored = 0;
+        // Each epoch is dropped at once, and with it its messages' share of the budget.
+        while let Some(epoch) = epochs.blocking_recv() {
+            stored += epoch.ticks as u64;
+        }
+        stored
+    });
+    for messages in received(bodies, messages) {
+        while to_decode.len() >= LEAD {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let bytes = messages.iter().map(|message| message.body.len()).sum();
+        let mut permit = runtime.block_on(budget.take(Amount { messages: messages.len(), bytes }));
+        let share = |message: ReceivedMessage| {
+            let share = permit.split(Amount { messages: 1, bytes: message.body.len() })?;
+            Some((message, share))
+        };
+        let messages: Option<Vec<_>> = messages.into_iter().map(share).collect();
+        let messages = messages.context("a batch is larger than its permit")?;
+        let received_at_us = loadgen::market::DEFAULT_START_US;
+        to_decode.send(ReceivedBatch { messages, received_at_us }).context("the decoders are gone")?;
+    }
+    drop(to_decode);
+    let stored = stored.join().map_err(|_| anyhow::anyhow!("the thread that takes the epochs panicked"))?;
+    let took = started.elapsed();
+    for thread in threads {
+        let _ = thread.join();
+    }
+    Ok(Measured { ticks: stored, took })
+}
+
+/// The same work in a loop on this thread.
+pub fn inline(bodies: &[String], messages: usize) -> anyhow::Result<Measured> {
+    let config = config(1)?;
+    let names = Dictionaries::new(config.decode.names_max);
+    let mut decoder = Decoder::new(&config.decode, &names);
+    let mut detectors = Detectors::new(&config.detect);
+    let mut epochs = EpochBuilder::new(config.epoch.clone());
+    let mut encoder = Encoder::new(&config.encode, names.clone())?;
+    let mut stored = 0;
+    let mut decoded = Decoded::default();
+    let started = Instant::now();
+    let mut encode = |epochs: &mut EpochBuilder<()>, reason| -> anyhow::Result<()> {
+        if let Some(epoch) = epochs.roll(Duration::ZERO, reason) {
+            let files = encoder.encode(&EpochId::new(Arc::from("bench"), epoch.number), &epoch.contents)?;
+            std::hint::black_box(files);
+            stored += epoch.contents.ticks.len() as u64;
+            epochs.reuse(epoch.contents.ticks);
+        }
+        Ok(())
+    };
+    for messages in received(bodies, messages) {
+        for message in messages {
+            let received_at_us = loadgen::market::DEFAULT_START_US;
+            let ReceivedMessage { id, body, content_encoding, sent_at_us, .. } = &message;
+            let content_encoding = content_encoding.as_deref();
+            let body = Message { id, body, content_encoding, sent_at_us: *sent_at_us, received_at_us };
+            decoder.decode(&body, &mut decoded.ticks, &mut decoded.rejects);
+            decoded.messages.push(());
+        }
+        let alerts: &mut Vec<Alert> = &mut decoded.alerts;
+        detectors.observe(&decoded.ticks, &names.symbols, loadgen::market::DEFAULT_START_US, alerts);
+        epochs.add(Duration::ZERO, &mut decoded);
+        if let Some(reason) = epochs.due(Duration::ZERO) {
+            encode(&mut epochs, reason)?;
+        }
+    }
+    encode(&mut epochs, RollReason::Flush)?;
+    let took = started.elapsed();
+    Ok(Measured { ticks: stored, took })
+}
