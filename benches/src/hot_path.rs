@@ -16,9 +16,9 @@ use ticklake_core::epoch::{Decoded, EpochBuilder, EpochLimits, RollReason};
 use ticklake_core::lake::EpochId;
 use ticklake_core::tick::Dictionaries;
 
+use crate::bodies;
 use crate::figure::Figure;
 use crate::rivals::{Canonical, Form, Parser, Rival};
-use crate::bodies;
 
 /// Ticks of one measurement.
 const TICKS: u64 = 200_000;
@@ -120,8 +120,10 @@ fn single(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<(
         ],
     )?;
     report(Figure {
-        name: format!("decode of one tick per body ({ours:.1} ns), as a share of simd-json into structs ({serde:.1} ns)")
-            .into(),
+        name: format!(
+            "decode of one tick per body ({ours:.1} ns), as a share of simd-json into structs ({serde:.1} ns)"
+        )
+        .into(),
         measured: ours / serde,
         at_most: 1.0 / 2.5,
     })?;
@@ -135,7 +137,8 @@ fn shuffled(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result
     let [guessing, parsing] =
         race(TICKS, [Box::new(|| Ok(guessing.decode(&bodies))), Box::new(|| Ok(parsing.decode(&bodies)))])?;
     report(Figure {
-        name: format!("decode of keys in random order ({guessing:.1} ns), beside simd-json alone ({parsing:.1} ns)").into(),
+        name: format!("decode of keys in random order ({guessing:.1} ns), beside simd-json alone ({parsing:.1} ns)")
+            .into(),
         measured: guessing / parsing,
         at_most: 1.15,
     })?;
@@ -170,7 +173,8 @@ fn whole(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()
         ],
     )?;
     report(Figure {
-        name: format!("bodies to Parquet on one thread ({ours:.1} ns), beside simd-json's tape alone ({tape:.1} ns)").into(),
+        name: format!("bodies to Parquet on one thread ({ours:.1} ns), beside simd-json's tape alone ({tape:.1} ns)")
+            .into(),
         measured: ours / tape,
         at_most: 1.8,
     })?;
@@ -205,7 +209,7 @@ impl Pipeline {
     /// One epoch of `bodies`; how many bytes of Parquet they make.
     pub fn run(&mut self, bodies: &[String]) -> anyhow::Result<usize> {
         for messages in bodies.chunks(MESSAGES_PER_BATCH) {
-            let mut batch = std::mem::take(&mut self.batch);
+            let batch = &mut self.batch;
             for body in messages {
                 self.decoder.decode(&message(body), &mut batch.ticks, &mut batch.rejects);
                 batch.messages.push(());
@@ -215,6 +219,7 @@ impl Pipeline {
         }
         let Some(epoch) = self.epochs.roll(Duration::ZERO, RollReason::Flush) else { return Ok(0) };
         let files = self.encoder.encode(&EpochId::new(Arc::from("bench"), epoch.number), &epoch.contents)?;
+        self.epochs.reuse(epoch.contents.ticks);
         Ok(files.iter().map(|file| file.bytes.len()).sum())
     }
 }

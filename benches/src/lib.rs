@@ -10,8 +10,8 @@ pub mod encodings;
 pub mod hot_path;
 pub mod lake;
 pub mod localaws;
-pub mod rivals;
 pub mod pipeline;
+pub mod rivals;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -28,7 +28,7 @@ impl Feed for Binance {
 
 /// A canonical tick, as a typed parser reads it: borrowed where it can be.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "what counts is that the fields were filled")]
+#[expect(dead_code, reason = "what counts is that the fields are filled")]
 pub struct Row<'a> {
     #[serde(borrow)]
     symbol: &'a str,
@@ -44,7 +44,7 @@ pub struct Row<'a> {
 
 /// A Binance trade, as a typed parser reads it.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "what counts is that the fields were filled")]
+#[expect(dead_code, reason = "what counts is that the fields are filled")]
 pub struct BinanceRow<'a> {
     #[serde(borrow)]
     s: &'a str,
@@ -110,7 +110,9 @@ impl Parser {
             count += match form {
                 Form::Object => self.document::<F>(rival, false, body)?,
                 Form::Array => self.document::<F>(rival, true, body)?,
-                Form::Lines => body.lines().map(|line| self.document::<F>(rival, false, line)).sum::<anyhow::Result<_>>()?,
+                Form::Lines => {
+                    body.lines().map(|line| self.document::<F>(rival, false, line)).sum::<anyhow::Result<_>>()?
+                }
             };
         }
         Ok(count)

@@ -114,6 +114,9 @@ impl TickBatch {
     /// # Panics
     /// Where `row` is not below [`TickBatch::len`].
     #[must_use]
+    // Inlined, the fields go straight to their place. A tick that is returned is written in halves and read whole at
+    // once, for which the processor has to wait: that doubled the time of the sort.
+    #[inline]
     pub fn get(&self, row: usize) -> Tick {
         Tick {
             symbol: self.symbol[row],

@@ -149,11 +149,13 @@ impl Guessed<'_, '_> {
 
     fn lines(&mut self) {
         let (mut at, mut index) = (0, 0);
-        while let Some(start) = self.text.get(at..).and_then(|rest| Some(at + rest.iter().position(is_no_blank)?)) {
+        while let Some(start) =
+            self.text.get(at..).and_then(|rest| Some(at + rest.iter().position(|byte| is_no_blank(*byte))?))
+        {
             let guess = if self.speculation.is_awake() { self.guess(start, true) } else { None };
             // A blank that JSON does not know (a form feed) may stand at the end of a line as well.
             let guess = guess.filter(|(_, end)| {
-                let rest = self.text[*end..].iter().find(|byte| **byte == b'\n' || is_no_blank(byte));
+                let rest = self.text[*end..].iter().find(|byte| **byte == b'\n' || is_no_blank(**byte));
                 matches!(rest, None | Some(b'\n'))
             });
             at = if let Some((ts_us, end)) = guess {
@@ -191,7 +193,7 @@ impl Guessed<'_, '_> {
     }
 }
 
-fn is_no_blank(byte: &u8) -> bool {
+fn is_no_blank(byte: u8) -> bool {
     !byte.is_ascii_whitespace()
 }
 

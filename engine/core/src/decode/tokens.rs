@@ -50,9 +50,12 @@ pub(super) struct Tokens {
     places: Vec<Place>,
     short: usize,
     /// The others, by kind, of which there are a few.
-    long: Vec<(Kind, FxHashMap<Box<[u8]>, NameId>)>,
+    long: Vec<(Kind, LongTokens)>,
     longs: usize,
 }
+
+/// Tokens that are compared as slices.
+type LongTokens = FxHashMap<Box<[u8]>, NameId>;
 
 /// A short token, or [`NameId::NONE`] and no token with it: the empty token has a place too.
 #[derive(Debug, Clone, Copy, Default)]
@@ -142,7 +145,7 @@ impl Tokens {
     fn insert_long(&mut self, kind: Kind, token: &[u8], id: NameId) {
         let ids = match self.long.iter().position(|(of, _)| *of == kind) {
             Some(at) => &mut self.long[at].1,
-            None => &mut self.long.push_mut((kind, FxHashMap::default())).1,
+            None => &mut self.long.push_mut((kind, LongTokens::default())).1,
         };
         self.longs += usize::from(ids.insert(token.into(), id).is_none());
     }
