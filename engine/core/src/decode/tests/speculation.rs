@@ -2,34 +2,22 @@
 //! bit for bit, and on every reject. `engine/core/fuzz` holds them together over whatever a fuzzer comes up with.
 
 use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRng};
 
+use self::agreement::{agree_on, config_of};
 use super::*;
 
-/// The feeds of the documentation of [`DecodeConfig`]: a configuration and a tick with `$` where values go, and their kinds.
-const FEEDS: [(&str, &str, &str); 6] = [
-    ("{}", r#"{"symbol":"$","price":$,"volume":$,"ts":$,"seq":$,"venue":"$","conditions":"$"}"#, "snntisc"),
-    ("{}", r#"{"symbol": "$", "price": $, "volume": $}"#, "snn"),
-    (
-        r#"{"numbers_as_strings":true,"ts_unit":"ms","fields":{"symbol":"s","price":"p","volume":"q","ts":"T","seq":"t"}}"#,
-        r#"{"e":"trade","E":$,"s":"$","t":$,"p":"$","q":"$","T":$,"m":$,"M":$}"#,
-        "nsinnmbb",
-    ),
-    (
-        r#"{"numbers_as_strings":true,"ts_unit":"rfc3339",
-            "fields":{"symbol":"product_id","volume":"size","ts":"time","seq":"trade_id"}}"#,
-        r#"{"type":"match","trade_id":$,"maker":"$","time":"$","product_id":"$","size":"$","price":"$"}"#,
-        "isrsnn",
-    ),
-    (
-        r#"{"ts_unit":"ms","fields":{"symbol":"sym","price":"p","volume":"s","ts":"t","seq":"q","venue":"x","conditions":"c"}}"#,
-        r#"{"ev":"T","sym":"$","x":$,"z":$,"p":$,"s":$,"c":[$],"t":$,"q":$}"#,
-        "svnnnlmi",
-    ),
-    (
-        r#"{"ts_unit":"ns","numbers_as_strings":true,"fields":{"symbol":"S","price":"p","volume":"s","ts":"t"}}"#,
-        "{\n \"S\": \"$\",\n \"p\": \"$\",\n \"s\": $,\n \"t\": $\n}",
-        "snnN",
-    ),
+#[path = "../../../fuzz/agreement.rs"]
+mod agreement;
+
+/// For each of [`agreement::FEEDS`], a tick with `$` where values go, and the kinds of these.
+const TICKS: [(&str, &str); agreement::FEEDS.len()] = [
+    (r#"{"symbol":"$","price":$,"volume":$,"ts":$,"seq":$,"venue":"$","conditions":"$"}"#, "snntisc"),
+    (r#"{"symbol": "$", "price": $, "volume": $}"#, "snn"),
+    (r#"{"e":"trade","E":$,"s":"$","t":$,"p":"$","q":"$","T":$,"m":$,"M":$}"#, "nsinnmbb"),
+    (r#"{"type":"match","trade_id":$,"maker":"$","time":"$","product_id":"$","size":"$","price":"$"}"#, "isrsnn"),
+    (r#"{"ev":"T","sym":"$","x":$,"z":$,"p":$,"s":$,"c":[$],"t":$,"q":$}"#, "svnnnlmi"),
+    ("{\n \"S\": \"$\",\n \"p\": \"$\",\n \"s\": $,\n \"t\": $\n}", "snnN"),
 ];
 
 /// Values that are plain, and now and then one that is not, or that is no value at all.
@@ -85,7 +73,7 @@ fn value(kind: char) -> BoxedStrategy<String> {
 
 /// One tick of feed `feed`, as its template says.
 fn tick_of(feed: usize) -> BoxedStrategy<String> {
-    let (_, template, kinds) = FEEDS[feed];
+    let (template, kinds) = TICKS[feed];
     let values: Vec<_> = kinds.chars().map(value).collect();
     values
         .prop_map(move |values| {
@@ -144,47 +132,19 @@ fn body_of(feed: usize) -> BoxedStrategy<Vec<u8>> {
         .boxed()
 }
 
-fn outcomes(mut decoder: Decoder, names: &Dictionaries, bodies: &[Vec<u8>]) -> Vec<(String, Vec<Reject>)> {
-    let outcome = |body: &Vec<u8>| {
-        let (mut ticks, mut rejects) = (TickBatch::default(), Vec::new());
-        decoder.decode(&message(body), &mut ticks, &mut rejects);
-        let named = |row: usize| {
-            let bits = (ticks.price[row].to_bits(), ticks.volume[row].to_bits());
-            let names = [
-                names.symbols.get(ticks.symbol[row]),
-                names.venues.get(ticks.venue[row]),
-                names.conditions.get(ticks.conditions[row]),
-            ];
-            format!("{names:?} {bits:?} {} {:?}", ticks.ts_us[row], ticks.seq[row])
-        };
-        ((0..ticks.len()).map(named).collect::<Vec<_>>().join("\n"), rejects)
-    };
-    bodies.iter().map(outcome).collect()
-}
-
-fn config_of(feed: usize) -> DecodeConfig {
-    DecodeConfig { partitions_per_message_max: 5, ..serde_json::from_str(FEEDS[feed].0).unwrap() }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn guessing_and_parsing_agree_on_every_body(
-        (feed, bodies) in (0..FEEDS.len()).prop_flat_map(|feed| (Just(feed), proptest::collection::vec(body_of(feed), 1..12)))
+        (feed, bodies) in (0..TICKS.len()).prop_flat_map(|feed| (Just(feed), proptest::collection::vec(body_of(feed), 1..12)))
     ) {
-        let config = config_of(feed);
-        let (guessing, parsing) = (Dictionaries::new(100), Dictionaries::new(100));
-        let guessed = outcomes(Decoder::new(&config, &guessing), &guessing, &bodies);
-        let parsed = outcomes(Decoder::without_speculation(&config, &parsing), &parsing, &bodies);
-        for ((guessed, parsed), body) in guessed.iter().zip(&parsed).zip(&bodies) {
-            prop_assert_eq!(guessed, parsed, "{}", String::from_utf8_lossy(body));
-        }
+        agree_on(&config_of(feed), &bodies.iter().map(Vec::as_slice).collect::<Vec<_>>());
     }
 
     #[test]
     fn shape_reads_the_ticks_that_it_was_learnt_from(
-        (feed, ticks) in (0..FEEDS.len()).prop_flat_map(|feed| (Just(feed), proptest::collection::vec(tick_of(feed), 1..20)))
+        (feed, ticks) in (0..TICKS.len()).prop_flat_map(|feed| (Just(feed), proptest::collection::vec(tick_of(feed), 1..20)))
     ) {
         // Ticks without odd values, which all have the one shape.
         let config = config_of(feed);
@@ -221,8 +181,8 @@ fn second_tick_of_every_documented_feed_is_read_by_the_shape_of_the_first() {
         &["MSFT", "4", "3", "114.125", "100", "0,12", "1536036818784", "3681328"],
         &["A", "1.5", "100", "1795442399123456789"],
     ];
-    for ((config, template, _), values) in FEEDS.iter().zip(values) {
-        let config: DecodeConfig = serde_json::from_str(config).unwrap();
+    for ((feed, (template, _)), values) in TICKS.iter().enumerate().zip(values) {
+        let config = config_of(feed);
         let mut parts = template.split('$');
         let first = parts.next().unwrap().to_owned();
         let text = values.iter().zip(parts).fold(first, |text, (value, part)| text + value + part);
@@ -263,4 +223,42 @@ fn feed_without_a_shape_is_left_to_the_parser() {
     let (hits, parsed) = decoder.bodies.guesses();
     assert!(hits == 0 && parsed < 100, "{parsed} ticks of 10,000 were tried");
     assert_eq!(ticks.len(), 10_000);
+}
+
+/// What a fuzzer has found stays found.
+#[test]
+fn corpus_and_its_mutations_agree() {
+    const MUTATIONS: usize = 40;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/agreement");
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(paths.len() > 25, "the corpus is there");
+    let seeds: Vec<Vec<u8>> = paths.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    for seed in &seeds {
+        agreement::check(seed);
+        for _ in 0..MUTATIONS {
+            let other = &seeds[random.random_range(0..seeds.len())];
+            agreement::check(&mutated(seed, other, &mut random));
+        }
+    }
+}
+
+/// A seed with some bytes flipped, dropped or repeated, or with a piece of another one in it. The first byte is the feed's.
+fn mutated(seed: &[u8], other: &[u8], random: &mut TestRng) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    for _ in 0..random.random_range(1..4) {
+        let at = random.random_range(1..bytes.len());
+        let piece = |bytes: &[u8], from: usize| bytes[from..bytes.len().min(from + 12)].to_vec();
+        match random.random_range(0..4) {
+            0 => bytes[at] ^= 1 << random.random_range(0..8),
+            1 => drop(bytes.drain(at..(at + 3).min(bytes.len()))),
+            2 => drop(bytes.splice(at..at, piece(&bytes.clone(), at))),
+            _ => drop(bytes.splice(at..at, piece(other, 1 + at % (other.len() - 1)))),
+        }
+        if bytes.len() < 2 {
+            break;
+        }
+    }
+    bytes
 }

@@ -1,0 +1,75 @@
+//! The same bodies through a decoder that guesses and through one that does not: they agree, or this panics.
+//!
+//! Shared by the fuzz target and the tests of the crate, which replay the corpus and what they have made up themselves.
+
+use ticklake_core::decode::{DecodeConfig, Decoder, Message, Reject};
+use ticklake_core::tick::{Dictionaries, TickBatch};
+
+/// Configurations of the feeds of the documentation: the canonical form, that of three fields, Binance, Coinbase, Polygon,
+/// and one in nanoseconds over several lines.
+pub const FEEDS: [&str; 6] = [
+    "{}",
+    "{}",
+    r#"{"numbers_as_strings":true,"ts_unit":"ms","fields":{"symbol":"s","price":"p","volume":"q","ts":"T","seq":"t"}}"#,
+    r#"{"numbers_as_strings":true,"ts_unit":"rfc3339",
+        "fields":{"symbol":"product_id","volume":"size","ts":"time","seq":"trade_id"}}"#,
+    r#"{"ts_unit":"ms","fields":{"symbol":"sym","price":"p","volume":"s","ts":"t","seq":"q","venue":"x","conditions":"c"}}"#,
+    r#"{"ts_unit":"ns","numbers_as_strings":true,"fields":{"symbol":"S","price":"p","volume":"s","ts":"t"}}"#,
+];
+
+/// 2026-11-23T14:00:00Z.
+pub const NOW_US: i64 = 1_795_442_400_000_000;
+
+/// What stands between two bodies in the bytes of [`check`]. No JSON holds it, for it is no UTF-8.
+const SEPARATOR: u8 = 0xff;
+
+/// More than any test makes up: the two ways may take up the names of a body that turns out to be no JSON, or not.
+const NAMES_MAX: usize = 100_000;
+
+/// What bodies became, with names in place of their ids, and numbers by their bits.
+#[derive(Debug, PartialEq)]
+pub struct Outcome {
+    ticks: Vec<String>,
+    rejects: Vec<Reject>,
+}
+
+/// The configuration of feed `feed`, with few hours to a message, so that some have too many.
+pub fn config_of(feed: usize) -> DecodeConfig {
+    let config = serde_json::from_str(FEEDS[feed % FEEDS.len()]).expect("the configurations are valid");
+    DecodeConfig { partitions_per_message_max: 5, ..config }
+}
+
+/// Takes `data` for the number of a feed, and bodies of it, one after the other.
+pub fn check(data: &[u8]) {
+    let Some((feed, bodies)) = data.split_first() else { return };
+    let bodies: Vec<&[u8]> = bodies.split(|byte| *byte == SEPARATOR).collect();
+    agree_on(&config_of(usize::from(*feed)), &bodies);
+}
+
+/// Panics with the body on which the two do not agree.
+pub fn agree_on(config: &DecodeConfig, bodies: &[&[u8]]) {
+    let (guessing, parsing) = (Dictionaries::new(NAMES_MAX), Dictionaries::new(NAMES_MAX));
+    let mut guesser = Decoder::new(config, &guessing);
+    let mut parser = Decoder::without_speculation(config, &parsing);
+    for body in bodies {
+        let (guessed, parsed) = (outcome(&mut guesser, &guessing, body), outcome(&mut parser, &parsing, body));
+        assert_eq!(guessed, parsed, "{}", String::from_utf8_lossy(body));
+    }
+}
+
+fn outcome(decoder: &mut Decoder, names: &Dictionaries, body: &[u8]) -> Outcome {
+    let (mut ticks, mut rejects) = (TickBatch::default(), Vec::new());
+    let message =
+        Message { id: "m-1", body, content_encoding: None, sent_at_us: Some(NOW_US - 500), received_at_us: NOW_US };
+    decoder.decode(&message, &mut ticks, &mut rejects);
+    let named = |row: usize| {
+        let bits = (ticks.price[row].to_bits(), ticks.volume[row].to_bits());
+        let names = [
+            names.symbols.get(ticks.symbol[row]),
+            names.venues.get(ticks.venue[row]),
+            names.conditions.get(ticks.conditions[row]),
+        ];
+        format!("{names:?} {bits:?} {} {:?}", ticks.ts_us[row], ticks.seq[row])
+    };
+    Outcome { ticks: (0..ticks.len()).map(named).collect(), rejects }
+}
