@@ -120,8 +120,8 @@ impl Guessed<'_, '_> {
     /// Sorts the element that begins at `at`, and finds its end.
     #[inline]
     fn element(&mut self, at: usize, index: usize) -> Option<usize> {
-        if let Some((ts_us, end)) = self.guess(at, false) {
-            self.sorter.take(&self.draft, ts_us, index, || &self.text[at..end]);
+        if let Some(end) = self.guess(at, false) {
+            self.sorter.take(&self.draft, index, || &self.text[at..end]);
             return Some(end);
         }
         if !self.speculation.is_awake() {
@@ -136,7 +136,7 @@ impl Guessed<'_, '_> {
 
     fn object_or_lines(&mut self) -> bool {
         match self.guess(0, false) {
-            Some((ts_us, end)) if end == self.text.len() => self.sorter.take(&self.draft, ts_us, 0, || self.text),
+            Some(end) if end == self.text.len() => self.sorter.take(&self.draft, 0, || self.text),
             // More follows the first object: one per line, or garbage.
             _ if Form::of(self.text) == Form::Lines => self.lines(),
             _ => match self.parse(self.text) {
@@ -154,12 +154,12 @@ impl Guessed<'_, '_> {
         {
             let guess = if self.speculation.is_awake() { self.guess(start, true) } else { None };
             // A blank that JSON does not know (a form feed) may stand at the end of a line as well.
-            let guess = guess.filter(|(_, end)| {
+            let guess = guess.filter(|end| {
                 let rest = self.text[*end..].iter().find(|byte| **byte == b'\n' || is_no_blank(**byte));
                 matches!(rest, None | Some(b'\n'))
             });
-            at = if let Some((ts_us, end)) = guess {
-                self.sorter.take(&self.draft, ts_us, index, || &self.text[start..end]);
+            at = if let Some(end) = guess {
+                self.sorter.take(&self.draft, index, || &self.text[start..end]);
                 end
             } else {
                 let len = self.text[start..].iter().position(|byte| *byte == b'\n');
@@ -173,12 +173,12 @@ impl Guessed<'_, '_> {
         }
     }
 
-    /// Drafts the tick at `at`, if it is like one before and its event time is acceptable: that, and where the tick ends.
+    /// Drafts the tick at `at`, if it is like one before and its event time is acceptable, and finds where it ends.
     #[inline]
-    fn guess(&mut self, at: usize, one_line: bool) -> Option<(i64, usize)> {
+    fn guess(&mut self, at: usize, one_line: bool) -> Option<usize> {
         let (text, base) = if at < self.tail_start { (self.text, 0) } else { (self.tail, self.tail_start) };
         let end = base + self.speculation.read(text, at - base, one_line, &mut self.draft)?;
-        Some((self.reader.accepted_ts_us(&self.draft, self.sorter.times())?, end))
+        self.reader.accepts(&mut self.draft, self.sorter.times()).then_some(end)
     }
 
     /// What simd-json and the rules make of one tick, from which more may be learnt.

@@ -97,11 +97,11 @@ impl TickReader {
         })
     }
 
-    /// The event time of a tick that a shape has read, if it is acceptable; all else about the tick is.
+    /// Whether the event time of a tick that a shape has read is acceptable; all else about the tick is.
     #[inline]
-    pub(super) fn accepted_ts_us(&self, draft: &Draft, times: MessageTimes) -> Option<i64> {
-        let ts_us = draft.ts_us.unwrap_or_else(|| times.default_ts_us());
-        (self.ts_min_us..=self.latest_us(times)).contains(&ts_us).then_some(ts_us)
+    pub(super) fn accepts(&self, draft: &mut Draft, times: MessageTimes) -> bool {
+        draft.ts_us = draft.own_ts_us().unwrap_or_else(|| times.default_ts_us());
+        (self.ts_min_us..=self.latest_us(times)).contains(&draft.ts_us)
     }
 
     fn latest_us(&self, times: MessageTimes) -> i64 {

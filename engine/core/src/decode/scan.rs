@@ -21,6 +21,9 @@ const DIGITS_MAX: usize = 19;
 
 const POWERS_OF_TEN: [u64; DIGITS_MAX] = powers_of_ten();
 
+/// Of as many digits as a word has beside a point.
+const SMALL_POWERS_OF_TEN: [f64; 8] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
+
 const fn powers_of_ten() -> [u64; DIGITS_MAX] {
     let mut powers = [1; DIGITS_MAX];
     let mut at = 1;
@@ -51,11 +54,18 @@ pub(super) fn words(bytes: &[u8; 16]) -> [u64; 2] {
     [low, high].map(|half| half.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
 }
 
-/// The lowest `count` bytes of two words, at most 16.
-#[inline]
-pub(super) fn mask_of(count: usize) -> [u64; 2] {
-    let bits = |count: usize| if count >= 8 { u64::MAX } else { (1 << (8 * count)) - 1 };
-    [bits(count), bits(count.saturating_sub(8))]
+/// For each number of bytes, these lowest bytes of two words.
+pub(super) const MASKS: [[u64; 2]; 17] = masks();
+
+const fn masks() -> [[u64; 2]; 17] {
+    let mut masks = [[u64::MAX; 2]; 17];
+    let mut count = 0;
+    while count < 8 {
+        masks[count] = [(1 << (8 * count)) - 1, 0];
+        masks[count + 8] = [u64::MAX, (1 << (8 * count)) - 1];
+        count += 1;
+    }
+    masks
 }
 
 /// The position of the first `byte` in a word; 8 if there is none.
@@ -96,9 +106,9 @@ fn eight_digits(values: u64) -> u64 {
 /// The number that the first `count` digits make, of which there are at most seven.
 #[inline(always)]
 fn few_digits(count: usize, values: u64) -> u64 {
-    // Zeros move in at the front of the number. No digits are all zeros; a shift by 64 would not shift at all.
-    let shift = 64 - 8 * count as u32;
-    eight_digits(values.checked_shl(shift).unwrap_or(0))
+    // Zeros move in at the front of the number. In two steps, for of no digits nothing may be left, and a shift by 64 would
+    // not shift at all.
+    eight_digits((values << 8) << (56 - 8 * count as u32))
 }
 
 /// A run of at most 19 digits at `at`: how many there are (none, too) and the number they make; `None` if there are more.
@@ -122,13 +132,13 @@ fn digits(text: &[u8], at: usize) -> Option<(usize, u64)> {
     (count <= DIGITS_MAX).then(|| (count, high * POWERS_OF_TEN[more] + few_digits(more, values)))
 }
 
-/// The integer of 1 to 19 digits at `at`, and where it ends. None that goes on as a fraction.
+/// The integer of 1 to 19 digits at `at`, and where it ends. What goes on as a fraction is none: that is left to whoever
+/// looks at what follows.
 #[inline(always)]
 pub(super) fn integer(text: &[u8], at: usize) -> Option<(u64, usize)> {
     let (count, value) = digits(text, at)?;
-    let end = at + count;
     let is_json = count > 0 && (text[at] != b'0' || count == 1);
-    (is_json && !matches!(text.get(end)?, b'.' | b'e' | b'E')).then_some((value, end))
+    is_json.then_some((value, at + count))
 }
 
 /// The number at `at` that is not negative, as the nearest `f64`, and where it ends.
@@ -137,7 +147,16 @@ pub(super) fn integer(text: &[u8], at: usize) -> Option<(u64, usize)> {
 /// Clinger, "How to read floating point numbers accurately", 1990). Longer numbers go to the standard library.
 #[inline(always)]
 pub(super) fn decimal(text: &[u8], at: usize) -> Option<(f64, usize)> {
-    short_decimal(text, at).or_else(|| exact_decimal(text, at)).or_else(|| any_decimal(text, at))
+    // Not by `or_else`: an option that may come from either is put together in memory, and `at` is what all else waits for.
+    match short_decimal(text, at) {
+        Some((value, end)) => Some((value, end)),
+        None => long_decimal(text, at),
+    }
+}
+
+#[inline(never)]
+fn long_decimal(text: &[u8], at: usize) -> Option<(f64, usize)> {
+    exact_decimal(text, at).or_else(|| any_decimal(text, at))
 }
 
 /// A decimal that ends within a word, as most prices and volumes do: its digits are closed up over the point, and so read at
@@ -164,7 +183,7 @@ fn short_decimal(text: &[u8], at: usize) -> Option<(f64, usize)> {
     }
     let before = (1 << (8 * whole)) - 1;
     let closed = (values & before) | ((values >> 8) & !before);
-    Some((exact(few_digits(end - 1, closed)) / exact(POWERS_OF_TEN[places]), at + end))
+    Some((exact(few_digits(end - 1, closed)) / SMALL_POWERS_OF_TEN[places & 7], at + end))
 }
 
 fn exact_decimal(text: &[u8], at: usize) -> Option<(f64, usize)> {
@@ -250,11 +269,12 @@ mod tests {
     }
 
     #[test]
-    fn integers_have_no_fraction_and_no_leading_zeros() {
+    fn integers_have_no_leading_zeros() {
         let integer = |text: &str| integer(&padded(text), 0);
         assert_eq!(integer("0,"), Some((0, 1)));
         assert_eq!(integer("1795442400000001}"), Some((1_795_442_400_000_001, 16)));
-        for text in ["", "00", "01", "-1", "1.0", "1e3", "1E3", "12345678901234567890"] {
+        assert_eq!(integer("1.5,"), Some((1, 1)));
+        for text in ["", "00", "01", "-1", "x", "12345678901234567890"] {
             assert_eq!(integer(text), None, "{text}");
         }
     }

@@ -6,7 +6,7 @@
 
 use super::config::TsUnit;
 use super::number::Number;
-use super::scan::{decimal, integer, mask_of, plain_string, two_words, words};
+use super::scan::{MASKS, decimal, integer, plain_string, two_words, words};
 use super::split::{string_len, value_len};
 use super::tokens::{Kind, Tokens};
 use super::ts;
@@ -20,14 +20,39 @@ const STEPS_MAX: usize = 32;
 const HEAD_BYTES: usize = 16;
 
 /// What a shape makes of a tick's text; its event time has not been judged yet.
+///
+/// Numbers beside flags, not options: one of these that is written by halves and copied whole makes the processor wait.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Draft {
     /// Symbol, venue and conditions.
     pub(super) names: [NameId; 3],
+    has_ts: bool,
+    has_seq: bool,
     pub(super) price: f64,
     pub(super) volume: f64,
-    pub(super) ts_us: Option<i64>,
-    pub(super) seq: Option<i64>,
+    /// Once it was accepted, that of the message where the tick has none.
+    pub(super) ts_us: i64,
+    seq: i64,
+}
+
+impl Draft {
+    /// Forgets what not every shape writes.
+    #[inline]
+    fn clear(&mut self) {
+        self.names = [NameId::NONE; 3];
+        (self.has_ts, self.has_seq) = (false, false);
+    }
+
+    /// The tick's own event time.
+    #[inline]
+    pub(super) fn own_ts_us(&self) -> Option<i64> {
+        self.has_ts.then_some(self.ts_us)
+    }
+
+    #[inline]
+    pub(super) fn seq(&self) -> Option<i64> {
+        self.has_seq.then_some(self.seq)
+    }
 }
 
 /// Why a text was not read.
@@ -80,8 +105,14 @@ enum Value {
     Name(usize, Kind),
     Price,
     Volume,
-    /// A number in a unit, or text.
-    Ts(TsUnit),
+    /// An integer in a unit of so many microseconds.
+    Ts(i64),
+    /// An integer in nanoseconds.
+    TsNs,
+    /// A number that is no integer, in a unit.
+    TsFraction(TsUnit),
+    /// RFC 3339.
+    TsText,
     Seq,
     /// Values of keys that fill no column.
     SkippedText,
@@ -117,7 +148,7 @@ impl Shape {
     /// Reads the tick that begins at `at` of the padded `text` into `draft`, and finds where it ends.
     #[inline]
     pub(super) fn read(&self, tokens: &Tokens, text: &[u8], mut at: usize, draft: &mut Draft) -> Result<usize, Miss> {
-        *draft = Draft::default();
+        draft.clear();
         for Step { before, value } in &self.steps {
             at = before.skip(text, at).ok_or(Miss::Shape)?;
             at = match value {
@@ -185,7 +216,7 @@ impl Literal {
         let (first, tail) = bytes.split_at(bytes.len().min(HEAD_BYTES));
         let mut head = [0; HEAD_BYTES];
         head[..first.len()].copy_from_slice(first);
-        Self { head: words(&head), mask: mask_of(first.len()), len: bytes.len(), tail: tail.into() }
+        Self { head: words(&head), mask: MASKS[first.len()], len: bytes.len(), tail: tail.into() }
     }
 
     /// Where it ends, if it stands at `at`.
@@ -221,13 +252,25 @@ impl Value {
             (_, b'[' | b'{') => return None,
             (Some(1), _) => Self::Price,
             (Some(2), _) => Self::Volume,
-            (Some(3), _) => Self::Ts(unit),
+            (Some(3), _) => Self::learn_ts(&tick[inner.clone()], unit),
             (Some(_), _) => Self::Seq,
             (None, b'"') => Self::SkippedText,
             (None, _) if is_number => Self::SkippedNumber,
             (None, _) => Self::SkippedWord,
         };
         Some((value, inner))
+    }
+
+    fn learn_ts(text: &[u8], unit: TsUnit) -> Self {
+        let is_fraction = is_fraction(text);
+        match unit {
+            TsUnit::Rfc3339 => Self::TsText,
+            _ if is_fraction => Self::TsFraction(unit),
+            TsUnit::S => Self::Ts(1_000_000),
+            TsUnit::Ms => Self::Ts(1_000),
+            TsUnit::Us => Self::Ts(1),
+            TsUnit::Ns => Self::TsNs,
+        }
     }
 
     /// Reads a value that is no name; also, where it ends.
@@ -245,14 +288,35 @@ impl Value {
                 draft.volume = volume;
                 Some(end)
             }
-            Self::Ts(unit) => {
-                let (ts_us, end) = event_time(text, at, unit)?;
-                draft.ts_us = Some(ts_us);
+            Self::Ts(per_unit) => {
+                let (count, end) = integer(text, at)?;
+                draft.ts_us = i64::try_from(count).ok()?.checked_mul(per_unit)?;
+                draft.has_ts = true;
+                Some(end)
+            }
+            Self::TsNs => {
+                let (count, end) = integer(text, at)?;
+                draft.ts_us = i64::try_from(count).ok()? / 1_000;
+                draft.has_ts = true;
+                Some(end)
+            }
+            Self::TsFraction(unit) => {
+                let (count, end) = decimal(text, at).filter(|(_, end)| is_fraction(&text[at..*end]))?;
+                draft.ts_us = ts::from_number(Number::Float(count), unit).and_then(|us| i64::try_from(us).ok())?;
+                draft.has_ts = true;
+                Some(end)
+            }
+            Self::TsText => {
+                let end = plain_string(text, at)?;
+                let us = ts::from_rfc3339(str::from_utf8(&text[at..end]).ok()?)?;
+                draft.ts_us = i64::try_from(us).ok()?;
+                draft.has_ts = true;
                 Some(end)
             }
             Self::Seq => {
                 let (seq, end) = integer(text, at)?;
-                draft.seq = Some(i64::try_from(seq).ok()?);
+                draft.seq = i64::try_from(seq).ok()?;
+                draft.has_seq = true;
                 Some(end)
             }
             Self::SkippedText => plain_string(text, at),
@@ -269,33 +333,7 @@ impl Value {
     }
 }
 
-/// Microseconds since the Unix epoch, and where the event time ends.
-#[inline]
-fn event_time(text: &[u8], at: usize, unit: TsUnit) -> Option<(i64, usize)> {
-    let per_unit = match unit {
-        TsUnit::S => 1_000_000,
-        TsUnit::Ms => 1_000,
-        TsUnit::Us => 1,
-        TsUnit::Ns => 0,
-        TsUnit::Rfc3339 => {
-            let end = plain_string(text, at)?;
-            let us = ts::from_rfc3339(str::from_utf8(&text[at..end]).ok()?)?;
-            return Some((i64::try_from(us).ok()?, end));
-        }
-    };
-    let Some((count, end)) = integer(text, at) else { return fractional_time(text, at, unit) };
-    let count = i64::try_from(count).ok()?;
-    let us = if unit == TsUnit::Ns { count / 1_000 } else { count.checked_mul(per_unit)? };
-    Some((us, end))
-}
-
-#[cold]
-fn fractional_time(text: &[u8], at: usize, unit: TsUnit) -> Option<(i64, usize)> {
-    let (count, end) = decimal(text, at)?;
-    // An integer too long for `integer` is still one for simd-json.
-    if !text[at..end].iter().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
-        return None;
-    }
-    let us = ts::from_number(Number::Float(count), unit)?;
-    Some((i64::try_from(us).ok()?, end))
+/// Whether a number is none of the integers, which simd-json keeps exact.
+fn is_fraction(number: &[u8]) -> bool {
+    number.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
 }

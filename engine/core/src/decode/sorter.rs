@@ -68,14 +68,14 @@ impl<'a> Sorter<'a> {
         }
     }
 
-    /// Takes a tick that was read by its shape.
+    /// Takes a tick that was read by its shape and accepted.
     #[inline]
-    pub(super) fn take<'t>(&mut self, draft: &Draft, ts_us: i64, index: usize, bytes: impl FnOnce() -> &'t [u8]) {
+    pub(super) fn take<'t>(&mut self, draft: &Draft, index: usize, bytes: impl FnOnce() -> &'t [u8]) {
+        let &Draft { names: [symbol, venue, conditions], ts_us, price, volume, .. } = draft;
         if let Err(refusal) = self.spread.admit(ts_us) {
             return self.refuse(index, refusal, bytes());
         }
-        let [symbol, venue, conditions] = draft.names;
-        let &Draft { price, volume, seq, .. } = draft;
+        let seq = draft.seq();
         let received_at_us = self.message.received_at_us;
         self.ticks.push(Tick { symbol, ts_us, price, volume, seq, venue, conditions, received_at_us });
     }

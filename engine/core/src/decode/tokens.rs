@@ -6,7 +6,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::scan::{mask_of, position_in, two_words, words};
+use super::scan::{MASKS, position_in, two_words, words};
 use crate::names::NameId;
 
 /// The most spellings; a name may have several. What is beyond is left to simd-json.
@@ -48,6 +48,8 @@ impl Kind {
 pub(super) struct Tokens {
     /// Open addressing; the number of places is a power of two.
     places: Vec<Place>,
+    /// What of a hash is not a place.
+    shift: u32,
     short: usize,
     /// The others, by kind, of which there are a few.
     long: Vec<(Kind, LongTokens)>,
@@ -81,7 +83,7 @@ impl Tokens {
         }
         let wanted = Place::of(kind, [low, high], len);
         let mask = self.places.len().wrapping_sub(1);
-        let first = wanted.hash(self.places.len());
+        let first = wanted.hash(self.shift);
         for probe in 0..PROBES_MAX {
             let place = self.places.get((first + probe) & mask)?;
             if place.is(&wanted) {
@@ -121,7 +123,7 @@ impl Tokens {
 
     fn place(&mut self, place: Place) {
         let mask = self.places.len() - 1;
-        let first = place.hash(self.places.len());
+        let first = place.hash(self.shift);
         for probe in 0..PROBES_MAX {
             let here = &mut self.places[(first + probe) & mask];
             if here.is(&place) {
@@ -137,6 +139,7 @@ impl Tokens {
 
     fn grow(&mut self) {
         let places = vec![Place::default(); (2 * self.places.len()).max(PLACES_MIN)];
+        self.shift = u64::BITS - places.len().ilog2();
         let old = std::mem::replace(&mut self.places, places);
         self.short = 0;
         old.into_iter().filter(|place| place.tag != 0).for_each(|place| self.place(place));
@@ -155,7 +158,7 @@ impl Place {
     /// The place of the first `len` bytes of two words, at most [`SHORT_MAX`].
     #[inline]
     fn of(kind: Kind, [low, high]: [u64; 2], len: usize) -> Self {
-        let mask = mask_of(len);
+        let mask = MASKS[len];
         Self { low: low & mask[0], high: high & mask[1], tag: 1 << 31 | kind.tag << 8 | len as u32, id: NameId::NONE }
     }
 
@@ -166,11 +169,11 @@ impl Place {
 
     /// Fibonacci hashing of all words: the highest bits depend on all others.
     #[inline]
-    fn hash(&self, places: usize) -> usize {
+    fn hash(&self, shift: u32) -> usize {
         const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
         let hash =
             (self.low ^ u64::from(self.tag)).wrapping_mul(GOLDEN) ^ self.high.wrapping_mul(GOLDEN.rotate_left(32));
-        (hash.wrapping_mul(GOLDEN) >> (64 - places.max(2).ilog2())) as usize
+        (hash.wrapping_mul(GOLDEN) >> (shift & (u64::BITS - 1))) as usize
     }
 }
 
