@@ -49,6 +49,8 @@ pub struct Detectors {
     shard: Shard,
     rules: Rules,
     symbols: WatchList<Watched>,
+    /// The ticks of a batch that are this shard's, and room for more; kept between batches.
+    own: Vec<OwnTick>,
     suppressed: u64,
     unwatched: u64,
 }
@@ -68,6 +70,7 @@ impl Detectors {
             shard,
             rules: Rules::new(config),
             symbols: WatchList::new(shard.share(config.symbols_max), micros(config.idle_max)),
+            own: Vec::new(),
             suppressed: 0,
             unwatched: 0,
         }
@@ -79,17 +82,58 @@ impl Detectors {
     /// `symbols` is the table of the batch's symbols, the same in every call; `detected_at_us` is now, in microseconds
     /// since the Unix epoch. Nothing is allocated but for alerts and for symbols that are new.
     pub fn observe(&mut self, ticks: &TickBatch, symbols: &Names, detected_at_us: i64, alerts: &mut Vec<Alert>) {
-        let rows = ticks.symbol.iter().zip(&ticks.ts_us).zip(&ticks.price);
-        for ((&symbol, &ts_us), &price) in rows {
-            self.symbols.advance(ts_us, detected_at_us);
-            let Some(place) = self.shard.place(symbol) else { continue };
-            let Some(watched) = self.symbols.state(place, || Some(self.rules.watch(symbols.get(symbol)?))) else {
-                self.unwatched += 1;
-                continue;
-            };
-            let tick = Observation { ts_us, price, detected_at_us };
-            self.suppressed += self.rules.observe(watched, tick, alerts);
+        let moved_on = |now_us, ts_us| WatchList::<Watched>::moved_on(now_us, ts_us, detected_at_us);
+        let rows = ticks.symbol.iter().zip(&ticks.ts_us);
+        let mut now_us = self.symbols.now_us();
+        if self.shard == Shard::WHOLE {
+            for ((&symbol, &ts_us), row) in rows.zip(0_u32..) {
+                now_us = moved_on(now_us, ts_us);
+                let (place, _) = self.shard.place(symbol);
+                self.judge(OwnTick { row, place, now_us }, ticks, symbols, detected_at_us, alerts);
+            }
+            return;
         }
+        // First which ticks are this shard's, without a branch on whose they are, and then what is to be said of them.
+        let mut own = std::mem::take(&mut self.own);
+        if own.len() < ticks.len() {
+            own.resize(ticks.len(), OwnTick::default());
+        }
+        let mut count = 0;
+        for ((&symbol, &ts_us), row) in rows.zip(0_u32..) {
+            now_us = moved_on(now_us, ts_us);
+            let (place, is_own) = self.shard.place(symbol);
+            // Whosever tick it is that lets the list look for the silent, all that came before it must have been seen.
+            if self.symbols.is_due(now_us) {
+                own[..count].iter().for_each(|tick| self.judge(*tick, ticks, symbols, detected_at_us, alerts));
+                count = 0;
+                self.symbols.advance(now_us);
+            }
+            own[count] = OwnTick { row, place, now_us };
+            count += usize::from(is_own);
+        }
+        own[..count].iter().for_each(|tick| self.judge(*tick, ticks, symbols, detected_at_us, alerts));
+        self.symbols.advance(now_us);
+        self.own = own;
+    }
+
+    fn judge(
+        &mut self,
+        tick: OwnTick,
+        ticks: &TickBatch,
+        symbols: &Names,
+        detected_at_us: i64,
+        alerts: &mut Vec<Alert>,
+    ) {
+        let OwnTick { row, place, now_us } = tick;
+        let row = row as usize;
+        self.symbols.advance(now_us);
+        let watch = |slot| Some(self.rules.watch(slot, symbols.get(ticks.symbol[row])?));
+        let Some((slot, watched)) = self.symbols.state(place as usize, watch) else {
+            self.unwatched += 1;
+            return;
+        };
+        let tick = Observation { ts_us: ticks.ts_us[row], price: ticks.price[row], detected_at_us };
+        self.suppressed += self.rules.observe(slot, watched, tick, alerts);
     }
 
     /// How many anomalies did not become alerts because their detector was cooling down.
@@ -104,11 +148,26 @@ impl Detectors {
         self.unwatched
     }
 
+    /// Bytes that a tick which is no anomaly reads and writes of its symbol, where no line is drawn for it.
+    #[must_use]
+    pub fn hot_bytes_per_symbol(&self) -> usize {
+        WatchList::<Watched>::entry_bytes() + self.rules.window_bytes()
+    }
+
     /// How many symbols are watched.
     #[must_use]
     pub fn watched(&self) -> usize {
         self.symbols.len()
     }
+}
+
+/// A tick of one of a shard's symbols.
+#[derive(Debug, Clone, Copy, Default)]
+struct OwnTick {
+    row: u32,
+    place: u32,
+    /// The list's clock at that tick.
+    now_us: i64,
 }
 
 /// `duration` in microseconds; one that is longer than these can say counts as the longest.

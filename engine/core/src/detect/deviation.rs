@@ -43,16 +43,33 @@ impl SlowDeviation {
     pub(super) fn add(&mut self, ts_us: i64, deviation: f64, decay: &Decay) {
         let capped = deviation.min(CAP * self.mean.max(decay.floor));
         let elapsed_us = ts_us.saturating_sub(self.ts_us).max(0);
-        let left = self.weight * (-(elapsed_us as f64) / decay.time_constant_us).exp();
+        let left = self.weight * exp_of_minus(elapsed_us as f64 / decay.time_constant_us);
         self.weight = left.max(self.weight.min(decay.weight_min)) + 1.0;
         self.mean += (capped - self.mean) / self.weight;
         self.ts_us = ts_us;
     }
 }
 
+/// `exp(-x)` of an `x` that is not negative, to eleven digits.
+///
+/// The ticks of a symbol are much closer together than the time constant, and five terms of the series take a quarter of the
+/// time that the general function does.
+pub(super) fn exp_of_minus(x: f64) -> f64 {
+    if x < 1.0 / 64.0 { 1.0 - x * (1.0 - x / 2.0 * (1.0 - x / 3.0 * (1.0 - x / 4.0))) } else { (-x).exp() }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn short_series_is_the_exponential_function(x in 0.0..0.02) {
+            prop_assert!((exp_of_minus(x) - (-x).exp()).abs() < 1e-11);
+        }
+    }
 
     const SECOND_US: i64 = 1_000_000;
     const DECAY: Decay = Decay { time_constant_us: 300e6, weight_min: 50.0, floor: 0.01 };

@@ -5,6 +5,50 @@
 /// The longest window: a price's place in it is one byte.
 pub(super) const WINDOW_MAX: usize = u8::MAX as usize;
 
+/// The windows of many symbols, one behind the other: what a tick touches lies together, without pointers to follow.
+#[derive(Debug)]
+pub(super) struct MedianWindows {
+    window: usize,
+    prices: Vec<f64>,
+    order: Vec<u8>,
+}
+
+/// How far a window is filled, and where it goes on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ring {
+    len: u8,
+    /// The place of the oldest price, once the window is full.
+    oldest: u8,
+}
+
+impl MedianWindows {
+    /// No windows yet, each of which will hold at most `window` prices, 1 to [`WINDOW_MAX`].
+    pub(super) fn new(window: usize) -> Self {
+        Self { window, prices: Vec::new(), order: Vec::new() }
+    }
+
+    /// Bytes of one window.
+    pub(super) fn window_bytes(&self) -> usize {
+        self.window * (size_of::<f64>() + size_of::<u8>())
+    }
+
+    /// Empties the window in `slot`, which begins to exist if it did not. A new [`Ring`] belongs to it from now on.
+    pub(super) fn clear(&mut self, slot: usize) {
+        let (start, end) = (slot * self.window, (slot + 1) * self.window);
+        if self.prices.len() < end {
+            self.prices.resize(end, f64::INFINITY);
+            self.order.resize(end, 0);
+        }
+        self.prices[start..end].fill(f64::INFINITY);
+    }
+
+    /// The window in `slot`.
+    pub(super) fn get<'a>(&'a mut self, slot: usize, ring: &'a mut Ring) -> MedianWindow<'a> {
+        let places = slot * self.window..(slot + 1) * self.window;
+        MedianWindow { prices: &mut self.prices[places.clone()], order: &mut self.order[places], ring }
+    }
+}
+
 /// A ring of prices, and beside it their order.
 ///
 /// A push finds the oldest price's place in the order, counts how many prices the new one is not below, and moves the places
@@ -12,24 +56,22 @@ pub(super) const WINDOW_MAX: usize = u8::MAX as usize;
 /// neighbouring numbers, and a move within a cache line or two. At 50 prices a heap or a tree would cost more in pointers than
 /// it saves in steps, and the whole window takes 450 bytes.
 #[derive(Debug)]
-pub(super) struct MedianWindow {
-    /// The prices by place. Until the window is full, only the first `order.len()` are set; the others are infinite.
-    prices: Box<[f64]>,
-    /// The places of the prices, lowest price first, the older of equal ones first.
-    order: Vec<u8>,
-    /// The place of the oldest price, once the window is full.
-    oldest: u8,
+pub(super) struct MedianWindow<'a> {
+    /// The prices by place. Those of places that are not filled yet are infinite.
+    prices: &'a mut [f64],
+    /// The places of the prices, lowest price first, the older of equal ones first. Only the first [`Ring::len`] are set.
+    order: &'a mut [u8],
+    ring: &'a mut Ring,
 }
 
-impl MedianWindow {
-    /// An empty window of at most `window` prices, of which there are 1 to [`WINDOW_MAX`].
-    pub(super) fn new(window: usize) -> Self {
-        Self { prices: vec![f64::INFINITY; window].into(), order: Vec::with_capacity(window), oldest: 0 }
-    }
-
+impl MedianWindow<'_> {
     /// Whether a push will push out the oldest price.
     pub(super) fn is_full(&self) -> bool {
-        self.order.len() == self.prices.len()
+        self.len() == self.prices.len()
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.ring.len)
     }
 
     /// Adds `price`, which is finite, and removes the oldest price if the window is full.
@@ -37,14 +79,16 @@ impl MedianWindow {
         // Before the newest price is written over the oldest one: the rank among all but that follows.
         let rank = self.prices.iter().map(|&other| usize::from(other <= price)).sum::<usize>();
         if !self.is_full() {
-            let place = self.order.len();
-            self.order.insert(rank, place as u8);
+            let place = self.len();
+            self.order.copy_within(rank..place, rank + 1);
+            self.order[rank] = place as u8;
             self.prices[place] = price;
+            self.ring.len += 1;
             return;
         }
-        let place = self.oldest;
+        let place = self.ring.oldest;
         let at = usize::from(place);
-        self.oldest = if at + 1 == self.prices.len() { 0 } else { place + 1 };
+        self.ring.oldest = if at + 1 == self.prices.len() { 0 } else { place + 1 };
         let rank = rank - usize::from(self.prices[at] <= price);
         self.prices[at] = price;
         // There is one; looked for in all places, a register of them at a time.
@@ -62,7 +106,7 @@ impl MedianWindow {
 
     /// The median of the prices, of an even number the middle between the inner two; `None` if there are none.
     pub(super) fn median(&self) -> Option<f64> {
-        let count = self.order.len();
+        let count = self.len();
         // Of an odd number, both are the same.
         Some(f64::midpoint(self.ranked(count.checked_sub(1)? / 2), self.ranked(count / 2)))
     }
@@ -72,8 +116,8 @@ impl MedianWindow {
     /// The distances rise in both directions from `center` along the order, so the smallest ones are found by walking
     /// outwards, without sorting: O(window). `None` if there are no prices.
     pub(super) fn median_distance(&self, center: f64) -> Option<f64> {
-        let count = self.order.len();
-        let mut above = self.order.partition_point(|&place| self.prices[usize::from(place)] < center);
+        let count = self.len();
+        let mut above = self.order[..count].partition_point(|&place| self.prices[usize::from(place)] < center);
         let mut below = above;
         let mut nearest = || {
             let down = if below > 0 { center - self.ranked(below - 1) } else { f64::INFINITY };
@@ -113,9 +157,17 @@ mod tests {
             window in 1_usize..=WINDOW_MAX,
             prices in vec(prop_oneof![(0_u32..20).prop_map(f64::from), 0.0..1e6], 1..600),
         ) {
-            let mut tested = MedianWindow::new(window);
-            prop_assert_eq!(tested.median(), None);
+            let (mut windows, mut ring) = (MedianWindows::new(window), Ring::default());
+            // A slot that others have used, between two others.
+            (0..3).for_each(|slot| windows.clear(slot));
+            let mut used = Ring::default();
+            for &price in &prices {
+                windows.get(1, &mut used).push(-price);
+            }
+            windows.clear(1);
+            prop_assert_eq!(windows.get(1, &mut ring).median(), None);
             for (at, &price) in prices.iter().enumerate() {
+                let mut tested = windows.get(1, &mut ring);
                 tested.push(price);
                 let last = &prices[(at + 1).saturating_sub(window)..=at];
                 let median = naive::median(last);
@@ -128,7 +180,9 @@ mod tests {
 
     #[test]
     fn largest_prices_do_not_overflow() {
-        let mut window = MedianWindow::new(2);
+        let (mut windows, mut ring) = (MedianWindows::new(2), Ring::default());
+        windows.clear(0);
+        let mut window = windows.get(0, &mut ring);
         window.push(f64::MAX);
         window.push(f64::MAX);
         assert_eq!(window.median(), Some(f64::MAX));

@@ -1,6 +1,7 @@
 //! The naive twins: the same results by the plainest means, for the property tests to compare with.
 
 use super::config::SpikeConfig;
+use super::deviation::exp_of_minus;
 use super::spike::MAD_TO_DEVIATION;
 
 /// The middle of the sorted numbers; of an even number, half-way between the inner two.
@@ -44,7 +45,7 @@ impl NaiveSpike {
                 judged = Some((center, scale, deviation >= config.threshold * scale));
             }
             let elapsed_us = if ts_us > self.last_us { (ts_us - self.last_us) as f64 } else { 0.0 };
-            let kept = self.weight * (-elapsed_us / (config.slow.as_secs_f64() * 1e6)).exp();
+            let kept = self.weight * exp_of_minus(elapsed_us / (config.slow.as_secs_f64() * 1e6));
             let least = self.weight.min(config.window as f64);
             self.weight = if kept < least { least } else { kept } + 1.0;
             let most = 4.0 * if self.slow > config.tick_size { self.slow } else { config.tick_size };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::anomaly::{Anomaly, Detector};
 use super::config::SpikeConfig;
 use super::deviation::{Decay, SlowDeviation};
-use super::median::MedianWindow;
+use super::median::{MedianWindow, MedianWindows, Ring};
 use crate::alert::{Direction, Severity};
 
 /// Makes the MAD of normally distributed prices their standard deviation: 1 / Φ⁻¹(3/4).
@@ -29,16 +29,17 @@ pub(super) const MAD_TO_DEVIATION: f64 = 1.4826;
 /// the median after half a window. Nothing is judged before the window is full.
 #[derive(Debug)]
 pub(super) struct Spike {
-    window: usize,
     threshold: f64,
     decay: Decay,
+    /// Of all symbols, by their slots.
+    windows: MedianWindows,
 }
 
-/// What the detector knows of one symbol.
-#[derive(Debug)]
+/// What the detector knows of one symbol, beside its window.
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SpikeState {
-    window: MedianWindow,
     slow: SlowDeviation,
+    ring: Ring,
 }
 
 impl Spike {
@@ -49,45 +50,59 @@ impl Spike {
             weight_min: config.window as f64,
             floor: config.tick_size,
         };
-        config.enabled.then_some(Self { window: config.window, threshold: config.threshold, decay })
+        let windows = MedianWindows::new(config.window);
+        config.enabled.then_some(Self { threshold: config.threshold, decay, windows })
     }
 
-    /// The state of a symbol of which nothing is known.
-    pub(super) fn state(&self) -> SpikeState {
-        SpikeState { window: MedianWindow::new(self.window), slow: SlowDeviation::default() }
+    /// Bytes of a symbol's window.
+    pub(super) fn window_bytes(&self) -> usize {
+        self.windows.window_bytes()
     }
 
-    /// Judges a tick, and then lets it join what is known.
-    pub(super) fn observe(&self, state: &mut SpikeState, ts_us: i64, price: f64) -> Option<Anomaly> {
+    /// The state of a symbol of which nothing is known, and which has `slot` from now on.
+    pub(super) fn watch(&mut self, slot: usize) -> SpikeState {
+        self.windows.clear(slot);
+        SpikeState::default()
+    }
+
+    /// Judges a tick of the symbol in `slot`, and then lets it join what is known.
+    pub(super) fn observe(&mut self, slot: usize, state: &mut SpikeState, ts_us: i64, price: f64) -> Option<Anomaly> {
+        let mut window = self.windows.get(slot, &mut state.ring);
         let mut anomaly = None;
-        if let Some(median) = state.window.median() {
-            if state.window.is_full() {
-                anomaly = self.judge(state, median, price);
+        if let Some(median) = window.median() {
+            if window.is_full() {
+                anomaly = judge(&window, &state.slow, (self.threshold, self.decay.floor), median, price);
             }
             state.slow.add(ts_us, (price - median).abs(), &self.decay);
         }
-        state.window.push(price);
+        window.push(price);
         anomaly
     }
+}
 
-    /// The MAD, which costs most, is left out for nearly every price: the scale is never less than the other two.
-    fn judge(&self, state: &SpikeState, median: f64, price: f64) -> Option<Anomaly> {
-        let distance = (price - median).abs();
-        let at_least = state.slow.mean().max(self.decay.floor);
-        if distance < self.threshold * at_least {
-            return None;
-        }
-        let scale = at_least.max(MAD_TO_DEVIATION * state.window.median_distance(median)?);
-        if distance < self.threshold * scale {
-            return None;
-        }
-        Some(Anomaly {
-            severity: Severity::of_score(distance / scale, self.threshold),
-            direction: if price > median { Direction::Up } else { Direction::Down },
-            expected: median,
-            scale,
-            threshold: self.threshold,
-            detector: Detector::Spike,
-        })
+/// The MAD, which costs most, is left out for nearly every price: the scale is never less than the other two.
+fn judge(
+    window: &MedianWindow<'_>,
+    slow: &SlowDeviation,
+    (threshold, tick_size): (f64, f64),
+    median: f64,
+    price: f64,
+) -> Option<Anomaly> {
+    let distance = (price - median).abs();
+    let at_least = slow.mean().max(tick_size);
+    if distance < threshold * at_least {
+        return None;
     }
+    let scale = at_least.max(MAD_TO_DEVIATION * window.median_distance(median)?);
+    if distance < threshold * scale {
+        return None;
+    }
+    Some(Anomaly {
+        severity: Severity::of_score(distance / scale, threshold),
+        direction: if price > median { Direction::Up } else { Direction::Down },
+        expected: median,
+        scale,
+        threshold,
+        detector: Detector::Spike,
+    })
 }

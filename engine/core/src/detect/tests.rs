@@ -201,11 +201,10 @@ fn idle_symbols_are_forgotten_and_memory_is_bounded() {
 }
 
 #[test]
-fn state_of_a_symbol_is_below_a_kilobyte() {
-    let window = SpikeConfig::default().window;
-    let bytes = size_of::<Watched>() + window * (size_of::<f64>() + size_of::<u8>());
-    println!("a watched symbol takes {bytes} bytes, and {} per line", size_of::<(line::Line, cool_down::CoolDown)>());
-    assert!(bytes <= 1_024, "{bytes}");
+fn hot_state_of_a_symbol_is_at_most_512_bytes() {
+    let bytes = Detectors::new(&DetectConfig::default()).hot_bytes_per_symbol();
+    println!("a tick that is no anomaly touches {bytes} bytes of its symbol");
+    assert!(bytes <= 512, "{bytes}");
 }
 
 /// Prices as markets and as mistakes make them: rounded and flat, free, enormous and zero.

@@ -2,13 +2,19 @@
 //!
 //! This file owns who is on the list, and the event-time clock that tells silence. It does *not* own what is known.
 
+/// The slot of a symbol that is not on the list.
+const NO_SLOT: u32 = u32::MAX;
+
 /// Per-symbol states of type `S`; generic so that membership can be tested without detectors.
 #[derive(Debug)]
 pub(super) struct WatchList<S> {
-    /// By [`Shard::place`](super::shard::Shard::place); no longer than the shard's part of the table of names.
-    entries: Vec<Option<Box<Entry<S>>>>,
-    /// How many entries there are.
-    len: usize,
+    /// By [`Shard::place`](super::shard::Shard::place), the symbol's slot; no longer than the shard's part of the table of
+    /// names.
+    slots: Vec<u32>,
+    /// By slot, dense: as many as there were symbols at once.
+    entries: Vec<Entry<S>>,
+    /// Slots whose symbols fell silent.
+    free: Vec<u32>,
     symbols_max: usize,
     idle_max_us: i64,
     /// The latest event time so far. Only ever rises.
@@ -27,39 +33,82 @@ struct Entry<S> {
 impl<S> WatchList<S> {
     pub(super) fn new(symbols_max: usize, idle_max_us: u64) -> Self {
         let idle_max_us = i64::try_from(idle_max_us).unwrap_or(i64::MAX);
-        Self { entries: Vec::new(), len: 0, symbols_max, idle_max_us, now_us: i64::MIN, sweep_us: i64::MIN }
+        Self {
+            slots: Vec::new(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            symbols_max,
+            idle_max_us,
+            now_us: i64::MIN,
+            sweep_us: i64::MIN,
+        }
     }
 
     /// How many symbols are on the list.
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.entries.len() - self.free.len()
     }
 
-    /// Moves the clock on to the event time of a tick seen at `detected_at_us`.
+    /// Bytes of a symbol on the list.
+    pub(super) fn entry_bytes() -> usize {
+        size_of::<u32>() + size_of::<Entry<S>>()
+    }
+
+    /// The latest event time so far.
+    pub(super) fn now_us(&self) -> i64 {
+        self.now_us
+    }
+
+    /// The clock after the event time of a tick seen at `detected_at_us`, if it stood at `now_us` before.
     ///
     /// An event time after its own detection is a producer's mistake, and counts as the latter: else one such tick
     /// would make every other symbol look silent.
-    pub(super) fn advance(&mut self, ts_us: i64, detected_at_us: i64) {
-        self.now_us = self.now_us.max(ts_us.min(detected_at_us));
-        if self.now_us >= self.sweep_us {
+    pub(super) fn moved_on(now_us: i64, ts_us: i64, detected_at_us: i64) -> i64 {
+        now_us.max(ts_us.min(detected_at_us))
+    }
+
+    /// Whether the silent would be looked for at `now_us`.
+    pub(super) fn is_due(&self, now_us: i64) -> bool {
+        now_us >= self.sweep_us
+    }
+
+    /// Moves the clock on to `now_us`.
+    pub(super) fn advance(&mut self, now_us: i64) {
+        self.now_us = now_us;
+        if self.is_due(now_us) {
             self.sweep();
         }
     }
 
-    /// The state of the symbol at `place`, which is put on the list with the state that `new` gives if it is not there.
-    /// `None` if the list is full or `new` gives none.
-    pub(super) fn state(&mut self, place: usize, new: impl FnOnce() -> Option<S>) -> Option<&mut S> {
-        if self.entries.len() <= place {
-            self.entries.resize_with(place + 1, || None);
+    /// The slot and the state of the symbol at `place`, which is put on the list with the state that `new` gives for its
+    /// slot if it is not there. `None` if the list is full or `new` gives none.
+    pub(super) fn state(&mut self, place: usize, new: impl FnOnce(usize) -> Option<S>) -> Option<(usize, &mut S)> {
+        let mut slot = self.slots.get(place).copied().unwrap_or(NO_SLOT);
+        if slot == NO_SLOT {
+            slot = self.admit(place, new)?;
         }
-        let entry = &mut self.entries[place];
-        if entry.is_none() && self.len < self.symbols_max {
-            *entry = new().map(|state| Box::new(Entry { seen_us: self.now_us, state }));
-            self.len += usize::from(entry.is_some());
-        }
-        let entry = entry.as_deref_mut()?;
+        let entry = &mut self.entries[slot as usize];
         entry.seen_us = self.now_us;
-        Some(&mut entry.state)
+        Some((slot as usize, &mut entry.state))
+    }
+
+    #[cold]
+    fn admit(&mut self, place: usize, new: impl FnOnce(usize) -> Option<S>) -> Option<u32> {
+        if self.len() >= self.symbols_max {
+            return None;
+        }
+        let slot = self.free.last().map_or(self.entries.len(), |&slot| slot as usize);
+        let entry = Entry { seen_us: self.now_us, state: new(slot)? };
+        if self.free.pop().is_some() {
+            self.entries[slot] = entry;
+        } else {
+            self.entries.push(entry);
+        }
+        if self.slots.len() <= place {
+            self.slots.resize(place + 1, NO_SLOT);
+        }
+        self.slots[place] = slot as u32;
+        Some(slot as u32)
     }
 
     /// Takes off the list who has been silent for `idle_max`.
@@ -68,10 +117,9 @@ impl<S> WatchList<S> {
     /// new symbols keep coming; a silent symbol thus stays for up to a quarter longer.
     fn sweep(&mut self) {
         let silent_since_us = self.now_us.saturating_sub(self.idle_max_us);
-        for entry in &mut self.entries {
-            if entry.as_ref().is_some_and(|entry| entry.seen_us <= silent_since_us) {
-                *entry = None;
-                self.len -= 1;
+        for slot in &mut self.slots {
+            if *slot != NO_SLOT && self.entries[*slot as usize].seen_us <= silent_since_us {
+                self.free.push(std::mem::replace(slot, NO_SLOT));
             }
         }
         self.sweep_us = self.now_us.saturating_add((self.idle_max_us / 4).max(1));
@@ -88,8 +136,8 @@ mod tests {
     }
 
     fn see(list: &mut WatchList<u32>, symbol: usize, ts_us: i64) -> Option<u32> {
-        list.advance(ts_us, 1_000_000);
-        let seen = list.state(symbol, || Some(0))?;
+        list.advance(WatchList::<u32>::moved_on(list.now_us(), ts_us, 1_000_000));
+        let (_, seen) = list.state(symbol, |_| Some(0))?;
         *seen += 1;
         Some(*seen)
     }
@@ -116,8 +164,8 @@ mod tests {
     fn tick_from_the_future_makes_nobody_silent() {
         let (mut list, [a, b, _]) = list();
         let mut see = |symbol, ts_us| {
-            list.advance(ts_us, 10);
-            assert!(list.state(symbol, || Some(0)).is_some());
+            list.advance(WatchList::<u32>::moved_on(list.now_us(), ts_us, 10));
+            assert!(list.state(symbol, |_| Some(0)).is_some());
             list.len()
         };
         assert_eq!([see(a, 10), see(b, i64::MAX), see(a, 10)], [1, 2, 2]);
@@ -134,9 +182,22 @@ mod tests {
     }
 
     #[test]
+    fn slot_of_a_silent_symbol_is_given_to_the_next_and_to_nobody_else() {
+        let (mut list, [a, b, c]) = list();
+        let slot = |list: &mut WatchList<u32>, symbol, ts_us| {
+            list.advance(ts_us);
+            list.state(symbol, |_| Some(0)).map(|(slot, _)| slot)
+        };
+        assert_eq!([slot(&mut list, a, 0), slot(&mut list, b, 90)], [Some(0), Some(1)]);
+        assert_eq!(slot(&mut list, c, 125), Some(0), "of a, who is silent");
+        assert_eq!([slot(&mut list, b, 125), slot(&mut list, a, 125)], [Some(1), None]);
+        assert_eq!([slot(&mut list, c, 210), slot(&mut list, a, 300)], [Some(0), Some(1)], "of b, who is silent now");
+    }
+
+    #[test]
     fn symbol_without_a_state_takes_no_place() {
         let (mut list, [a, ..]) = list();
-        assert!(list.state(a, || None).is_none());
+        assert!(list.state(a, |_| None).is_none());
         assert_eq!(list.len(), 0);
     }
 }

@@ -22,11 +22,18 @@ pub(super) struct Rules {
     cool_down_us: u64,
 }
 
-/// What the detectors know of one symbol.
+/// What the detectors know of one symbol: here what every tick touches, in the box what hardly any does.
 #[derive(Debug)]
 pub(super) struct Watched {
+    spike: SpikeState,
+    has_lines: bool,
+    seldom: Box<Seldom>,
+}
+
+#[derive(Debug)]
+struct Seldom {
     symbol: Arc<str>,
-    spike: Option<(SpikeState, CoolDown)>,
+    spike: CoolDown,
     lines: Box<[(Line, CoolDown)]>,
 }
 
@@ -49,33 +56,52 @@ impl Rules {
         }
     }
 
-    /// The state of a symbol of which nothing is known.
-    pub(super) fn watch(&self, symbol: Arc<str>) -> Watched {
+    /// Bytes that a tick which is no anomaly reads and writes of its symbol, beside the symbol's [`Watched`].
+    pub(super) fn window_bytes(&self) -> usize {
+        self.spike.as_ref().map_or(0, Spike::window_bytes)
+    }
+
+    /// The state of a symbol of which nothing is known, and which has `slot` from now on.
+    pub(super) fn watch(&mut self, slot: usize, symbol: Arc<str>) -> Watched {
         let lines = Line::of(&self.thresholds, &symbol, self.tick_size);
+        let lines: Box<[_]> = lines.into_iter().map(|line| (line, CoolDown::default())).collect();
         Watched {
-            spike: self.spike.as_ref().map(|spike| (spike.state(), CoolDown::default())),
-            lines: lines.into_iter().map(|line| (line, CoolDown::default())).collect(),
-            symbol,
+            spike: self.spike.as_mut().map(|spike| spike.watch(slot)).unwrap_or_default(),
+            has_lines: !lines.is_empty(),
+            seldom: Box::new(Seldom { symbol, spike: CoolDown::default(), lines }),
         }
     }
 
-    /// Shows a tick of `watched`'s symbol to its detectors. Returns how many anomalies a cool-down held back.
-    pub(super) fn observe(&self, watched: &mut Watched, tick: Observation, alerts: &mut Vec<Alert>) -> u64 {
+    /// Shows a tick of the symbol in `slot` to its detectors. Returns how many anomalies a cool-down held back.
+    pub(super) fn observe(
+        &mut self,
+        slot: usize,
+        watched: &mut Watched,
+        tick: Observation,
+        alerts: &mut Vec<Alert>,
+    ) -> u64 {
         let mut suppressed = 0;
-        let symbol = &watched.symbol;
-        let mut raise = |anomaly: Option<Anomaly>, cool_down: &mut CoolDown| {
-            let Some(anomaly) = anomaly else { return };
-            if cool_down.admits(tick.ts_us, self.cool_down_us) {
+        let cool_down_us = self.cool_down_us;
+        let mut raise = |anomaly: Anomaly, symbol: &Arc<str>, cool_down: &mut CoolDown| {
+            if cool_down.admits(tick.ts_us, cool_down_us) {
                 alerts.push(anomaly.alert(symbol, tick.ts_us, tick.price, tick.detected_at_us));
             } else {
                 suppressed += 1;
             }
         };
-        if let (Some(spike), Some((state, cool_down))) = (&self.spike, &mut watched.spike) {
-            raise(spike.observe(state, tick.ts_us, tick.price), cool_down);
+        if let Some(spike) = &mut self.spike
+            && let Some(anomaly) = spike.observe(slot, &mut watched.spike, tick.ts_us, tick.price)
+        {
+            let Seldom { symbol, spike, .. } = &mut *watched.seldom;
+            raise(anomaly, symbol, spike);
         }
-        for (line, cool_down) in &mut watched.lines {
-            raise(line.observe(tick.price), cool_down);
+        if watched.has_lines {
+            let Seldom { symbol, lines, .. } = &mut *watched.seldom;
+            for (line, cool_down) in lines {
+                if let Some(anomaly) = line.observe(tick.price) {
+                    raise(anomaly, symbol, cool_down);
+                }
+            }
         }
         suppressed
     }
