@@ -19,10 +19,6 @@ use crate::message::{AlertBatch, AlertsDone, BuiltEpoch, HeldMessage};
 /// How long the stage waits for more before it looks whether the open epoch should roll.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// Rows of a batch beyond which its columns are not filled again: one message of a million ticks would hold on to its memory
-/// for good.
-const SPARE_ROWS_MAX: usize = 1 << 15;
-
 /// The stage's state and its neighbours.
 pub(crate) struct Builder {
     pub(crate) epochs: EpochBuilder<HeldMessage>,
@@ -30,11 +26,11 @@ pub(crate) struct Builder {
     /// Closed epochs that the encoders have no room for yet. Each holds at least one message, so the budget bounds them.
     pub(crate) waiting: VecDeque<BuiltEpoch>,
     pub(crate) batches: Receiver<Decoded<HeldMessage>>,
-    /// Takes emptied batches back to the decoders.
+    /// Takes emptied batches to the decoders, with columns of their own or of an earlier epoch.
     pub(crate) spare_batches: Sender<Decoded<HeldMessage>>,
     pub(crate) to_encode: Sender<BuiltEpoch>,
     /// Brings an encoded epoch's columns back.
-    pub(crate) spare_columns: Receiver<TickBatch>,
+    pub(crate) spare_columns: Receiver<Vec<TickBatch>>,
     pub(crate) to_publish: mpsc::Sender<AlertBatch>,
     pub(crate) budget: Arc<Budget>,
     /// Set when the queue holds nothing but what is in here: waiting for more is pointless.
@@ -93,15 +89,12 @@ impl Builder {
             let _ = self.to_publish.blocking_send(AlertBatch { alerts: batch.alerts.clone(), received_at_us, done });
             self.alerts_done.push(alerts_done);
         }
-        if self.epochs.is_empty()
-            && let Ok(columns) = self.spare_columns.try_recv()
-        {
+        for columns in self.spare_columns.try_iter() {
             self.epochs.reuse(columns);
         }
         self.epochs.add(now, &mut batch);
-        if batch.ticks.capacity() <= SPARE_ROWS_MAX {
-            // Where there are spare ones enough this one is dropped.
-            let _ = self.spare_batches.try_send(batch);
+        if let Err(TrySendError::Full(batch)) = self.spare_batches.try_send(batch) {
+            self.epochs.reuse(vec![batch.ticks]);
         }
     }
 

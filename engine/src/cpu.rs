@@ -42,7 +42,7 @@ use crate::{detectors, encoders};
 /// Alert batches that may wait for the publisher. Behind a topic that is down they stall the builder, then the budget.
 const ALERT_BATCHES: usize = 64;
 
-/// Columns of an earlier epoch that are kept for the next one. The encoders finish about as often as an epoch begins.
+/// Epochs whose columns wait to be filled again. The encoders finish about as often as an epoch begins.
 const SPARE_COLUMNS: usize = 1;
 
 /// Why the threads could not be started.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 use ticklake_core::encode::{EncodeError, Encoder};
-use ticklake_core::epoch::Decoded;
+use ticklake_core::epoch::Contents;
 use ticklake_core::lake::EpochId;
 use ticklake_core::tick::TickBatch;
 use tokio::sync::mpsc;
@@ -20,16 +20,18 @@ pub(crate) fn run(
     worker: &Arc<str>,
     epochs: &Receiver<BuiltEpoch>,
     to_commit: &mpsc::Sender<EncodedEpoch>,
-    spare_columns: &Sender<TickBatch>,
+    spare_columns: &Sender<Vec<TickBatch>>,
 ) -> Result<(), EncodeError> {
     for (epoch, alerts) in epochs {
         let id = EpochId::new(worker.clone(), epoch.number);
-        let files = encoder.encode(&id, &epoch.contents)?;
-        let Decoded { ticks, rejects, messages, .. } = epoch.contents;
-        let (reason, rows, rejects) = (epoch.reason, ticks.len(), rejects.len());
-        // Before the epoch waits for its commit, which may take long; where there is a spare one already this one is dropped.
+        let (reason, rows) = (epoch.reason, epoch.contents.rows());
+        let Contents { ticks, rejects, messages, alerts: raised } = epoch.contents;
+        encoder.sort(&ticks);
+        // As soon as they can be used again, while the caches still know them; where there are spare ones already these are
+        // dropped.
         let _ = spare_columns.try_send(ticks);
-        let encoded = EncodedEpoch { id, reason, ticks: rows, rejects, files, messages, alerts };
+        let files = encoder.encode_sorted(&id, &raised, &rejects)?;
+        let encoded = EncodedEpoch { id, reason, ticks: rows, rejects: rejects.len(), files, messages, alerts };
         if to_commit.blocking_send(encoded).is_err() {
             return Ok(());
         }

@@ -7,9 +7,9 @@ use std::process::{Command, Output};
 use localaws::{LocalAws, Options};
 use ticklake_core::decode::{DecodeConfig, Decoder, Message};
 use ticklake_core::encode::{EncodeConfig, Encoder};
-use ticklake_core::epoch::Decoded;
+use ticklake_core::epoch::Contents;
 use ticklake_core::lake::EpochId;
-use ticklake_core::tick::Dictionaries;
+use ticklake_core::tick::{Dictionaries, TickBatch};
 
 use crate::fixture::MIDNIGHT_US;
 
@@ -25,13 +25,14 @@ fn write_epoch(folder: &Path) {
     };
     let body: Vec<String> = (0..TICKS).map(tick).chain(["{}".to_owned()]).collect();
     let body = body.join("\n");
-    let mut decoded = Decoded { messages: vec![()], ..Decoded::default() };
+    let (mut ticks, mut rejects) = (TickBatch::default(), Vec::new());
     let received_at_us = MIDNIGHT_US + 24 * 3_600_000_000;
     let message =
         Message { id: "m-1", body: body.as_bytes(), content_encoding: None, sent_at_us: None, received_at_us };
-    Decoder::new(&config, &names).decode(&message, &mut decoded.ticks, &mut decoded.rejects);
+    Decoder::new(&config, &names).decode(&message, &mut ticks, &mut rejects);
+    let contents = Contents { messages: vec![()], ticks: vec![ticks], rejects, ..Contents::default() };
     let epoch = EpochId::new("worker".into(), 0);
-    for file in Encoder::new(&EncodeConfig::default(), names).unwrap().encode(&epoch, &decoded).unwrap() {
+    for file in Encoder::new(&EncodeConfig::default(), names).unwrap().encode(&epoch, &contents).unwrap() {
         let path = folder.join(file.partition.key("lake", &epoch));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, file.bytes).unwrap();

@@ -5,7 +5,7 @@
 //! alerts and rejects in [`columns`]. It does *not* own where files go: a [`DataFile`] carries its partition, and
 //! [`crate::lake`] makes the key.
 
-mod sort;
+pub mod sort;
 
 pub mod dictionary;
 
@@ -34,9 +34,11 @@ use ticklake_schemas::Table;
 use self::chunk::ChunkWriter;
 use self::sort::Sorter;
 use self::ticks::TickWriter;
-use crate::epoch::Decoded;
+use crate::alert::Alert;
+use crate::decode::Reject;
+use crate::epoch::Contents;
 use crate::lake::{EpochId, Partition};
-use crate::tick::Dictionaries;
+use crate::tick::{Dictionaries, TickBatch};
 
 /// How Parquet files are written.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
@@ -107,28 +109,39 @@ impl Encoder {
 
     /// The files of an epoch: ticks by hour, alerts and rejects by day. Holds all of them in memory, which the epoch's
     /// bounds make small (4 to 6 bytes per tick).
-    pub fn encode<M>(&mut self, epoch: &EpochId, contents: &Decoded<M>) -> Result<Vec<DataFile>, EncodeError> {
+    pub fn encode<M>(&mut self, epoch: &EpochId, contents: &Contents<M>) -> Result<Vec<DataFile>, EncodeError> {
+        self.sort(&contents.ticks);
+        self.encode_sorted(epoch, &contents.alerts, &contents.rejects)
+    }
+
+    /// The first step of [`Encoder::encode`]: takes copies of an epoch's ticks, whose columns may be filled again from then on.
+    pub fn sort(&mut self, ticks: &[TickBatch]) {
+        self.sorter.sort(ticks, &self.names.symbols);
+    }
+
+    /// The second step: the files of the ticks that were sorted last, and of the rest of their epoch.
+    pub fn encode_sorted(
+        &mut self,
+        epoch: &EpochId,
+        alerts: &[Alert],
+        rejects: &[Reject],
+    ) -> Result<Vec<DataFile>, EncodeError> {
         let mut files = Vec::new();
-        self.encode_ticks(epoch, contents, &mut files)?;
-        let alerts = by_partition(Table::Alerts, &contents.alerts, |alert| alert.ts_us);
+        self.encode_ticks(epoch, &mut files)?;
+        let alerts = by_partition(Table::Alerts, alerts, |alert| alert.ts_us);
         for (partition, rows) in alerts {
             files.push(self.file(epoch, partition, &columns::alerts(&rows)?)?);
         }
-        let rejects = by_partition(Table::Quarantine, &contents.rejects, |reject| reject.received_at_us);
+        let rejects = by_partition(Table::Quarantine, rejects, |reject| reject.received_at_us);
         for (partition, rows) in rejects {
             files.push(self.file(epoch, partition, &columns::quarantine(&rows)?)?);
         }
         Ok(files)
     }
 
-    fn encode_ticks<M>(
-        &mut self,
-        epoch: &EpochId,
-        contents: &Decoded<M>,
-        files: &mut Vec<DataFile>,
-    ) -> Result<(), EncodeError> {
+    fn encode_ticks(&mut self, epoch: &EpochId, files: &mut Vec<DataFile>) -> Result<(), EncodeError> {
         let properties = Arc::new(self.properties(Table::Ticks, epoch)?);
-        for (partition, ticks) in self.sorter.sort(&contents.ticks, &self.names.symbols) {
+        for (partition, ticks) in self.sorter.partitions() {
             let bytes = self.ticks.write(ticks, properties.clone())?;
             files.push(DataFile { partition, rows: ticks.len(), bytes });
         }
@@ -237,7 +250,7 @@ mod tests {
         )
     }
 
-    fn contents(ticks: &[PlainTick], names: &Dictionaries) -> Decoded<()> {
+    fn contents(ticks: &[PlainTick], names: &Dictionaries) -> Contents<()> {
         let mut batch = TickBatch::default();
         let intern = |names: &crate::names::Names, name: &str| names.intern(name).unwrap().0;
         for (symbol, ts_us, price, volume, seq, venue, conditions) in ticks {
@@ -252,14 +265,14 @@ mod tests {
                 received_at_us: *ts_us + 1,
             });
         }
-        Decoded { messages: vec![()], ticks: batch, ..Decoded::default() }
+        Contents { messages: vec![()], ticks: vec![batch], ..Contents::default() }
     }
 
     fn epoch() -> EpochId {
         EpochId::new(Arc::from("w"), 0)
     }
 
-    fn encode(config: &EncodeConfig, contents: &Decoded<()>, names: Dictionaries) -> Vec<DataFile> {
+    fn encode(config: &EncodeConfig, contents: &Contents<()>, names: Dictionaries) -> Vec<DataFile> {
         Encoder::new(config, names).unwrap().encode(&epoch(), contents).unwrap()
     }
 
@@ -328,7 +341,7 @@ mod tests {
         assert_eq!(metadata.metadata().num_row_groups(), 1);
         assert_eq!(plain_rows(&batch), ticks);
         let received_at = batch["received_at"].as_primitive::<TimestampMicrosecondType>().values();
-        assert_eq!(received_at, contents.ticks.received_at_us.as_slice());
+        assert_eq!(received_at, contents.ticks[0].received_at_us.as_slice());
     }
 
     #[test]
@@ -392,10 +405,10 @@ mod tests {
             body: b"{\xff}".to_vec(),
             received_at_us: AFTERNOON_US,
         };
-        let contents: Decoded<()> = Decoded {
+        let contents: Contents<()> = Contents {
             alerts: vec![alert(AFTERNOON_US), alert(AFTERNOON_US - 24 * HOUR_US), alert(AFTERNOON_US - 1)],
             rejects: vec![reject(Some(3)), reject(None)],
-            ..Decoded::default()
+            ..Contents::default()
         };
         let files = encode(&EncodeConfig::default(), &contents, Dictionaries::new(1));
         let partitions: Vec<_> = files.iter().map(|file| (file.partition.to_string(), file.rows)).collect();

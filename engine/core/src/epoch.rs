@@ -79,6 +79,41 @@ impl<M> Default for Decoded<M> {
     }
 }
 
+/// What many such batches gave, in their order.
+#[derive(Debug)]
+pub struct Contents<M> {
+    /// The messages.
+    pub messages: Vec<M>,
+    /// Their good ticks. Large batches stay as they were decoded, small ones are gathered into larger ones.
+    pub ticks: Vec<TickBatch>,
+    /// Their bad ticks and bodies.
+    pub rejects: Vec<Reject>,
+    /// The alerts that their ticks raised.
+    pub alerts: Vec<Alert>,
+}
+
+// Derived, this would ask for a default message.
+impl<M> Default for Contents<M> {
+    fn default() -> Self {
+        Self { messages: Vec::new(), ticks: Vec::new(), rejects: Vec::new(), alerts: Vec::new() }
+    }
+}
+
+impl<M> Contents<M> {
+    /// How many good ticks there are.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.ticks.iter().map(TickBatch::len).sum()
+    }
+}
+
+impl<M> From<Decoded<M>> for Contents<M> {
+    fn from(batch: Decoded<M>) -> Self {
+        let Decoded { messages, ticks, rejects, alerts } = batch;
+        Self { messages, ticks: vec![ticks], rejects, alerts }
+    }
+}
+
 /// A closed set of whole messages, ready to be encoded and committed.
 #[derive(Debug)]
 pub struct Epoch<M> {
@@ -89,8 +124,12 @@ pub struct Epoch<M> {
     /// Time from its first message to its closing.
     pub age: Duration,
     /// Everything in it.
-    pub contents: Decoded<M>,
+    pub contents: Contents<M>,
 }
+
+/// Rows up to which a batch is copied to the end of the one before, so that an epoch of single ticks is not made of as many
+/// batches. A larger one is moved as it is.
+const GATHERED_ROWS_MAX: usize = 8_192;
 
 /// Gathers decoded messages into epochs.
 #[derive(Debug)]
@@ -98,9 +137,14 @@ pub struct EpochBuilder<M> {
     limits: EpochLimits,
     next_number: u64,
     opened_at: Option<Duration>,
-    contents: Decoded<M>,
+    contents: Contents<M>,
+    rows: usize,
     bytes: usize,
     partitions: FxHashSet<Partition>,
+    /// Columns without rows, to be filled again.
+    spare: Vec<TickBatch>,
+    /// For how many rows these have room.
+    spare_rows: usize,
 }
 
 impl<M> EpochBuilder<M> {
@@ -111,9 +155,12 @@ impl<M> EpochBuilder<M> {
             limits,
             next_number: 0,
             opened_at: None,
-            contents: Decoded::default(),
+            contents: Contents::default(),
+            rows: 0,
             bytes: 0,
             partitions: FxHashSet::default(),
+            spare: Vec::new(),
+            spare_rows: 0,
         }
     }
 
@@ -123,32 +170,51 @@ impl<M> EpochBuilder<M> {
         self.opened_at.is_none()
     }
 
-    /// Lets the next epoch fill the columns of an earlier one, which has been encoded. Their rows are forgotten.
+    /// Takes the columns of an earlier epoch, which has been encoded, to be filled again. Their rows are forgotten.
     ///
-    /// It does nothing while an epoch is open. Columns with far more room than the bounds call for are not kept: one large
-    /// batch would hold on to that memory for good.
-    pub fn reuse(&mut self, mut columns: TickBatch) {
+    /// Of columns no more are kept than the bounds of an epoch call for, and none that is far larger than most: one message
+    /// of a million ticks would hold on to its memory for good.
+    pub fn reuse(&mut self, columns: Vec<TickBatch>) {
         // A vector that grows doubles: what holds as many rows as the bounds allow may have room for twice as many.
-        let rows_max = self.limits.rows_max.min(self.limits.bytes_max / TickBatch::ROW_BYTES);
-        if self.is_empty() && columns.capacity() <= rows_max.saturating_mul(2) {
-            columns.clear();
-            self.contents.ticks = columns;
+        let rows_max = self.limits.rows_max.min(self.limits.bytes_max / TickBatch::ROW_BYTES).saturating_mul(2);
+        for mut columns in columns {
+            let rows = columns.capacity();
+            if rows <= 4 * GATHERED_ROWS_MAX && self.spare_rows.saturating_add(rows) <= rows_max {
+                columns.clear();
+                self.spare_rows += rows;
+                self.spare.push(columns);
+            }
         }
     }
 
-    /// Moves whole messages, which arrived at `now`, into the epoch. `batch` is left empty and keeps its capacity. The epoch
-    /// may exceed its bounds by this one batch.
+    /// Moves whole messages, which arrived at `now`, into the epoch. `batch` is left empty, with its own capacity or that of
+    /// columns to be used again. The epoch may exceed its bounds by this one batch.
     pub fn add(&mut self, now: Duration, batch: &mut Decoded<M>) {
         if batch.messages.is_empty() {
             return;
         }
         self.opened_at.get_or_insert(now);
+        self.rows += batch.ticks.len();
         self.bytes += bytes_of(batch);
         self.note_partitions(&batch.ticks);
         self.contents.messages.append(&mut batch.messages);
-        self.contents.ticks.append(&mut batch.ticks);
+        self.add_ticks(&mut batch.ticks);
         self.contents.rejects.append(&mut batch.rejects);
         self.contents.alerts.append(&mut batch.alerts);
+    }
+
+    fn add_ticks(&mut self, ticks: &mut TickBatch) {
+        if ticks.is_empty() {
+            return;
+        }
+        match self.contents.ticks.last_mut() {
+            Some(last) if last.len() + ticks.len() <= GATHERED_ROWS_MAX => last.append(ticks),
+            _ => {
+                let spare = self.spare.pop().unwrap_or_default();
+                self.spare_rows -= spare.capacity();
+                self.contents.ticks.push(std::mem::replace(ticks, spare));
+            }
+        }
     }
 
     /// Which bound the open epoch has reached, if any.
@@ -157,7 +223,7 @@ impl<M> EpochBuilder<M> {
         let limits = &self.limits;
         let opened_at = self.opened_at?;
         [
-            (self.contents.ticks.len() >= limits.rows_max, RollReason::Rows),
+            (self.rows >= limits.rows_max, RollReason::Rows),
             (self.bytes >= limits.bytes_max, RollReason::Bytes),
             (self.contents.messages.len() >= limits.messages_max, RollReason::Messages),
             (self.partitions.len() >= limits.partitions_max, RollReason::Partitions),
@@ -172,20 +238,20 @@ impl<M> EpochBuilder<M> {
         let opened_at = self.opened_at.take()?;
         let number = self.next_number;
         self.next_number += 1;
-        self.bytes = 0;
+        (self.rows, self.bytes) = (0, 0);
         self.partitions.clear();
         let contents = std::mem::take(&mut self.contents);
         Some(Epoch { number, reason, age: now.saturating_sub(opened_at), contents })
     }
 
     fn note_partitions(&mut self, ticks: &TickBatch) {
-        // Neighbouring ticks nearly always share their hour: one comparison saves the hash.
-        let mut last = None;
+        // Neighbouring ticks nearly always share their hour: a look at its limits saves the division and the hash.
+        let mut hour = 0..0;
         for &ts_us in &ticks.ts_us {
-            let partition = Partition::of(Table::Ticks, ts_us);
-            if last != Some(partition) {
+            if !hour.contains(&ts_us) {
+                let partition = Partition::of(Table::Ticks, ts_us);
                 self.partitions.insert(partition);
-                last = Some(partition);
+                hour = partition.times_us();
             }
         }
     }
@@ -263,7 +329,7 @@ mod tests {
         assert!(builder.roll(NOW, RollReason::Flush).is_none());
         builder.add(NOW, &mut batch(2, &[0, 1]));
         let first = builder.roll(NOW, RollReason::Flush).unwrap();
-        assert_eq!((first.number, first.contents.messages.len(), first.contents.ticks.len()), (0, 2, 2));
+        assert_eq!((first.number, first.contents.messages.len(), first.contents.rows()), (0, 2, 2));
         assert_eq!(builder.due(NOW), None);
         builder.add(NOW + Duration::from_mins(1), &mut batch(1, &[0]));
         assert_eq!(builder.due(NOW + Duration::from_secs(61)), None, "age counts from the new epoch's first message");
@@ -271,22 +337,42 @@ mod tests {
         assert_eq!((second.number, second.contents.messages.len()), (1, 1));
         assert_eq!(second.age, Duration::from_secs(2));
     }
+
+    #[test]
+    fn small_batches_are_gathered_and_large_ones_moved_in_their_order() {
+        let mut builder = EpochBuilder::new(EpochLimits { rows_max: usize::MAX, ..limits() });
+        let sizes = [1, 2, GATHERED_ROWS_MAX, 3, 4, GATHERED_ROWS_MAX - 7, 1];
+        let mut expected = TickBatch::default();
+        for (hour, rows) in (0..).zip(sizes) {
+            let hours = vec![hour; rows];
+            expected.append(&mut batch(1, &hours).ticks);
+            builder.add(NOW, &mut batch(1, &hours));
+        }
+        let contents = builder.roll(NOW, RollReason::Flush).unwrap().contents;
+        let found: Vec<_> = contents.ticks.iter().map(TickBatch::len).collect();
+        assert_eq!(found, [3, GATHERED_ROWS_MAX, GATHERED_ROWS_MAX, 1]);
+        assert!(contents.ticks.iter().flat_map(TickBatch::rows).eq(expected.rows()));
+    }
+
     #[test]
     fn columns_of_an_earlier_epoch_are_filled_again_without_their_rows() {
-        let mut builder = EpochBuilder::new(EpochLimits { bytes_max: 64 * TickBatch::ROW_BYTES, ..limits() });
-        let columns = |rows: usize| batch(1, &vec![7; rows]).ticks;
-        builder.reuse(columns(4));
-        builder.add(NOW, &mut batch(1, &[0]));
-        builder.reuse(columns(1));
-        let epoch = builder.roll(NOW, RollReason::Flush).unwrap();
-        assert_eq!(
-            epoch.contents.ticks,
-            batch(1, &[0]).ticks,
-            "no row of the columns, and no column while one is open"
-        );
-        assert!(epoch.contents.ticks.capacity() >= 4);
-        builder.reuse(columns(9));
-        builder.add(NOW, &mut batch(1, &[0]));
-        assert!(builder.roll(NOW, RollReason::Flush).unwrap().contents.ticks.capacity() < 9, "far beyond the bounds");
+        let mut builder = EpochBuilder::new(EpochLimits { rows_max: 100, ..limits() });
+        let columns = |rows: usize| {
+            let mut columns = TickBatch::default();
+            columns.append(&mut batch(1, &vec![7; rows]).ticks);
+            columns
+        };
+        builder.reuse(vec![columns(64), columns(64), columns(128), columns(500)]);
+        let mut moved = batch(1, &[0]);
+        let mut left = Vec::new();
+        for _ in 0..4 {
+            builder.add(NOW, &mut moved);
+            left.push(std::mem::take(&mut moved.ticks));
+            moved = batch(1, &[0]);
+            builder.roll(NOW, RollReason::Flush).unwrap();
+        }
+        let capacities: Vec<_> = left.iter().map(TickBatch::capacity).collect();
+        assert_eq!(capacities, [64, 64, 0, 0], "as many as the bounds call for");
+        assert!(left.iter().all(TickBatch::is_empty));
     }
 }

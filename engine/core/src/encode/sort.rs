@@ -1,8 +1,10 @@
 //! The order of an epoch's ticks: by partition, then symbol, then time, then arrival.
 //!
-//! Symbols are few and interned, so a counting sort puts each symbol's ticks together in two passes; within a symbol the
-//! ticks mostly arrived in order. Whole ticks are moved, not row numbers: columns read in the order of the symbols would
-//! fetch a cache line for each value, which costs more than all else here.
+//! Partitions and symbols are few and interned, so a counting sort puts the ticks of each pair of them together in two passes;
+//! within a pair the ticks mostly arrived in order. Whole ticks are moved, not row numbers: columns read in the order of the
+//! symbols would fetch a cache line for each value, which costs more than all else here.
+
+use std::ops::Range;
 
 use ticklake_schemas::Table;
 
@@ -12,14 +14,14 @@ use crate::tick::{Tick, TickBatch};
 
 /// The alphabetical rank of every symbol, kept until a new symbol appears.
 #[derive(Debug, Default)]
-pub(super) struct Ranks {
+struct Ranks {
     /// By [`NameId::index`](crate::names::NameId::index); that of no name is 0 and never asked for.
     by_id: Vec<u32>,
 }
 
 impl Ranks {
     /// Takes in the names that were interned since the last call.
-    pub(super) fn update(&mut self, names: &Names) {
+    fn update(&mut self, names: &Names) {
         if self.by_id.len() == names.len() + 1 {
             return;
         }
@@ -37,32 +39,36 @@ impl Ranks {
     }
 }
 
-/// Sorts the rows of a batch; keeps its buffers between batches.
+/// Sorts the rows of an epoch; keeps its buffers between epochs.
 #[derive(Debug, Default)]
-pub(super) struct Sorter {
+pub struct Sorter {
     ranks: Ranks,
-    arrival: Vec<u32>,
+    hours: Hours,
+    /// By hour as it was found, then rank: how many ticks there are, then where they begin, then where they end.
     ends: Vec<u32>,
     partitions: Vec<(Partition, usize)>,
     sorted: Vec<Tick>,
 }
 
 impl Sorter {
-    /// The partitions of `ticks` in order, each with its ticks in order. The ids in `ticks` are of `symbols`.
-    pub(super) fn sort(&mut self, ticks: &TickBatch, symbols: &Names) -> impl Iterator<Item = (Partition, &[Tick])> {
+    /// Copies the ticks of all `batches`, whose ids are of `symbols`, into their order.
+    pub fn sort(&mut self, batches: &[TickBatch], symbols: &Names) {
         self.ranks.update(symbols);
-        self.arrive_by_partition(ticks);
+        self.hours.find(batches);
+        let rows = batches.iter().map(TickBatch::len).sum();
         // What the buffer held before does not matter: every place is written below.
-        let filler = (!ticks.is_empty()).then(|| ticks.get(0));
-        self.sorted.truncate(ticks.len());
-        self.sorted.extend(std::iter::repeat_n(filler, ticks.len() - self.sorted.len()).flatten());
-        let (mut arrival, mut sorted) = (self.arrival.as_slice(), self.sorted.as_mut_slice());
-        for &(_, rows) in &self.partitions {
-            let (arrival_here, sorted_here);
-            (arrival_here, arrival) = arrival.split_at(rows);
-            (sorted_here, sorted) = std::mem::take(&mut sorted).split_at_mut(rows);
-            sort_partition(ticks, arrival_here, &self.ranks, &mut self.ends, sorted_here);
+        let filler = batches.iter().flat_map(TickBatch::rows).next();
+        self.sorted.truncate(rows);
+        self.sorted.extend(std::iter::repeat_n(filler, rows - self.sorted.len()).flatten());
+        if self.hours.found.len() * self.ranks.by_id.len() <= rows {
+            self.count(batches);
+        } else {
+            self.compare(batches);
         }
+    }
+
+    /// The partitions of the ticks that were sorted last, in order, each with its ticks in order.
+    pub fn partitions(&self) -> impl Iterator<Item = (Partition, &[Tick])> {
         let mut sorted = self.sorted.as_slice();
         self.partitions.iter().map(move |&(partition, rows)| {
             let here;
@@ -71,58 +77,96 @@ impl Sorter {
         })
     }
 
-    /// Finds the partitions and how many rows each has, and orders the rows by partition, then arrival.
-    fn arrive_by_partition(&mut self, ticks: &TickBatch) {
-        self.partitions.clear();
-        self.arrival.clear();
-        self.arrival.extend(0..ticks.len() as u32);
-        let partition = |ts_us: i64| Partition::of(Table::Ticks, ts_us);
-        let (Some(&first), Some(&last)) = (ticks.ts_us.iter().min(), ticks.ts_us.iter().max()) else { return };
-        if partition(first) == partition(last) {
-            self.partitions.push((partition(first), ticks.len()));
-            return;
+    /// Where there are many hours or symbols of few ticks each, counting would touch more places than there are ticks.
+    fn compare(&mut self, batches: &[TickBatch]) {
+        for (to, tick) in self.sorted.iter_mut().zip(batches.iter().flat_map(TickBatch::rows)) {
+            *to = tick;
         }
-        let partition = |row: u32| partition(ticks.ts_us[row as usize]);
-        // Stable, and fast on the few runs that an epoch across the full hour is made of.
-        self.arrival.sort_by_key(|&row| partition(row));
-        let partitions = self.arrival.chunk_by(|&a, &b| partition(a) == partition(b));
-        self.partitions.extend(partitions.map(|rows| (partition(rows[0]), rows.len())));
+        let partition = |tick: &Tick| Partition::of(Table::Ticks, tick.ts_us);
+        self.sorted.sort_by_cached_key(|tick| (partition(tick), self.ranks.of(tick.symbol), tick.ts_us));
+        let partitions = self.sorted.chunk_by(|a, b| partition(a) == partition(b));
+        self.partitions.clear();
+        self.partitions.extend(partitions.map(|ticks| (partition(&ticks[0]), ticks.len())));
+    }
+
+    fn count(&mut self, batches: &[TickBatch]) {
+        let Self { ranks, hours, ends, partitions, sorted } = self;
+        let symbols = ranks.by_id.len();
+        ends.clear();
+        ends.resize(hours.found.len() * symbols, 0);
+        for batch in batches {
+            for (&symbol, &ts_us) in batch.symbol.iter().zip(&batch.ts_us) {
+                ends[hours.index_of(ts_us) * symbols + ranks.of(symbol) as usize] += 1;
+            }
+        }
+        partitions.clear();
+        let mut start = 0;
+        for hour in hours.in_order() {
+            let first = start;
+            for end in &mut ends[hour * symbols..][..symbols] {
+                start += std::mem::replace(end, start);
+            }
+            partitions.push((hours.found[hour], (start - first) as usize));
+        }
+        for tick in batches.iter().flat_map(TickBatch::rows) {
+            let end = &mut ends[hours.index_of(tick.ts_us) * symbols + ranks.of(tick.symbol) as usize];
+            sorted[*end as usize] = tick;
+            *end += 1;
+        }
+        let mut start = 0;
+        for hour in hours.in_order() {
+            for &end in &ends[hour * symbols..][..symbols] {
+                let symbol = &mut sorted[start..end as usize];
+                start = end as usize;
+                if !symbol.is_sorted_by_key(|tick| tick.ts_us) {
+                    // Stable, and fast on the runs that messages make.
+                    symbol.sort_by_key(|tick| tick.ts_us);
+                }
+            }
+        }
     }
 }
 
-/// Sorts the rows `arrival` of one partition into `sorted`, which has as many.
-fn sort_partition(ticks: &TickBatch, arrival: &[u32], ranks: &Ranks, ends: &mut Vec<u32>, sorted: &mut [Tick]) {
-    if arrival.len() < ranks.by_id.len() {
-        // Counting would touch more symbols than there are ticks: many hours of few ticks each.
-        for (to, &row) in sorted.iter_mut().zip(arrival) {
-            *to = ticks.get(row as usize);
+/// The partitions of an epoch's ticks, which are hours.
+#[derive(Debug, Default)]
+struct Hours {
+    /// As they were found.
+    found: Vec<Partition>,
+    /// The times of the last one that was asked for, and its place: neighbours nearly always share their hour.
+    last: (Range<i64>, usize),
+}
+
+impl Hours {
+    /// Forgets those of the epoch before.
+    fn find(&mut self, batches: &[TickBatch]) {
+        self.found.clear();
+        self.last = (0..0, 0);
+        for &ts_us in batches.iter().flat_map(|batch| &batch.ts_us) {
+            self.index_of(ts_us);
         }
-        sorted.sort_by_key(|tick| (ranks.of(tick.symbol), tick.ts_us));
-        return;
     }
-    ends.clear();
-    ends.resize(ranks.by_id.len(), 0);
-    for &row in arrival {
-        ends[ranks.of(ticks.symbol[row as usize]) as usize] += 1;
+
+    /// The place of the hour of a tick at `ts_us`.
+    #[inline]
+    fn index_of(&mut self, ts_us: i64) -> usize {
+        if self.last.0.contains(&ts_us) { self.last.1 } else { self.change(ts_us) }
     }
-    let mut start = 0;
-    for end in ends.iter_mut() {
-        start += std::mem::replace(end, start);
-    }
-    for &row in arrival {
-        let tick = ticks.get(row as usize);
-        let end = &mut ends[ranks.of(tick.symbol) as usize];
-        sorted[*end as usize] = tick;
-        *end += 1;
-    }
-    let mut start = 0;
-    for &end in ends.iter() {
-        let symbol = &mut sorted[start..end as usize];
-        start = end as usize;
-        if !symbol.is_sorted_by_key(|tick| tick.ts_us) {
-            // Stable, and fast on the runs that messages make.
-            symbol.sort_by_key(|tick| tick.ts_us);
+
+    fn change(&mut self, ts_us: i64) -> usize {
+        let partition = Partition::of(Table::Ticks, ts_us);
+        let index = self.found.iter().position(|found| *found == partition).unwrap_or(self.found.len());
+        if index == self.found.len() {
+            self.found.push(partition);
         }
+        self.last = (partition.times_us(), index);
+        index
+    }
+
+    /// The places of the hours in the order of time.
+    fn in_order(&self) -> impl Iterator<Item = usize> + use<> {
+        let mut places: Vec<usize> = (0..self.found.len()).collect();
+        places.sort_unstable_by_key(|&place| self.found[place]);
+        places.into_iter()
     }
 }
 
@@ -134,9 +178,10 @@ mod tests {
 
     const HOUR_US: i64 = 3_600_000_000;
 
-    fn batch(ticks: &[(String, i64)], names: &Names) -> TickBatch {
+    /// Rows with sequence numbers from `first` on.
+    fn batch(first: usize, ticks: &[(String, i64)], names: &Names) -> TickBatch {
         let mut batch = TickBatch::default();
-        for (row, (symbol, ts_us)) in ticks.iter().enumerate() {
+        for ((symbol, ts_us), row) in ticks.iter().zip(first..) {
             batch.push(Tick {
                 symbol: names.intern(symbol).unwrap().0,
                 ts_us: *ts_us,
@@ -164,8 +209,11 @@ mod tests {
             let mut sorter = Sorter::default();
             // Two epochs: the second meets the buffers and the ranks of the first.
             for ticks in epochs {
+                let (first, second) = ticks.split_at(ticks.len() / 3);
+                let batches = [batch(0, first, &names), batch(first.len(), second, &names)];
+                sorter.sort(&batches, &names);
                 let found: Vec<_> = sorter
-                    .sort(&batch(&ticks, &names), &names)
+                    .partitions()
                     .flat_map(|(partition, rows)| rows.iter().map(move |row| (partition, row.ts_us, row.seq)))
                     .collect();
                 let mut rows: Vec<_> = (0..ticks.len()).collect();

@@ -38,6 +38,10 @@ pub(super) struct TickWriter {
 /// it saves.
 const DISTINCT_SHARE: usize = 4;
 
+/// What a tick mostly takes in a file, and the footer: a buffer that grows is copied each time.
+const TYPICAL_ROW_BYTES: usize = 6;
+const FOOTER_BYTES: usize = 4_096;
+
 type RowGroup<'a> = SerializedRowGroupWriter<'a, Vec<u8>>;
 
 impl TickWriter {
@@ -66,7 +70,8 @@ impl TickWriter {
 
     /// The file that holds `ticks`, in that order.
     pub(super) fn write(&mut self, ticks: &[Tick], properties: WriterPropertiesPtr) -> Result<Vec<u8>, ParquetError> {
-        let mut file = SerializedFileWriter::new(Vec::new(), self.schema.root_schema_ptr(), properties)?;
+        let room = Vec::with_capacity(ticks.len() * TYPICAL_ROW_BYTES + FOOTER_BYTES);
+        let mut file = SerializedFileWriter::new(room, self.schema.root_schema_ptr(), properties)?;
         let mut columns = std::mem::take(&mut self.columns);
         for ticks in ticks.chunks(self.row_group_rows) {
             columns.assign(ticks);

@@ -1,4 +1,7 @@
 //! What holds for the crate as a whole.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod allocations;
 
 use std::collections::HashSet;
 
