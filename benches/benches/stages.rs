@@ -1,54 +1,61 @@
-//! The CPU stages one by one, and simd-json's tape of the same bytes beside the decoder.
+//! The CPU stages behind the decoder one by one, and all of them together.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on should say where")]
 
 use std::time::Duration;
 
-use benches::{bodies, decode, decoder, encode};
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use ticklake_core::detect::{DetectConfig, Detectors};
+use benches::pipeline::graph;
+use benches::stage::{Detecting, Pipeline};
+use benches::{bodies, encode, sample};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use ticklake_core::encode::sort::Sorter;
 
-const TICKS: u64 = 100_000;
+/// How many symbols detection is measured with: those of an index, an exchange, and of all options on it.
+const SYMBOLS: [usize; 3] = [1_024, 10_000, 100_000];
 
-fn stages(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("stages");
-    group.throughput(Throughput::Elements(TICKS)).sample_size(20).measurement_time(Duration::from_secs(4));
-    for per_message in [1, 10, 500] {
-        let bodies = bodies(TICKS, per_message).expect("the default market is valid");
-        group.bench_function(format!("decode/{per_message} per message"), |bencher| {
-            let (mut decoder, _) = decoder();
-            bencher.iter(|| decode(&mut decoder, &bodies).ticks.len());
-        });
-        group.bench_function(format!("simd-json tape/{per_message} per message"), |bencher| {
-            let mut copies: Vec<Vec<u8>> = bodies.iter().map(|body| body.clone().into_bytes()).collect();
-            let mut buffers = simd_json::Buffers::default();
-            bencher.iter(|| {
-                let mut nodes = 0;
-                for (copy, body) in copies.iter_mut().zip(&bodies) {
-                    copy.copy_from_slice(body.as_bytes());
-                    nodes += simd_json::to_tape_with_buffers(copy, &mut buffers).map_or(0, |tape| tape.0.len());
-                }
-                nodes
-            });
-        });
+/// Ticks that are shown to the detectors in one measurement.
+const DETECTED: usize = 200_000;
+
+/// Messages of 500 ticks that go through the pipeline in one measurement.
+const MESSAGES: usize = 2_000;
+
+fn detect(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("detect");
+    group.sample_size(10);
+    for symbols in SYMBOLS {
+        let mut detecting = Detecting::new(symbols, DETECTED).expect("so many symbols can be watched");
+        group.throughput(Throughput::Elements(DETECTED as u64));
+        group.bench_function(BenchmarkId::from_parameter(symbols), |bencher| bencher.iter(|| detecting.observe()));
     }
-    let (mut decoder, names) = decoder();
-    let decoded = decode(&mut decoder, &bodies(TICKS, 500).expect("the default market is valid"));
-    group.bench_function("detect", |bencher| {
-        bencher.iter_batched(
-            || Detectors::new(&DetectConfig::default()),
-            |mut detectors| {
-                let mut alerts = Vec::new();
-                detectors.observe(&decoded.ticks, &names.symbols, 0, &mut alerts);
-                alerts.len()
-            },
-            BatchSize::LargeInput,
-        );
+    group.finish();
+}
+
+fn store(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("epoch of a million ticks");
+    group.throughput(Throughput::Elements(sample::EPOCH_TICKS)).sample_size(10);
+    let epoch = sample::market(Duration::from_secs(30)).expect("the market is valid");
+    group.bench_function("sort", |bencher| {
+        let mut sorter = Sorter::default();
+        bencher.iter(|| sorter.sort(&epoch.contents.ticks, &epoch.names.symbols));
     });
-    group.bench_function("encode", |bencher| {
-        bencher.iter(|| encode(&decoded, &names).expect("the default configuration is valid").len());
+    group.bench_function("sort and encode", |bencher| {
+        bencher.iter(|| encode(&epoch.contents, &epoch.names).expect("the default configuration is valid").len());
     });
     group.finish();
 }
 
-criterion_group!(benches, stages);
+fn pipeline(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("bodies to Parquet");
+    let bodies = bodies(500 * MESSAGES as u64, 500).expect("the default market is valid");
+    group.throughput(Throughput::Elements(500 * MESSAGES as u64)).sample_size(10);
+    group.bench_function("1 thread", |bencher| {
+        let mut pipeline = Pipeline::new().expect("the default configuration is valid");
+        bencher.iter(|| pipeline.run(&bodies).expect("ticks of a market can be encoded"));
+    });
+    group.bench_function("2 threads per stage", |bencher| {
+        bencher.iter(|| graph(&bodies, MESSAGES, 2).expect("the threads can be started").ticks);
+    });
+    group.finish();
+}
+
+criterion_group!(benches, detect, store, pipeline);
 criterion_main!(benches);

@@ -65,8 +65,8 @@ fn whole_row(sample: &Sample, out: &mut impl Write) -> anyhow::Result<()> {
         let config = EncodeConfig { zstd_level, ..EncodeConfig::default() };
         let mut encoder = Encoder::new(&config, sample.names.clone())?;
         let epoch = EpochId::new(Arc::from("bench"), 0);
-        let cost = measure(sample.decoded.ticks.len(), || {
-            let files = encoder.encode(&epoch, &sample.decoded)?;
+        let cost = measure(sample.contents.rows(), || {
+            let files = encoder.encode(&epoch, &sample.contents)?;
             Ok(files.iter().map(|file| file.bytes.len()).sum())
         })?;
         write!(out, " {:.3} / {:.1} |", cost.bytes, cost.ns)?;
@@ -75,8 +75,7 @@ fn whole_row(sample: &Sample, out: &mut impl Write) -> anyhow::Result<()> {
 }
 
 fn sorted(sample: &Sample) -> TickBatch {
-    let arrived = &sample.decoded.ticks;
-    let mut ticks: Vec<Tick> = (0..arrived.len()).map(|row| arrived.get(row)).collect();
+    let mut ticks: Vec<Tick> = sample.contents.ticks.iter().flat_map(TickBatch::rows).collect();
     ticks.sort_by_cached_key(|tick| (sample.names.symbols.get(tick.symbol), tick.ts_us));
     let mut batch = TickBatch::default();
     batch.assign(&ticks);

@@ -5,20 +5,17 @@
 
 use std::hint::black_box;
 use std::io;
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use loadgen::market::DEFAULT_START_US;
-use ticklake_core::decode::{DecodeConfig, Decoder, Message};
+use ticklake_core::decode::DecodeConfig;
 use ticklake_core::detect::{DetectConfig, Detectors};
-use ticklake_core::encode::{EncodeConfig, Encoder};
-use ticklake_core::epoch::{Decoded, EpochBuilder, EpochLimits, RollReason};
-use ticklake_core::lake::EpochId;
-use ticklake_core::tick::Dictionaries;
 
 use crate::bodies;
 use crate::figure::Figure;
+use crate::lake;
 use crate::rivals::{Canonical, Form, Parser, Rival};
+use crate::stage::{Decoding, Detecting, Pipeline};
 
 /// Ticks of one measurement.
 const TICKS: u64 = 200_000;
@@ -29,15 +26,17 @@ const ROUNDS: usize = 9;
 /// Ticks of an epoch of the pipeline.
 const EPOCH_TICKS: usize = 1_000_000;
 
-/// Messages that are decoded before their ticks are shown to the detectors.
-const MESSAGES_PER_BATCH: usize = 10;
-
-/// Measures every figure.
-pub fn figures(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
+/// Measures every figure; those of recorded trades where there are any.
+pub fn figures(trades: Option<&Path>, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     packed(report)?;
     single(report)?;
     shuffled(report)?;
     whole(report)?;
+    detecting(report)?;
+    lake::bytes_per_tick(lake::SPANS[0], report)?;
+    if let Some(trades) = trades {
+        lake::bytes_per_trade(trades, report)?;
+    }
     Ok(())
 }
 
@@ -57,41 +56,14 @@ fn race<const N: usize>(ticks: u64, mut contenders: [Contender<'_>; N]) -> anyho
     Ok(best.map(|best| best.as_secs_f64() * 1e9 / ticks as f64))
 }
 
-/// A decoder that has been told nothing yet, and what it decodes into; both are used again and again.
-struct Warm {
-    decoder: Decoder,
-    decoded: Decoded<()>,
-}
-
-impl Warm {
-    fn new(speculation: bool) -> Self {
-        let config = DecodeConfig::default();
-        let names = Dictionaries::new(config.names_max);
-        let new = if speculation { Decoder::new } else { Decoder::without_speculation };
-        Self { decoder: new(&config, &names), decoded: Decoded::default() }
-    }
-
-    fn decode(&mut self, bodies: &[String]) -> usize {
-        self.decoded.ticks.clear();
-        for body in bodies {
-            self.decoder.decode(&message(body), &mut self.decoded.ticks, &mut self.decoded.rejects);
-        }
-        self.decoded.ticks.len()
-    }
-}
-
-fn message(body: &str) -> Message<'_> {
-    let received_at_us = DEFAULT_START_US;
-    Message { id: "message", body: body.as_bytes(), content_encoding: None, sent_at_us: None, received_at_us }
-}
-
 fn packed(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     let bodies = bodies(TICKS, 500)?;
-    let (mut warm, mut tape, mut typed) = (Warm::new(true), Parser::default(), Parser::default());
+    let (mut ours, mut tape, mut typed) =
+        (Decoding::new(&DecodeConfig::default()), Parser::default(), Parser::default());
     let [ours, tape, typed] = race(
         TICKS,
         [
-            Box::new(|| Ok(warm.decode(&bodies))),
+            Box::new(|| Ok(ours.decode(&bodies))),
             Box::new(|| tape.parse::<Canonical>(Rival::SimdJsonTape, Form::Array, &bodies)),
             Box::new(|| typed.parse::<Canonical>(Rival::SerdeJson, Form::Array, &bodies)),
         ],
@@ -111,11 +83,11 @@ fn packed(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<(
 
 fn single(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     let bodies = bodies(TICKS, 1)?;
-    let (mut warm, mut serde) = (Warm::new(true), Parser::default());
+    let (mut ours, mut serde) = (Decoding::new(&DecodeConfig::default()), Parser::default());
     let [ours, serde] = race(
         TICKS,
         [
-            Box::new(|| Ok(warm.decode(&bodies))),
+            Box::new(|| Ok(ours.decode(&bodies))),
             Box::new(|| serde.parse::<Canonical>(Rival::SimdJsonSerde, Form::Object, &bodies)),
         ],
     )?;
@@ -133,7 +105,8 @@ fn single(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<(
 /// Keys in another order in every tick, so that no guess is ever right.
 fn shuffled(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     let bodies = with_shuffled_keys(&bodies(TICKS, 500)?)?;
-    let (mut guessing, mut parsing) = (Warm::new(true), Warm::new(false));
+    let (mut guessing, mut parsing) =
+        (Decoding::new(&DecodeConfig::default()), Decoding::without_speculation(&DecodeConfig::default()));
     let [guessing, parsing] =
         race(TICKS, [Box::new(|| Ok(guessing.decode(&bodies))), Box::new(|| Ok(parsing.decode(&bodies)))])?;
     report(Figure {
@@ -181,45 +154,25 @@ fn whole(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()
     Ok(())
 }
 
-/// The CPU stages one after the other, on one thread, with the buffers that they keep.
-pub struct Pipeline {
-    decoder: Decoder,
-    detectors: Detectors,
-    epochs: EpochBuilder<()>,
-    encoder: Encoder,
-    names: Dictionaries,
-    batch: Decoded<()>,
-}
-
-impl Pipeline {
-    /// With the default configuration, but for epochs that end where they are told to.
-    pub fn new() -> anyhow::Result<Self> {
-        let config = DecodeConfig::default();
-        let names = Dictionaries::new(config.names_max);
-        Ok(Self {
-            decoder: Decoder::new(&config, &names),
-            detectors: Detectors::new(&DetectConfig::default()),
-            epochs: EpochBuilder::new(EpochLimits { rows_max: usize::MAX, ..EpochLimits::default() }),
-            encoder: Encoder::new(&EncodeConfig::default(), names.clone())?,
-            names,
-            batch: Decoded::default(),
-        })
+/// What the detectors keep of a symbol, and what more of them cost where all are as frequent as one another.
+fn detecting(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
+    report(Figure {
+        name: "state of a symbol that each of its ticks touches, bytes".into(),
+        measured: Detectors::new(&DetectConfig::default()).hot_bytes_per_symbol() as f64,
+        at_most: 512.0,
+    })?;
+    let of = |symbols| Detecting::new(symbols, TICKS as usize);
+    let (mut index, mut exchange, mut options) = (of(1_024)?, of(10_000)?, of(100_000)?);
+    let [index, exchange, options] = race(
+        TICKS,
+        [Box::new(|| Ok(index.observe())), Box::new(|| Ok(exchange.observe())), Box::new(|| Ok(options.observe()))],
+    )?;
+    for (symbols, ns, at_most) in [(10_000, exchange, 3.0), (100_000, options, 10.0)] {
+        report(Figure {
+            name: format!("detection with {symbols} symbols ({ns:.1} ns), beside 1,024 ({index:.1} ns)").into(),
+            measured: ns / index,
+            at_most,
+        })?;
     }
-
-    /// One epoch of `bodies`; how many bytes of Parquet they make.
-    pub fn run(&mut self, bodies: &[String]) -> anyhow::Result<usize> {
-        for messages in bodies.chunks(MESSAGES_PER_BATCH) {
-            let batch = &mut self.batch;
-            for body in messages {
-                self.decoder.decode(&message(body), &mut batch.ticks, &mut batch.rejects);
-                batch.messages.push(());
-            }
-            self.detectors.observe(&batch.ticks, &self.names.symbols, DEFAULT_START_US, &mut batch.alerts);
-            self.epochs.add(Duration::ZERO, batch);
-        }
-        let Some(epoch) = self.epochs.roll(Duration::ZERO, RollReason::Flush) else { return Ok(0) };
-        let files = self.encoder.encode(&EpochId::new(Arc::from("bench"), epoch.number), &epoch.contents)?;
-        self.epochs.reuse(epoch.contents.ticks);
-        Ok(files.iter().map(|file| file.bytes.len()).sum())
-    }
+    Ok(())
 }

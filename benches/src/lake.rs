@@ -27,7 +27,7 @@ use crate::sample::{self, Sample};
 /// shorten that. Over the whole trading day a tick's time and symbol are 2.82 bytes of entropy, its volume 0.66, its
 /// venue 0.38: with 3.86 before any price, 4 bytes are out of reach there. But an epoch is 30 s long at most, so that a
 /// full one has 33,333 ticks per second at least.
-const SPANS: [(u64, f64); 3] = [(10, 4.0), (30, 4.2), (TRADING_DAY, 5.8)];
+pub(crate) const SPANS: [(u64, f64); 3] = [(10, 4.0), (30, 4.2), (TRADING_DAY, 5.8)];
 
 /// As long as the default market, in seconds.
 const TRADING_DAY: u64 = 23_400;
@@ -35,44 +35,57 @@ const TRADING_DAY: u64 = 23_400;
 /// The part of arrow's size on recorded trades that ticklake may take.
 const ARROW_SHARE: f64 = 0.85;
 
-/// Encodes a million ticks of the default market as one epoch, and the trades recorded in `trades`, and looks at the
-/// files.
+/// Measures epochs of the default market, and the trades recorded in `trades`.
 pub fn figures(trades: Option<&Path>, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
-    for (span, at_most) in SPANS {
-        let sample = sample::market(Duration::from_secs(span))?;
-        let files = encode(&sample)?;
-        let bytes = size(&files);
-        let measured = bytes as f64 / sample.decoded.ticks.len() as f64;
-        report(Figure { name: format!("bytes per tick, {}", sample.name).into(), measured, at_most })?;
-        if span == TRADING_DAY {
-            let mut one_symbol = 0;
-            for file in files {
-                one_symbol += bytes_of_groups_with("MSFT", &SerializedFileReader::new(Bytes::from(file.bytes))?);
-            }
-            report(Figure {
-                name: "share of the bytes in row groups that may hold one symbol".into(),
-                measured: one_symbol as f64 / bytes as f64,
-                at_most: 0.6,
-            })?;
-        }
+    for span in SPANS {
+        bytes_per_tick(span, report)?;
     }
+    pruning(report)?;
     if let Some(trades) = trades {
-        let sample = sample::trades(trades)?;
-        let files = encode(&sample)?;
-        let ticks = sample.decoded.ticks.len() as f64;
-        let (ours, arrows) = (size(&files) as f64, arrow_bytes(&sample)? as f64);
-        let name = format!(
-            "bytes per recorded trade, {:.2}, as a share of the {:.2} that arrow's defaults with zstd take",
-            ours / ticks,
-            arrows / ticks
-        );
-        report(Figure { name: name.into(), measured: ours / arrows, at_most: ARROW_SHARE })?;
+        bytes_per_trade(trades, report)?;
     }
     Ok(())
 }
 
+/// Encodes a million ticks of the default market, spread over `span` seconds, as one epoch, and weighs the files.
+pub(crate) fn bytes_per_tick(
+    (span, at_most): (u64, f64),
+    report: &mut impl FnMut(Figure) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    let sample = sample::market(Duration::from_secs(span))?;
+    let measured = size(&encode(&sample)?) as f64 / sample.contents.rows() as f64;
+    Ok(report(Figure { name: format!("bytes per tick, {}", sample.name).into(), measured, at_most })?)
+}
+
+/// What a question about one symbol has to read of a trading day.
+fn pruning(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
+    let files = encode(&sample::market(Duration::from_secs(TRADING_DAY))?)?;
+    let (bytes, mut one_symbol) = (size(&files), 0);
+    for file in files {
+        one_symbol += bytes_of_groups_with("MSFT", &SerializedFileReader::new(Bytes::from(file.bytes))?);
+    }
+    Ok(report(Figure {
+        name: "share of the bytes in row groups that may hold one symbol".into(),
+        measured: one_symbol as f64 / bytes as f64,
+        at_most: 0.6,
+    })?)
+}
+
+/// Encodes recorded trades as one epoch, and weighs the files against arrow's.
+pub(crate) fn bytes_per_trade(trades: &Path, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
+    let sample = sample::trades(trades)?;
+    let ticks = sample.contents.rows() as f64;
+    let (ours, arrows) = (size(&encode(&sample)?) as f64, arrow_bytes(&sample)? as f64);
+    let name = format!(
+        "bytes per recorded trade, {:.2}, as a share of the {:.2} that arrow's defaults with zstd take",
+        ours / ticks,
+        arrows / ticks
+    );
+    Ok(report(Figure { name: name.into(), measured: ours / arrows, at_most: ARROW_SHARE })?)
+}
+
 fn encode(sample: &Sample) -> Result<Vec<DataFile>, EncodeError> {
-    crate::encode(&sample.decoded, &sample.names)
+    crate::encode(&sample.contents, &sample.names)
 }
 
 fn size(files: &[DataFile]) -> usize {
@@ -82,27 +95,29 @@ fn size(files: &[DataFile]) -> usize {
 /// What the same ticks take in one file as arrow writes it by default, with zstd: in the order of arrival, names as plain
 /// strings.
 fn arrow_bytes(sample: &Sample) -> anyhow::Result<usize> {
-    let (ticks, names) = (&sample.decoded.ticks, &sample.names);
+    let names = &sample.names;
     let text = |ids: &[NameId], names: &Names| -> ArrayRef {
         Arc::new(ids.iter().map(|&id| names.get(id)).collect::<StringArray>())
     };
     let time =
         |times: &[i64]| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(times.to_vec()).with_timezone("UTC")) };
-    let columns = vec![
-        text(&ticks.symbol, &names.symbols),
-        time(&ticks.ts_us),
-        Arc::new(Float64Array::from(ticks.price.clone())),
-        Arc::new(Float64Array::from(ticks.volume.clone())),
-        Arc::new(Int64Array::from(ticks.seq.clone())),
-        text(&ticks.venue, &names.venues),
-        text(&ticks.conditions, &names.conditions),
-        time(&ticks.received_at_us),
-    ];
     let schema = Table::Ticks.schema();
     let zstd = Compression::ZSTD(ZstdLevel::try_new(3)?);
     let properties = WriterProperties::builder().set_compression(zstd).build();
     let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties))?;
-    writer.write(&RecordBatch::try_new(schema, columns)?)?;
+    for ticks in &sample.contents.ticks {
+        let columns = vec![
+            text(&ticks.symbol, &names.symbols),
+            time(&ticks.ts_us),
+            Arc::new(Float64Array::from(ticks.price.clone())),
+            Arc::new(Float64Array::from(ticks.volume.clone())),
+            Arc::new(Int64Array::from(ticks.seq.clone())),
+            text(&ticks.venue, &names.venues),
+            text(&ticks.conditions, &names.conditions),
+            time(&ticks.received_at_us),
+        ];
+        writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
+    }
     Ok(writer.into_inner()?.len())
 }
 

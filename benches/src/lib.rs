@@ -5,6 +5,7 @@
 pub mod figure;
 
 pub mod sample;
+pub mod stage;
 
 pub mod encodings;
 pub mod hot_path;
@@ -17,9 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use loadgen::market::{Market, MarketConfig};
 use loadgen::{Dialect, Layout, Packing, produce};
-use ticklake_core::decode::{DecodeConfig, Decoder, Message};
 use ticklake_core::encode::{DataFile, EncodeConfig, EncodeError, Encoder};
-use ticklake_core::epoch::Decoded;
+use ticklake_core::epoch::Contents;
 use ticklake_core::lake::EpochId;
 use ticklake_core::tick::Dictionaries;
 
@@ -47,27 +47,7 @@ pub fn packed_bodies_of(market: MarketConfig, packing: Packing) -> anyhow::Resul
     Ok(bodies.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Decodes `bodies` into one batch.
-pub fn decode(decoder: &mut Decoder, bodies: &[String]) -> Decoded<()> {
-    let mut decoded = Decoded { messages: vec![(); bodies.len()], ..Decoded::default() };
-    for body in bodies {
-        let received_at_us = loadgen::market::DEFAULT_START_US;
-        let message =
-            Message { id: "message", body: body.as_bytes(), content_encoding: None, sent_at_us: None, received_at_us };
-        decoder.decode(&message, &mut decoded.ticks, &mut decoded.rejects);
-    }
-    decoded
-}
-
-/// A decoder with the default configuration, and its names.
-#[must_use]
-pub fn decoder() -> (Decoder, Dictionaries) {
-    let config = DecodeConfig::default();
-    let names = Dictionaries::new(config.names_max);
-    (Decoder::new(&config, &names), names)
-}
-
-/// Encodes `decoded` with the default configuration.
-pub fn encode(decoded: &Decoded<()>, names: &Dictionaries) -> Result<Vec<DataFile>, EncodeError> {
-    Encoder::new(&EncodeConfig::default(), names.clone())?.encode(&EpochId::new(Arc::from("bench"), 0), decoded)
+/// Encodes an epoch with the default configuration.
+pub fn encode(contents: &Contents<()>, names: &Dictionaries) -> Result<Vec<DataFile>, EncodeError> {
+    Encoder::new(&EncodeConfig::default(), names.clone())?.encode(&EpochId::new(Arc::from("bench"), 0), contents)
 }

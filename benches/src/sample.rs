@@ -10,10 +10,12 @@ use anyhow::Context as _;
 use loadgen::market::MarketConfig;
 use loadgen::replay::{Mapping, Recording};
 use loadgen::{Dialect, Layout, Packing, produce};
-use ticklake_core::epoch::Decoded;
+use ticklake_core::decode::DecodeConfig;
+use ticklake_core::epoch::{Contents, Decoded};
 use ticklake_core::tick::Dictionaries;
 
-use crate::{bodies_of, decode, decoder};
+use crate::bodies_of;
+use crate::stage::Decoding;
 
 /// Ticks of a full epoch, as the engine bounds it by default.
 pub const EPOCH_TICKS: u64 = 1_000_000;
@@ -31,7 +33,7 @@ pub struct Sample {
     /// What they are.
     pub name: String,
     /// The ticks, in the order of arrival.
-    pub decoded: Decoded<()>,
+    pub contents: Contents<()>,
     /// Their names.
     pub names: Dictionaries,
 }
@@ -40,7 +42,7 @@ pub struct Sample {
 pub fn market(span: Duration) -> anyhow::Result<Sample> {
     let config = MarketConfig { ticks: EPOCH_TICKS, span, ..MarketConfig::default() };
     let sample = received(format!("market, {} s", span.as_secs()), &bodies_of(config, TICKS_PER_MESSAGE)?)?;
-    let ticks = sample.decoded.ticks.len();
+    let ticks = sample.contents.rows();
     anyhow::ensure!(ticks as u64 == EPOCH_TICKS, "{ticks} ticks were decoded");
     Ok(sample)
 }
@@ -61,14 +63,15 @@ pub fn trades(path: &Path) -> anyhow::Result<Sample> {
 
 /// Decodes `bodies` as if the messages had been received, ten in a call, shortly after their last ticks.
 fn received(name: String, bodies: &[String]) -> anyhow::Result<Sample> {
-    let (mut decoder, names) = decoder();
-    let mut all = Decoded::default();
+    let mut decoding = Decoding::new(&DecodeConfig::default());
+    let mut contents = Contents::default();
     for bodies in bodies.chunks(MESSAGES_PER_RECEIVE) {
-        let mut decoded = decode(&mut decoder, bodies);
-        anyhow::ensure!(decoded.rejects.is_empty(), "{} ticks were rejected", decoded.rejects.len());
-        let last_us = decoded.ticks.ts_us.iter().copied().max().unwrap_or_default();
-        decoded.ticks.received_at_us.fill(last_us + LAG_US);
-        all.ticks.append(&mut decoded.ticks);
+        decoding.decode(bodies);
+        let Decoded { ticks, rejects, .. } = &mut decoding.decoded;
+        anyhow::ensure!(rejects.is_empty(), "{} ticks were rejected", rejects.len());
+        let last_us = ticks.ts_us.iter().copied().max().unwrap_or_default();
+        ticks.received_at_us.fill(last_us + LAG_US);
+        contents.ticks.push(std::mem::take(ticks));
     }
-    Ok(Sample { name, decoded: all, names })
+    Ok(Sample { name, contents, names: decoding.names })
 }

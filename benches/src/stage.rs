@@ -1,0 +1,182 @@
+//! The CPU stages, each with what it keeps between calls, for whatever measures them: one thread, no channels.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use loadgen::Dialect;
+use loadgen::market::DEFAULT_START_US;
+use ticklake_core::alert::Alert;
+use ticklake_core::decode::{DecodeConfig, Decoder, FieldNames, Message, TsUnit};
+use ticklake_core::detect::{DetectConfig, Detectors};
+use ticklake_core::encode::{EncodeConfig, Encoder};
+use ticklake_core::epoch::{Decoded, EpochBuilder, EpochLimits, RollReason};
+use ticklake_core::lake::EpochId;
+use ticklake_core::names::{NameId, NamesFull};
+use ticklake_core::tick::{Dictionaries, Tick, TickBatch};
+
+/// Messages that are decoded before their ticks are shown to the detectors: those of one receive.
+const MESSAGES_PER_BATCH: usize = 10;
+
+/// The configuration for bodies of a dialect.
+#[must_use]
+pub fn decode_config(dialect: Dialect) -> DecodeConfig {
+    match dialect {
+        Dialect::Canonical => DecodeConfig::default(),
+        Dialect::Binance => DecodeConfig {
+            numbers_as_strings: true,
+            ts_unit: TsUnit::Ms,
+            fields: FieldNames {
+                symbol: "s".to_owned(),
+                price: "p".to_owned(),
+                volume: "q".to_owned(),
+                ts: "T".to_owned(),
+                seq: "t".to_owned(),
+                ..FieldNames::default()
+            },
+            ..DecodeConfig::default()
+        },
+    }
+}
+
+/// A decoder, and columns that are filled again and again.
+pub struct Decoding {
+    decoder: Decoder,
+    /// The names of the ticks.
+    pub names: Dictionaries,
+    /// The ticks and rejects of the last call.
+    pub decoded: Decoded<()>,
+}
+
+impl Decoding {
+    /// As the engine decodes.
+    #[must_use]
+    pub fn new(config: &DecodeConfig) -> Self {
+        Self::of(config, Decoder::new)
+    }
+
+    /// By simd-json alone.
+    #[must_use]
+    pub fn without_speculation(config: &DecodeConfig) -> Self {
+        Self::of(config, Decoder::without_speculation)
+    }
+
+    fn of(config: &DecodeConfig, decoder: impl Fn(&DecodeConfig, &Dictionaries) -> Decoder) -> Self {
+        let names = Dictionaries::new(config.names_max);
+        Self { decoder: decoder(config, &names), names, decoded: Decoded::default() }
+    }
+
+    /// Decodes `bodies` in place of what was decoded before; how many ticks they hold.
+    pub fn decode(&mut self, bodies: &[String]) -> usize {
+        self.decoded.ticks.clear();
+        self.decoded.rejects.clear();
+        for body in bodies {
+            self.decoder.decode(&message(body), &mut self.decoded.ticks, &mut self.decoded.rejects);
+        }
+        self.decoded.ticks.len()
+    }
+}
+
+fn message(body: &str) -> Message<'_> {
+    let received_at_us = DEFAULT_START_US;
+    Message { id: "message", body: body.as_bytes(), content_encoding: None, sent_at_us: None, received_at_us }
+}
+
+/// The stages one after the other, from bodies to Parquet.
+pub struct Pipeline {
+    decoder: Decoder,
+    detectors: Detectors,
+    epochs: EpochBuilder<()>,
+    encoder: Encoder,
+    names: Dictionaries,
+    batch: Decoded<()>,
+}
+
+impl Pipeline {
+    /// With the default configuration, but for epochs that end where they are told to.
+    pub fn new() -> anyhow::Result<Self> {
+        let config = DecodeConfig::default();
+        let names = Dictionaries::new(config.names_max);
+        Ok(Self {
+            decoder: Decoder::new(&config, &names),
+            detectors: Detectors::new(&DetectConfig::default()),
+            epochs: EpochBuilder::new(EpochLimits { rows_max: usize::MAX, ..EpochLimits::default() }),
+            encoder: Encoder::new(&EncodeConfig::default(), names.clone())?,
+            names,
+            batch: Decoded::default(),
+        })
+    }
+
+    /// One epoch of `bodies`; how many bytes of Parquet they make.
+    pub fn run(&mut self, bodies: &[String]) -> anyhow::Result<usize> {
+        for messages in bodies.chunks(MESSAGES_PER_BATCH) {
+            let batch = &mut self.batch;
+            for body in messages {
+                self.decoder.decode(&message(body), &mut batch.ticks, &mut batch.rejects);
+                batch.messages.push(());
+            }
+            self.detectors.observe(&batch.ticks, &self.names.symbols, DEFAULT_START_US, &mut batch.alerts);
+            self.epochs.add(Duration::ZERO, batch);
+        }
+        let Some(epoch) = self.epochs.roll(Duration::ZERO, RollReason::Flush) else { return Ok(0) };
+        let files = self.encoder.encode(&EpochId::new(Arc::from("bench"), epoch.number), &epoch.contents)?;
+        self.epochs.reuse(epoch.contents.ticks);
+        Ok(files.iter().map(|file| file.bytes.len()).sum())
+    }
+}
+
+/// Detectors that know a number of symbols, and a batch of ticks of these.
+pub struct Detecting {
+    detectors: Detectors,
+    names: Dictionaries,
+    ticks: TickBatch,
+    alerts: Vec<Alert>,
+}
+
+impl Detecting {
+    /// Detectors whose windows are full of prices of `symbols` symbols, and `ticks` ticks, in which these are as frequent as
+    /// one another: the worst case for caches.
+    pub fn new(symbols: usize, ticks: usize) -> anyhow::Result<Self> {
+        let names = Dictionaries::new(symbols);
+        let ids = (0..symbols).map(|symbol| Ok(names.symbols.intern(&format!("S{symbol}"))?.0));
+        let ids = ids.collect::<Result<Vec<_>, NamesFull>>()?;
+        let config = DetectConfig { symbols_max: symbols, ..DetectConfig::default() };
+        let window = config.spike.window;
+        let mut this =
+            Self { detectors: Detectors::new(&config), names, ticks: TickBatch::default(), alerts: Vec::new() };
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..=window {
+            for ids in ids.chunks(ticks) {
+                this.fill(ids.iter().copied(), &mut random);
+                this.observe();
+            }
+        }
+        let any: Vec<_> = (0..ticks).map(|_| ids[random.usize(..symbols)]).collect();
+        this.fill(any.into_iter(), &mut random);
+        Ok(this)
+    }
+
+    /// Prices of a few cents around one, so that most ticks are judged by the cheap part of the scale, as real ones are.
+    fn fill(&mut self, symbols: impl Iterator<Item = NameId>, random: &mut fastrand::Rng) {
+        self.ticks.clear();
+        for symbol in symbols {
+            let price = 100.0 + f64::from(random.u8(..8)) / 100.0;
+            self.ticks.push(Tick {
+                symbol,
+                ts_us: DEFAULT_START_US,
+                price,
+                volume: 100.0,
+                seq: None,
+                venue: NameId::NONE,
+                conditions: NameId::NONE,
+                received_at_us: DEFAULT_START_US,
+            });
+        }
+    }
+
+    /// Shows them the batch; how many alerts it raised, which is none.
+    pub fn observe(&mut self) -> usize {
+        self.alerts.clear();
+        self.detectors.observe(&self.ticks, &self.names.symbols, DEFAULT_START_US, &mut self.alerts);
+        self.alerts.len()
+    }
+}
