@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use ticklake::budget::Amount;
+use ticklake::clock::Moment;
 use ticklake::config::{Config, Settings};
 use ticklake::cpu::{Channels, Cpu};
+use ticklake::lease::Lease;
 use ticklake::message::ReceivedBatch;
 use ticklake::pipeline::Meters;
 use ticklake::ports::{BATCH_MAX, Receipt, ReceivedMessage};
@@ -114,7 +116,7 @@ fn received(bodies: &[String], messages: usize) -> Vec<Vec<ReceivedMessage>> {
         let batch = first..messages.min(first + BATCH_MAX);
         let message = |number: usize| ReceivedMessage {
             id: String::from("5fea7756-0ea4-451a-a703-a558b933e274"),
-            receipt: Receipt(number.to_string()),
+            receipt: Receipt::from(number.to_string()),
             body: bodies[number % bodies.len()].clone().into_bytes(),
             content_encoding: None,
             sent_at_us: None,
@@ -137,7 +139,7 @@ pub fn graph(bodies: &[String], messages: usize, threads: usize) -> anyhow::Resu
     drop(alerts);
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let batches = received(bodies, messages);
-    let started = Instant::now();
+    let (started, started_at) = (Instant::now(), Moment::now());
     let stored = std::thread::spawn(move || {
         let mut stored = 0;
         // Each epoch is dropped at once, and with it its messages' share of the budget.
@@ -154,7 +156,8 @@ pub fn graph(bodies: &[String], messages: usize, threads: usize) -> anyhow::Resu
         let mut permit = runtime.block_on(budget.take(Amount { messages: messages.len(), bytes }));
         let share = |message: ReceivedMessage| {
             let share = permit.split(Amount { messages: 1, bytes: message.body.len() })?;
-            Some((message, share))
+            let lease = Lease::new(message.receipt.clone(), started_at, config.queue.visibility_timeout);
+            Some((message, lease, share))
         };
         let messages: Option<Vec<_>> = messages.into_iter().map(share).collect();
         let messages = messages.context("a batch is larger than its permit")?;

@@ -149,5 +149,5 @@ async fn published(alerts: Vec<AlertsDone>) -> bool {
 }
 
 fn receipts(batch: &[HeldMessage]) -> Vec<Receipt> {
-    batch.iter().map(|message| message.receipt.clone()).collect()
+    batch.iter().map(|message| message.lease.receipt().clone()).collect()
 }

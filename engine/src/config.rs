@@ -64,30 +64,49 @@ impl Deref for Config {
     }
 }
 
+/// SQS: messages in flight of a standard queue, over all its consumers.
+pub(crate) const IN_FLIGHT_MAX: usize = 120_000;
+
+impl Settings {
+    /// The most messages that this worker may hold: its budget, or its share of what SQS allows in flight, if that is less.
+    #[must_use]
+    pub fn messages_max(&self) -> usize {
+        self.budget.messages_max.min(IN_FLIGHT_MAX / self.queue.workers.max(1))
+    }
+}
+
 /// `[queue]`: the SQS queue that is drained.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Queue {
     /// The queue's URL. Required.
     pub url: String,
-    /// Long polls that wait at the same time, 1 to 128. Each brings at most 10 messages per round trip.
-    pub receivers: usize,
+    /// Long polls that wait at the same time on a quiet queue, 1 to `receivers_max`.
+    pub receivers_min: usize,
+    /// Long polls that wait at the same time on a busy one, up to 128. Each brings at most 10 messages per round trip; there is one
+    /// more after each that comes back full, and one less after each that comes back empty.
+    pub receivers_max: usize,
     /// How long a poll waits for a message, 0 to 20 s, in whole seconds. Less than 20 s costs more requests on a quiet queue.
     #[serde(with = "humantime_serde")]
     pub wait: Duration,
-    /// How long a received message stays hidden from other consumers, up to 12 h, in whole seconds. At least twice `epoch.age_max`:
-    /// a message waits that long for its epoch to roll, and then for the commit.
+    /// How long a received message stays hidden from other consumers, 5 s to 12 h, in whole seconds. Who is held for longer than
+    /// half of it is hidden for another one. It is also how long others wait for the messages of a worker that died.
     #[serde(with = "humantime_serde")]
     pub visibility_timeout: Duration,
+    /// Workers that drain the queue at the same time. SQS allows 120,000 messages in flight per queue, over all of
+    /// them: each holds no more than its share, however large its budget is.
+    pub workers: usize,
 }
 
 impl Default for Queue {
     fn default() -> Self {
         Self {
             url: String::new(),
-            receivers: 8,
+            receivers_min: 1,
+            receivers_max: 16,
             wait: Duration::from_secs(20),
             visibility_timeout: Duration::from_mins(5),
+            workers: 1,
         }
     }
 }
@@ -148,10 +167,10 @@ impl Default for Aws {
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Budget {
-    /// Messages, up to 120,000: what SQS allows in flight per queue, over all its consumers.
+    /// Messages, up to 120,000: what SQS allows in flight per queue. See `queue.workers` where several workers share it.
     pub messages_max: usize,
-    /// Bytes of message bodies and of what they became. At least 10 MiB, ten of the largest messages, for each receiver, and as
-    /// much again.
+    /// Bytes of message bodies and of what they became. At least 10 MiB, ten of the largest messages, for each of
+    /// `queue.receivers_max`, and as much again.
     pub bytes_max: usize,
 }
 

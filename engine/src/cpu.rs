@@ -121,10 +121,10 @@ impl Cpu<'_> {
         threads.push(self.thread("builder", move || builder.run())?);
         for _ in 0..config.threads.encode {
             let encoder = Encoder::new(&config.encode, names.clone())?;
-            let (worker, stop) = (self.worker.clone(), self.stop.clone());
+            let (worker, stop, stats) = (self.worker.clone(), self.stop.clone(), self.stats.clone());
             let (built, to_commit, spare_columns) = (built.clone(), to_commit.clone(), spare_columns.clone());
             threads.push(self.thread("encoder", move || {
-                if let Err(error) = encoders::run(encoder, &worker, &built, &to_commit, &spare_columns) {
+                if let Err(error) = encoders::run(encoder, &worker, &built, &to_commit, &spare_columns, &stats) {
                     stop.fail(PortError::Stop { action: "encode an epoch", text: error.to_string() });
                 }
             })?);

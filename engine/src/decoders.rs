@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendError, Sender};
 use ticklake_core::decode::{Decoder, Message, Reject};
-use ticklake_core::epoch::Decoded;
+use ticklake_core::epoch::{Decoded, Yield};
 use ticklake_core::tick::TickBatch;
 
 use crate::budget::Budget;
@@ -62,7 +62,7 @@ impl Decoding {
     fn decode(&mut self, batch: ReceivedBatch, decoded: &mut Decoded<HeldMessage>) {
         let first = decoded.messages.len();
         let mut bytes = Vec::with_capacity(batch.messages.len());
-        for (message, permit) in batch.messages {
+        for (message, lease, permit) in batch.messages {
             let (ticks, rejects) = (decoded.ticks.len(), decoded.rejects.len());
             let body = Message {
                 id: &message.id,
@@ -72,9 +72,10 @@ impl Decoding {
                 received_at_us: batch.received_at_us,
             };
             self.decoder.decode(&body, &mut decoded.ticks, &mut decoded.rejects);
-            let columns = (decoded.ticks.len() - ticks) * TickBatch::ROW_BYTES;
-            bytes.push(columns + decoded.rejects[rejects..].iter().map(Reject::bytes).sum::<usize>());
-            decoded.messages.push(HeldMessage { receipt: message.receipt, permit });
+            let rejected = &decoded.rejects[rejects..];
+            let yielded = Yield { ticks: decoded.ticks.len() - ticks, rejects: rejected.len() };
+            bytes.push(yielded.ticks * TickBatch::ROW_BYTES + rejected.iter().map(Reject::bytes).sum::<usize>());
+            decoded.messages.push(HeldMessage { lease, permit, yielded });
         }
         let permits = decoded.messages[first..].iter_mut().map(|message| &mut message.permit);
         self.budget.resize(permits.zip(bytes));

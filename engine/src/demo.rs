@@ -117,7 +117,7 @@ fn prepare(dir: &Path) -> anyhow::Result<()> {
 fn config(args: &DemoArgs, sandbox: &Sandbox) -> anyhow::Result<Config> {
     let mut settings = Settings::default();
     if args.per_message >= PACKED {
-        (settings.queue.receivers, settings.threads.decode) = (1, 1);
+        (settings.queue.receivers_max, settings.threads.decode) = (1, 1);
     }
     // The check is about every planted spike, also one that soon follows a natural one of the same symbol.
     settings.detect.cool_down = Duration::ZERO;

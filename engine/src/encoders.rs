@@ -11,19 +11,26 @@ use ticklake_core::lake::EpochId;
 use ticklake_core::tick::TickBatch;
 use tokio::sync::mpsc;
 
+use crate::clock::Moment;
 use crate::message::{BuiltEpoch, EncodedEpoch};
+use crate::stats::Stats;
 
 /// Encodes epochs of `worker` until no more come or nobody takes them. What the columns of an epoch occupied is handed back
-/// through `spare_columns`.
+/// through `spare_columns`. Messages that are not ours any more are left out, with all that they gave but the alerts: they will
+/// be delivered again, or have been.
 pub(crate) fn run(
     mut encoder: Encoder,
     worker: &Arc<str>,
     epochs: &Receiver<BuiltEpoch>,
     to_commit: &mpsc::Sender<EncodedEpoch>,
     spare_columns: &Sender<Vec<TickBatch>>,
+    stats: &Stats,
 ) -> Result<(), EncodeError> {
-    for (epoch, alerts) in epochs {
+    for (mut epoch, alerts) in epochs {
         let id = EpochId::new(worker.clone(), epoch.number);
+        let now = Moment::now();
+        let lost = epoch.contents.retain(|message| message.lease.is_ours(now), |message| message.yielded);
+        stats.messages_lapsed.add(lost.len());
         let (reason, rows) = (epoch.reason, epoch.contents.rows());
         let Contents { ticks, rejects, messages, alerts: raised } = epoch.contents;
         encoder.sort(&ticks);

@@ -15,12 +15,16 @@ pub mod ports;
 
 pub mod budget;
 pub mod clock;
+pub mod lease;
 pub mod message;
+mod pace;
 pub mod retry;
 pub mod stats;
 pub mod stop;
 
 mod receiver;
+
+mod heartbeat;
 
 mod decoders;
 

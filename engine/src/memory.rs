@@ -48,7 +48,7 @@ impl MemoryQueue {
         let id = format!("message-{}", messages.sent);
         messages.visible.push_back(ReceivedMessage {
             id: id.clone(),
-            receipt: Receipt(String::new()),
+            receipt: Receipt::from(""),
             body: body.into(),
             content_encoding: content_encoding.map(str::to_owned),
             sent_at_us: Some(now_us()),
@@ -71,8 +71,8 @@ impl MemoryQueue {
         let mut taken: Vec<_> = messages.visible.drain(..count).collect();
         for message in &mut taken {
             message.receive_count += 1;
-            message.receipt = Receipt(format!("{}#{}", message.id, message.receive_count));
-            messages.held.insert(message.receipt.0.clone(), (until, message.clone()));
+            message.receipt = format!("{}#{}", message.id, message.receive_count).into();
+            messages.held.insert(message.receipt.to_string(), (until, message.clone()));
         }
         taken
     }
@@ -87,7 +87,7 @@ impl MemoryQueue {
         messages.return_lapsed(Instant::now());
         let mut failures = Vec::new();
         for (index, receipt) in receipts.iter().enumerate() {
-            match messages.held.remove(&receipt.0) {
+            match messages.held.remove(&**receipt) {
                 Some((_, message)) => settled(&mut messages, message),
                 None => {
                     failures.push(EntryFailure { index, retryable: false, code: "ReceiptHandleIsInvalid".to_owned() });
@@ -121,6 +121,13 @@ impl Queue for MemoryQueue {
 
     async fn delete(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
         Ok(self.settle(receipts, |_, _| {}))
+    }
+
+    async fn extend(&self, receipts: &[Receipt], timeout: Duration) -> Result<Vec<EntryFailure>, PortError> {
+        let until = Instant::now() + timeout;
+        Ok(self.settle(receipts, |messages, message| {
+            messages.held.insert(message.receipt.to_string(), (until, message));
+        }))
     }
 
     async fn release(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {

@@ -7,19 +7,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ticklake_core::alert::Alert;
 use ticklake_core::encode::DataFile;
-use ticklake_core::epoch::{Decoded, Epoch, RollReason};
+use ticklake_core::epoch::{Decoded, Epoch, RollReason, Yield};
 use ticklake_core::lake::EpochId;
 use ticklake_core::tick::TickBatch;
 use tokio::sync::oneshot;
 
 use crate::budget::Permit;
-use crate::ports::{Receipt, ReceivedMessage};
+use crate::lease::Lease;
+use crate::ports::ReceivedMessage;
 
 /// The messages of one receive, each with its share of the budget.
 #[derive(Debug)]
 pub struct ReceivedBatch {
     /// The messages.
-    pub messages: Vec<(ReceivedMessage, Permit)>,
+    pub messages: Vec<(ReceivedMessage, Lease, Permit)>,
     /// When the receive was answered, microseconds since the Unix epoch, UTC.
     pub received_at_us: i64,
 }
@@ -27,10 +28,12 @@ pub struct ReceivedBatch {
 /// A message whose body was decoded: what is left is the right to delete it, and its share of the budget.
 #[derive(Debug)]
 pub struct HeldMessage {
-    /// The handle to delete or release it by.
-    pub receipt: Receipt,
+    /// For how long it is ours, and the handle to delete or release it by.
+    pub lease: Lease,
     /// Dropped, and so returned, together with the message.
     pub permit: Permit,
+    /// What it gave.
+    pub yielded: Yield,
 }
 
 /// A decoded batch that the detectors look at, all of them at the same time. Whichever is the last takes it on.

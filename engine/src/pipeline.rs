@@ -3,8 +3,9 @@
 //! ```text
 //! receivers --> decoders --> detectors --> builder --> encoders --> committer --> queue (delete)
 //!  (tasks)      (threads)    (threads)    (thread)    (threads)      (task)  \--> store (put)
-//!                                             \------> publisher (task) -------> notifier
-//!              '---------------------- cpu -----------------------'
+//!     \                                       \------> publisher (task) -------> notifier
+//!      \       '---------------------- cpu -----------------------'
+//!       \-----> heartbeat (task) -----------------------------------------------> queue (extend)
 //! ```
 //!
 //! Stages end from the front: when the receivers stop, each channel closes in turn, and what is under way flows to its
@@ -18,6 +19,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::info;
 
@@ -26,9 +28,11 @@ use crate::committer::Committer;
 use crate::config::Config;
 use crate::cpu::{Channels, Cpu, StartError};
 use crate::drain::Drain;
+use crate::heartbeat::Heartbeat;
+use crate::pace::Pace;
 use crate::ports::{PortError, Ports};
 use crate::publisher::Publisher;
-use crate::receiver::Receiver;
+use crate::receiver::{Poll, Receivers};
 use crate::stats::Stats;
 use crate::stop::Stop;
 
@@ -52,7 +56,7 @@ impl Meters {
     /// At zero, with the budget that `config` allows.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let max = Amount { messages: config.budget.messages_max, bytes: config.budget.bytes_max };
+        let max = Amount { messages: config.messages_max(), bytes: config.budget.bytes_max };
         Self { stats: Arc::default(), budget: Budget::new(max) }
     }
 }
@@ -92,22 +96,31 @@ pub async fn run(
     let Channels { to_decode, epochs, alerts, threads } = cpu.start()?;
 
     let mut receivers = JoinSet::new();
-    for _ in 0..config.queue.receivers {
-        let receiver = Receiver {
-            queue: ports.queue.clone(),
-            budget: budget.clone(),
-            wait: if options.drain { Drain::WAIT } else { config.queue.wait },
-            to_decode: to_decode.clone(),
-            stop: stop.clone(),
-            stats: stats.clone(),
-        };
-        receivers.spawn(guarded("receiver", stop.clone(), receiver.run()));
-    }
-    drop(to_decode);
+    let (to_extend, received) = mpsc::unbounded_channel();
+    let visibility_timeout = config.queue.visibility_timeout;
+    let poll = Poll {
+        queue: ports.queue.clone(),
+        visibility_timeout,
+        to_extend,
+        budget: budget.clone(),
+        wait: if options.drain { Drain::WAIT } else { config.queue.wait },
+        to_decode,
+        stop: stop.clone(),
+        stats: stats.clone(),
+    };
+    let pace = Pace::new(config.queue.receivers_min..=config.queue.receivers_max);
+    receivers.spawn(guarded("receiver", stop.clone(), Receivers { poll, pace }.run()));
     if options.drain {
         let drain = Drain { queue: ports.queue.clone(), stats: stats.clone(), flush, stop: stop.clone() };
         receivers.spawn(guarded("drain", stop.clone(), drain.run()));
     }
+    let heartbeat = Heartbeat {
+        queue: ports.queue.clone(),
+        visibility_timeout,
+        received,
+        stop: stop.clone(),
+        stats: stats.clone(),
+    };
     let publisher = Publisher { notifier: ports.notifier, alerts, stop: stop.clone(), stats: stats.clone() };
     let committer = Committer {
         queue: ports.queue,
@@ -117,6 +130,7 @@ pub async fn run(
         stop: stop.clone(),
         stats: stats.clone(),
     };
+    let heartbeat = tokio::spawn(guarded("heartbeat", stop.clone(), heartbeat.run()));
     let publisher = tokio::spawn(guarded("publisher", stop.clone(), publisher.run()));
     let committer = tokio::spawn(guarded("committer", stop.clone(), committer.run()));
 
@@ -126,6 +140,8 @@ pub async fn run(
     }
     stop.begin();
     let late = finish(&stop, receivers, committer, publisher, threads).await;
+    // Nothing is held any more, or nothing can be done about it.
+    heartbeat.abort();
     log_summary(&stats);
     match (stop.take_cause(), late) {
         (Some(cause), _) => Err(cause.into()),
@@ -176,6 +192,7 @@ fn log_summary(stats: &Stats) {
         messages_redelivered = stats.messages_redelivered.get(),
         messages_deleted = stats.messages_deleted.get(),
         messages_released = stats.messages_released.get(),
+        messages_extended = stats.messages_extended.get(),
         messages_lapsed = stats.messages_lapsed.get(),
         receive_failures = stats.receive_failures.get(),
         ticks_stored = stats.ticks_stored.get(),

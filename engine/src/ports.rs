@@ -5,6 +5,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,9 +40,23 @@ pub struct ReceivedMessage {
     pub receive_count: u32,
 }
 
-/// The handle of one delivery of a message.
+/// The handle of one delivery of a message: some hundred bytes of text, shared by who holds the message and who extends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt(pub String);
+pub struct Receipt(Arc<str>);
+
+impl Deref for Receipt {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<Arc<str>>> From<T> for Receipt {
+    fn from(handle: T) -> Self {
+        Self(handle.into())
+    }
+}
 
 /// An alert, ready to publish.
 #[derive(Debug, Clone)]
@@ -103,6 +118,9 @@ pub trait Queue: Send + Sync {
 
     /// Deletes up to [`BATCH_MAX`] messages; returns the entries that failed.
     async fn delete(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError>;
+
+    /// Hides up to [`BATCH_MAX`] messages for `timeout` from now on, in whole seconds; returns the entries that failed.
+    async fn extend(&self, receipts: &[Receipt], timeout: Duration) -> Result<Vec<EntryFailure>, PortError>;
 
     /// Makes up to [`BATCH_MAX`] messages visible again at once; returns the entries that failed.
     async fn release(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError>;

@@ -1,4 +1,4 @@
-//! The receiving stage: one long poll after another, as far as the budget allows.
+//! The receiving stage: long polls side by side, as many as pay and as far as the budget allows.
 //!
 //! It owns when to poll. It does *not* look into bodies, and never waits for the stages behind it: the budget, not the
 //! channel, is what holds it back.
@@ -8,11 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use crate::budget::{Amount, Budget, Permit};
-use crate::clock::now_us;
+use crate::clock::{Moment, now_us};
+use crate::lease::{Lease, Term};
 use crate::message::ReceivedBatch;
+use crate::pace::Pace;
 use crate::ports::{BATCH_MAX, PortError, Queue, ReceivedMessage};
 use crate::retry::Backoff;
 use crate::stats::Stats;
@@ -24,36 +29,131 @@ pub(crate) const RECEIVE_MAX: Amount = Amount { messages: BATCH_MAX, bytes: BATC
 /// How long a poll that is under way when a stop begins may still take.
 const LAST_POLL: Duration = Duration::from_secs(1);
 
-/// One of several parallel pollers.
-pub(crate) struct Receiver {
+/// How long after one warning of failed receives the next may follow. A queue that throttles fails a call now and then for
+/// as long as it is busy.
+const WARN_AGAIN: Duration = Duration::from_mins(1);
+
+/// The stage: it sets off polls and learns from what they bring.
+pub(crate) struct Receivers {
+    pub(crate) poll: Poll,
+    pub(crate) pace: Pace,
+}
+
+/// What a poll needs.
+#[derive(Clone)]
+pub(crate) struct Poll {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) wait: Duration,
+    pub(crate) visibility_timeout: Duration,
+    /// Takes what is received to the heartbeat, which bounds it by the budget.
+    pub(crate) to_extend: mpsc::UnboundedSender<Vec<Arc<Term>>>,
     pub(crate) to_decode: Sender<ReceivedBatch>,
     pub(crate) stop: Stop,
     pub(crate) stats: Arc<Stats>,
 }
 
-impl Receiver {
+/// How a poll went.
+enum Polled {
+    /// It brought so many messages.
+    Messages(usize),
+    /// The call failed, and may succeed later.
+    Failed(PortError),
+    /// The run is ending.
+    Stopped,
+}
+
+impl Receivers {
     /// Polls until the stop begins, or nobody takes messages any more.
-    pub(crate) async fn run(self) {
-        let mut backoff = Backoff::default();
-        while !self.stop.has_begun() {
-            let permit = tokio::select! {
-                permit = self.budget.take(RECEIVE_MAX) => permit,
-                () = self.stop.begun() => return,
-            };
-            match self.poll().await {
-                None => return,
-                Some(Ok(messages)) => {
-                    backoff.reset();
-                    self.pass_on(messages, permit);
-                }
-                Some(Err(error @ PortError::Retry { .. })) => {
-                    drop(permit);
-                    self.wait_after(&error, &mut backoff).await;
-                }
-                Some(Err(error)) => return self.stop.fail(error),
+    pub(crate) async fn run(mut self) {
+        let (mut polls, mut setbacks) = (JoinSet::new(), Setbacks::default());
+        let stop = self.poll.stop.clone();
+        loop {
+            while polls.len() < self.pace.polls() && setbacks.are_over() && !stop.has_begun() {
+                polls.spawn(self.poll.clone().run());
+            }
+            tokio::select! {
+                Some(polled) = polls.join_next() => match polled {
+                    Ok(Polled::Messages(count)) => {
+                        self.pace.answered(count);
+                        setbacks.reset();
+                    }
+                    Ok(Polled::Failed(error)) => {
+                        self.pace.failed();
+                        setbacks.add(&error);
+                        self.poll.stats.receive_failures.add(1);
+                    }
+                    Ok(Polled::Stopped) => {}
+                    Err(_) => stop.panicked("receiver"),
+                },
+                () = setbacks.over(), if !setbacks.are_over() && !stop.has_begun() => {}
+                () = stop.begun(), if polls.is_empty() => return,
+            }
+        }
+    }
+}
+
+/// Calls that failed one after the other, and how long to leave the queue alone because of them.
+#[derive(Default)]
+struct Setbacks {
+    backoff: Backoff,
+    until: Option<Instant>,
+    warned_at: Option<Instant>,
+    /// Since the last warning.
+    untold: usize,
+}
+
+impl Setbacks {
+    fn reset(&mut self) {
+        self.backoff.reset();
+        self.until = None;
+    }
+
+    fn add(&mut self, error: &PortError) {
+        let now = Instant::now();
+        let wait = self.backoff.next_wait();
+        self.until = Some(now + wait);
+        self.untold += 1;
+        let wait_ms = wait.as_millis() as u64;
+        if self.warned_at.is_none_or(|warned_at| now >= warned_at + WARN_AGAIN) {
+            warn!(%error, failures = self.untold, wait_ms, "receive failed, trying again");
+            self.warned_at = Some(now);
+            self.untold = 0;
+        } else {
+            debug!(%error, wait_ms, "receive failed again");
+        }
+    }
+
+    fn are_over(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() >= until)
+    }
+
+    async fn over(&self) {
+        if let Some(until) = self.until {
+            sleep_until(until).await;
+        }
+    }
+}
+
+impl Poll {
+    /// Waits for room in the budget, polls once, and passes on what comes.
+    async fn run(self) -> Polled {
+        let permit = tokio::select! {
+            permit = self.budget.take(RECEIVE_MAX) => permit,
+            () = self.stop.begun() => return Polled::Stopped,
+        };
+        let asked_at = Moment::now();
+        match self.poll().await {
+            None => Polled::Stopped,
+            Some(Ok(messages)) => {
+                let count = messages.len();
+                self.pass_on(messages, asked_at, permit);
+                Polled::Messages(count)
+            }
+            Some(Err(error @ PortError::Retry { .. })) => Polled::Failed(error),
+            Some(Err(error)) => {
+                self.stop.fail(error);
+                Polled::Stopped
             }
         }
     }
@@ -73,23 +173,7 @@ impl Receiver {
         }
     }
 
-    async fn wait_after(&self, error: &PortError, backoff: &mut Backoff) {
-        self.stats.receive_failures.add(1);
-        let first = backoff.is_fresh();
-        let wait = backoff.next_wait();
-        let wait_ms = wait.as_millis() as u64;
-        if first {
-            warn!(%error, wait_ms, "receive failed, trying again");
-        } else {
-            debug!(%error, wait_ms, "receive failed again");
-        }
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = self.stop.begun() => {}
-        }
-    }
-
-    fn pass_on(&self, messages: Vec<ReceivedMessage>, mut permit: Permit) {
+    fn pass_on(&self, messages: Vec<ReceivedMessage>, asked_at: Moment, mut permit: Permit) {
         if messages.is_empty() {
             return;
         }
@@ -102,9 +186,14 @@ impl Receiver {
             .into_iter()
             .map(|message| {
                 let share = permit.split(Amount { messages: 1, bytes: message.body.len() })?;
-                Some((message, share))
+                let lease = Lease::new(message.receipt.clone(), asked_at, self.visibility_timeout);
+                Some((message, lease, share))
             })
             .collect();
+        if let Some(messages) = &messages {
+            // Without a heartbeat the run is over, and the leases end by themselves.
+            let _ = self.to_extend.send(messages.iter().map(|(_, lease, _)| lease.term()).collect());
+        }
         let passed = messages.map(|messages| self.to_decode.try_send(ReceivedBatch { messages, received_at_us }));
         if !matches!(passed, Some(Ok(()))) {
             // More than SQS promises to bring, a channel with less room than the budget admits, or a decoder that died:

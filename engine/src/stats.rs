@@ -35,8 +35,10 @@ pub struct Stats {
     pub messages_deleted: Counter,
     /// Messages given back to the queue because a stop came before their commit.
     pub messages_released: Counter,
-    /// Messages that SQS would not delete or release (their receipt had lapsed), or whose delete got no answer before a
-    /// stop: they will be delivered again.
+    /// Times that a held message was hidden for another visibility timeout.
+    pub messages_extended: Counter,
+    /// Messages that could not be held until they were stored, that SQS would not delete or release (their receipt had
+    /// lapsed), or whose delete got no answer before a stop: they will be delivered again.
     pub messages_lapsed: Counter,
     /// Bytes of received bodies.
     pub bytes_received: Counter,

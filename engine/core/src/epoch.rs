@@ -107,6 +107,41 @@ impl<M> Contents<M> {
     }
 }
 
+/// How many ticks and rejects one message gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Yield {
+    /// Good ticks.
+    pub ticks: usize,
+    /// Bad ticks and bodies.
+    pub rejects: usize,
+}
+
+impl<M> Contents<M> {
+    /// Takes the messages out that are not to be kept, with their ticks and rejects, and returns them. `yielded` says of each
+    /// message what it gave: ticks and rejects are in the order of the messages.
+    ///
+    /// Alerts stay, for what raised them was seen.
+    pub fn retain(&mut self, keep: impl Fn(&M) -> bool, yielded: impl Fn(&M) -> Yield) -> Vec<M> {
+        if self.messages.iter().all(&keep) {
+            return Vec::new();
+        }
+        let (mut rows, mut rejects) = (Vec::with_capacity(self.rows()), Vec::with_capacity(self.rejects.len()));
+        for message in &self.messages {
+            let (kept, Yield { ticks, rejects: rejected }) = (keep(message), yielded(message));
+            rows.extend(std::iter::repeat_n(kept, ticks));
+            rejects.extend(std::iter::repeat_n(kept, rejected));
+        }
+        let mut rows = rows.into_iter();
+        for batch in &mut self.ticks {
+            let kept: Vec<bool> = rows.by_ref().take(batch.len()).collect();
+            batch.retain(&kept);
+        }
+        let mut rejects = rejects.into_iter();
+        self.rejects.retain(|_| rejects.next().unwrap_or(true));
+        self.messages.extract_if(.., |message| !keep(message)).collect()
+    }
+}
+
 impl<M> From<Decoded<M>> for Contents<M> {
     fn from(batch: Decoded<M>) -> Self {
         let Decoded { messages, ticks, rejects, alerts } = batch;
@@ -264,7 +299,10 @@ fn bytes_of<M>(batch: &Decoded<M>) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::decode::Reason;
     use crate::names::NameId;
     use crate::tick::Tick;
 
@@ -295,6 +333,11 @@ mod tests {
             });
         }
         Decoded { messages: vec![0; messages], ticks, ..Decoded::default() }
+    }
+
+    fn reject(message: u64) -> Reject {
+        let (message_id, detail) = (message.to_string(), String::new());
+        Reject { message_id, index: None, reason: Reason::NotJson, detail, body: Vec::new(), received_at_us: 0 }
     }
 
     #[test]
@@ -336,6 +379,43 @@ mod tests {
         let second = builder.roll(NOW + Duration::from_secs(62), RollReason::Age).unwrap();
         assert_eq!((second.number, second.contents.messages.len()), (1, 1));
         assert_eq!(second.age, Duration::from_secs(2));
+    }
+
+    proptest! {
+        #[test]
+        fn messages_leave_with_what_they_gave_and_with_nothing_else(
+            messages in prop::collection::vec((0..5_usize, 0..3_usize, any::<bool>()), 0..40),
+            cut in 0..200_usize,
+        ) {
+            // Each row and reject carries the number of its message.
+            let mut ticks = TickBatch::default();
+            let mut contents = Contents::default();
+            for (number, &(rows, rejected, kept)) in (0_u64..).zip(&messages) {
+                let of = |_| Tick { seq: Some(number as i64), ..batch(1, &[0]).ticks.rows().next().unwrap() };
+                (0..rows).map(of).for_each(|tick| ticks.push(tick));
+                contents.rejects.extend((0..rejected).map(|_| reject(number)));
+                contents.messages.push((number, Yield { ticks: rows, rejects: rejected }, kept));
+            }
+            // Batches end anywhere.
+            let rows: Vec<Tick> = ticks.rows().collect();
+            let (first, second) = rows.split_at(cut.min(rows.len()));
+            contents.ticks = [first, second].map(|rows| {
+                let mut batch = TickBatch::default();
+                batch.assign(rows);
+                batch
+            }).into();
+            let lost = contents.retain(|message| message.2, |message| message.1);
+            let expected = |pick: fn(&(usize, usize, bool)) -> usize| -> Vec<u64> {
+                let numbered = (0_u64..).zip(&messages).filter(|(_, message)| message.2);
+                numbered.flat_map(|(number, message)| std::iter::repeat_n(number, pick(message))).collect()
+            };
+            let seqs: Vec<u64> = contents.ticks.iter().flat_map(|batch| &batch.seq).map(|seq| seq.unwrap() as u64).collect();
+            prop_assert_eq!(seqs, expected(|message| message.0));
+            let rejects: Vec<u64> = contents.rejects.iter().map(|reject| reject.message_id.parse().unwrap()).collect();
+            prop_assert_eq!(rejects, expected(|message| message.1));
+            prop_assert!(lost.iter().all(|message| !message.2) && contents.messages.iter().all(|message| message.2));
+            prop_assert_eq!(lost.len() + contents.messages.len(), messages.len());
+        }
     }
 
     #[test]

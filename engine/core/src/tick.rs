@@ -149,6 +149,22 @@ impl TickBatch {
         }
     }
 
+    /// Drops the rows for which `keep`, as long as the batch, says false; keeps the order of the others.
+    pub fn retain(&mut self, keep: &[bool]) {
+        fn retain<T>(column: &mut Vec<T>, keep: &[bool]) {
+            let mut keep = keep.iter();
+            column.retain(|_| keep.next() != Some(&false));
+        }
+        retain(&mut self.symbol, keep);
+        retain(&mut self.ts_us, keep);
+        retain(&mut self.price, keep);
+        retain(&mut self.volume, keep);
+        retain(&mut self.seq, keep);
+        retain(&mut self.venue, keep);
+        retain(&mut self.conditions, keep);
+        retain(&mut self.received_at_us, keep);
+    }
+
     /// Forgets all rows and keeps the capacity.
     pub fn clear(&mut self) {
         self.truncate(0);

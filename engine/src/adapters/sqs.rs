@@ -14,6 +14,7 @@ use crate::ports::{BATCH_MAX, EntryFailure, PortError, Queue, Receipt, ReceivedM
 
 const RECEIVE: Call = Call { action: "receive messages", permission: "sqs:ReceiveMessage" };
 const DELETE: Call = Call { action: "delete messages", permission: "sqs:DeleteMessage" };
+const EXTEND: Call = Call { action: "extend messages", permission: "sqs:ChangeMessageVisibility" };
 const RELEASE: Call = Call { action: "release messages", permission: "sqs:ChangeMessageVisibility" };
 const COUNT: Call = Call { action: "count messages", permission: "sqs:GetQueueAttributes" };
 
@@ -32,6 +33,31 @@ impl SqsQueue {
     #[must_use]
     pub fn new(client: aws_sdk_sqs::Client, url: String, visibility_timeout: Duration) -> Self {
         Self { client, url, visibility_timeout }
+    }
+
+    async fn change_visibility(
+        &self,
+        receipts: &[Receipt],
+        timeout: Duration,
+        call: Call,
+    ) -> Result<Vec<EntryFailure>, PortError> {
+        let fail = |error| call.failed(&self.url, &error);
+        let entry = |(index, receipt): (usize, &Receipt)| {
+            ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(&**receipt)
+                .visibility_timeout(timeout.as_secs() as i32)
+                .build()
+        };
+        let entries = receipts.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>();
+        let call = self.client.change_message_visibility_batch().queue_url(&self.url);
+        let answer = call
+            .set_entries(Some(entries.map_err(|error| fail(SdkError::construction_failure(error)))?))
+            .send()
+            .await
+            .map_err(fail)?;
+        let successful = answer.successful.iter().map(|entry| entry.id.as_str());
+        Ok(failures(receipts.len(), successful, failed(&answer.failed)))
     }
 }
 
@@ -57,7 +83,7 @@ impl Queue for SqsQueue {
     async fn delete(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
         let fail = |error| DELETE.failed(&self.url, &error);
         let entry = |(index, receipt): (usize, &Receipt)| {
-            DeleteMessageBatchRequestEntry::builder().id(index.to_string()).receipt_handle(&receipt.0).build()
+            DeleteMessageBatchRequestEntry::builder().id(index.to_string()).receipt_handle(&**receipt).build()
         };
         let entries = receipts.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>();
         let call = self.client.delete_message_batch().queue_url(&self.url);
@@ -70,24 +96,12 @@ impl Queue for SqsQueue {
         Ok(failures(receipts.len(), successful, failed(&answer.failed)))
     }
 
+    async fn extend(&self, receipts: &[Receipt], timeout: Duration) -> Result<Vec<EntryFailure>, PortError> {
+        self.change_visibility(receipts, timeout, EXTEND).await
+    }
+
     async fn release(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
-        let fail = |error| RELEASE.failed(&self.url, &error);
-        let entry = |(index, receipt): (usize, &Receipt)| {
-            ChangeMessageVisibilityBatchRequestEntry::builder()
-                .id(index.to_string())
-                .receipt_handle(&receipt.0)
-                .visibility_timeout(0)
-                .build()
-        };
-        let entries = receipts.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>();
-        let call = self.client.change_message_visibility_batch().queue_url(&self.url);
-        let answer = call
-            .set_entries(Some(entries.map_err(|error| fail(SdkError::construction_failure(error)))?))
-            .send()
-            .await
-            .map_err(fail)?;
-        let successful = answer.successful.iter().map(|entry| entry.id.as_str());
-        Ok(failures(receipts.len(), successful, failed(&answer.failed)))
+        self.change_visibility(receipts, Duration::ZERO, RELEASE).await
     }
 
     async fn backlog(&self) -> Result<u64, PortError> {
@@ -123,7 +137,7 @@ fn received(message: Message) -> Option<ReceivedMessage> {
     let encoding = message.message_attributes.and_then(|mut all| all.remove(CONTENT_ENCODING)?.string_value);
     Some(ReceivedMessage {
         id: message.message_id.unwrap_or_default(),
-        receipt: Receipt(message.receipt_handle?),
+        receipt: message.receipt_handle?.into(),
         body: message.body.unwrap_or_default().into_bytes(),
         content_encoding: encoding,
         sent_at_us: sent_at_ms.map(|ms| ms.saturating_mul(1_000)),

@@ -204,18 +204,19 @@ impl Defaults {
 
     /// What to do about an unknown key, of which the last part is `field` and `siblings` would have been valid there.
     fn advice(&self, section: &str, field: &str, siblings: &[&str]) -> String {
+        // A key that is right but for its section says more than one that is only alike.
+        let mut elsewhere: Vec<&String> = self.0.keys().filter(|key| key.rsplit('.').next() == Some(field)).collect();
+        elsewhere.sort();
+        if let Some(key) = elsewhere.first() {
+            return format!("did you mean `{key}`?");
+        }
         let nearest = siblings
             .iter()
             .map(|sibling| (strsim::jaro_winkler(field, sibling), sibling))
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN);
-        if let Some((_, sibling)) = nearest {
-            return format!("did you mean `{}`?", join(section, sibling));
-        }
-        let mut elsewhere: Vec<&String> = self.0.keys().filter(|key| key.rsplit('.').next() == Some(field)).collect();
-        elsewhere.sort();
-        match elsewhere.first() {
-            Some(key) => format!("did you mean `{key}`?"),
+        match nearest {
+            Some((_, sibling)) => format!("did you mean `{}`?", join(section, sibling)),
             None => format!("valid here: {}", siblings.join(", ")),
         }
     }

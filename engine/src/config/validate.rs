@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, Settings};
+use super::{Config, IN_FLIGHT_MAX, Settings};
 use crate::receiver::RECEIVE_MAX;
 
 /// SQS: "the maximum is 43,200 seconds (12 hours)".
 const VISIBILITY_MAX: Duration = Duration::from_hours(12);
+/// Half of it has to be enough to extend a message, and to fail once and try again.
+const VISIBILITY_MIN: Duration = Duration::from_secs(5);
 /// SQS: `WaitTimeSeconds` is at most 20.
 const WAIT_MAX: Duration = Duration::from_secs(20);
-/// SQS: messages in flight of a standard queue.
-const IN_FLIGHT_MAX: usize = 120_000;
 /// Beyond this, more polls bring no more messages.
 const RECEIVERS: RangeInclusive<usize> = 1..=128;
 /// Object keys have at most 1,024 bytes; the rest is for the partition's folders and the epoch.
@@ -93,20 +93,12 @@ fn queue(problems: &mut Problems, settings: &Settings) {
         let example = "https://sqs.eu-west-1.amazonaws.com/123456789012/ticks";
         format!("`queue.url` must be a URL such as {example} (is \"{}\"){hint}", queue.url)
     });
-    problems.range("queue.receivers", &queue.receivers, &RECEIVERS);
+    problems.range("queue.receivers_max", &queue.receivers_max, &RECEIVERS);
+    problems.range("queue.receivers_min", &queue.receivers_min, &(1..=queue.receivers_max.max(1)));
     problems.duration("queue.wait", queue.wait, Duration::ZERO..=WAIT_MAX);
     problems.whole_seconds("queue.wait", queue.wait);
-    problems.duration("queue.visibility_timeout", queue.visibility_timeout, Duration::from_secs(1)..=VISIBILITY_MAX);
+    problems.duration("queue.visibility_timeout", queue.visibility_timeout, VISIBILITY_MIN..=VISIBILITY_MAX);
     problems.whole_seconds("queue.visibility_timeout", queue.visibility_timeout);
-    let age_max = settings.epoch.age_max;
-    problems.unless(queue.visibility_timeout >= age_max.saturating_mul(2), || {
-        format!(
-            "`queue.visibility_timeout` must be at least twice `epoch.age_max` (is {}, and `epoch.age_max` is {}): a \
-             message must stay ours until its epoch is committed",
-            shown(queue.visibility_timeout),
-            shown(age_max)
-        )
-    });
 }
 
 fn lake(problems: &mut Problems, settings: &Settings) {
@@ -172,9 +164,12 @@ fn core(problems: &mut Problems, settings: &Settings) {
 fn flow(problems: &mut Problems, settings: &Settings) {
     let (budget, epoch) = (&settings.budget, &settings.epoch);
     // Every receiver reserves what its poll may bring. With no room beside that, some would wait for ever.
-    let reserves = if RECEIVERS.contains(&settings.queue.receivers) { settings.queue.receivers + 1 } else { 1 };
+    let reserves = if RECEIVERS.contains(&settings.queue.receivers_max) { settings.queue.receivers_max + 1 } else { 1 };
     let (messages_min, bytes_min) = (reserves * RECEIVE_MAX.messages, reserves * RECEIVE_MAX.bytes);
     problems.range("budget.messages_max", &budget.messages_max, &(messages_min..=IN_FLIGHT_MAX));
+    // A share with less room than the polls reserve would never be enough.
+    let (workers, workers_max) = (settings.queue.workers, IN_FLIGHT_MAX / messages_min);
+    problems.range("queue.workers", &workers, &(1..=workers_max));
     problems.range("budget.bytes_max", &budget.bytes_max, &(bytes_min..=BYTES_CEILING));
     let threads = &settings.threads;
     for (key, value) in

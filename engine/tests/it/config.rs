@@ -77,8 +77,8 @@ fn unknown_key_is_named_with_its_source_and_the_nearest_valid_key() {
             "unknown key `epoch.age` in environment variable TICKLAKE_EPOCH__AGE; did you mean `epoch.age_max`?",
         ),
         (
-            set("queue.reciever", "3"),
-            "unknown key `queue.reciever` in flag --set queue.reciever; did you mean `queue.receivers`?",
+            set("queue.recievers_max", "3"),
+            "unknown key `queue.recievers_max` in flag --set queue.recievers_max; did you mean `queue.receivers_max`?",
         ),
         (Typed::file("[epochs]\nrows_max = 1\n"), "unknown key `epochs` in ticklake.toml; did you mean `epoch`?"),
         (
@@ -206,7 +206,7 @@ fn what_is_printed_parses_back_to_the_same_settings() {
         Typed::file(SET)
             .env("TICKLAKE_LAKE__BUCKET", "a'b\"c\nprefix = 'd'\n")
             .env("TICKLAKE_EPOCH__AGE_MAX", "1m 30s 500ms")
-            .set("queue.receivers", "3"),
+            .set("queue.receivers_max", "3"),
     ];
     for typed in cases {
         let loaded = typed.load().unwrap();
@@ -217,11 +217,11 @@ fn what_is_printed_parses_back_to_the_same_settings() {
 
 #[test]
 fn every_default_is_printed_and_every_other_value_names_its_source() {
-    let typed = Typed::file("[decode.fields]\nprice = \"p\"\n").set("queue.receivers", "3");
+    let typed = Typed::file("[decode.fields]\nprice = \"p\"\n").set("queue.receivers_max", "3");
     let loaded = typed.load().unwrap();
     let printed = print::toml(&loaded.settings, &loaded.origins).unwrap();
     let line = |start: &str| printed.lines().find(|line| line.starts_with(start)).unwrap_or_default();
-    assert_eq!(line("receivers"), "receivers = 3  # from flag --set queue.receivers");
+    assert_eq!(line("receivers_max"), "receivers_max = 3  # from flag --set queue.receivers_max");
     assert!(line("price = ").ends_with("ticklake.toml"), "{printed}");
     assert_eq!(line("wait = "), "wait = \"20s\"");
     assert_eq!(line("topic_arn"), "topic_arn = \"\"");
@@ -245,12 +245,16 @@ fn every_bound_is_enforced_and_named() {
         ("queue.url", "", "`queue.url` is required"),
         ("queue.url", "arn:aws:sqs:eu-west-1:123456789012:ticks", "`queue.url` must be a URL"),
         ("queue.url", "https://sqs.eu-west-1.amazonaws.com", "`queue.url` must be a URL"),
-        ("queue.receivers", "0", "`queue.receivers` must be at least 1 (is 0)"),
-        ("queue.receivers", "129", "`queue.receivers` must be at most 128 (is 129)"),
+        ("queue.receivers_max", "0", "`queue.receivers_max` must be at least 1 (is 0)"),
+        ("queue.receivers_max", "129", "`queue.receivers_max` must be at most 128 (is 129)"),
+        ("queue.receivers_min", "0", "`queue.receivers_min` must be at least 1 (is 0)"),
+        ("queue.receivers_min", "17", "`queue.receivers_min` must be at most 16 (is 17)"),
+        ("queue.workers", "0", "`queue.workers` must be at least 1 (is 0)"),
+        ("queue.workers", "706", "`queue.workers` must be at most 705 (is 706)"),
         ("queue.wait", "21s", "`queue.wait` must be from 0s to 20s (is 21s)"),
         ("queue.wait", "1500ms", "`queue.wait` must be in whole seconds"),
-        ("queue.visibility_timeout", "13h", "`queue.visibility_timeout` must be from 1s to 12h (is 13h)"),
-        ("queue.visibility_timeout", "59s", "`queue.visibility_timeout` must be at least twice `epoch.age_max`"),
+        ("queue.visibility_timeout", "13h", "`queue.visibility_timeout` must be from 5s to 12h (is 13h)"),
+        ("queue.visibility_timeout", "4s", "`queue.visibility_timeout` must be from 5s to 12h (is 4s)"),
         ("lake.bucket", "", "`lake.bucket` is required"),
         ("lake.bucket", "s3://market-lake", "`lake.bucket` must be a bucket's name"),
         ("lake.bucket", "Market", "`lake.bucket` must be a bucket's name"),
@@ -264,7 +268,7 @@ fn every_bound_is_enforced_and_named() {
         ("aws.attempt_timeout", "20s", "`aws.attempt_timeout` must be longer than `queue.wait`"),
         ("aws.connect_timeout", "0s", "`aws.connect_timeout` must be from 10ms to 10m (is 0s)"),
         ("budget.messages_max", "120001", "`budget.messages_max` must be at most 120000 (is 120001)"),
-        ("budget.bytes_max", "1000", "`budget.bytes_max` must be at least 94371840 (is 1000)"),
+        ("budget.bytes_max", "1000", "`budget.bytes_max` must be at least 178257920 (is 1000)"),
         ("threads.decode", "0", "`threads.decode` must be at least 1 (is 0)"),
         ("threads.decode", "65", "`threads.decode` must be at most 64 (is 65)"),
         ("threads.detect", "0", "`threads.detect` must be at least 1 (is 0)"),

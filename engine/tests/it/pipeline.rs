@@ -155,7 +155,7 @@ async fn alerts_are_the_same_for_any_number_of_detectors() {
     let alerts = async |detectors| {
         let edges = Edges::new();
         let mut settings = settings();
-        (settings.queue.receivers, settings.threads.decode, settings.threads.detect) = (1, 1, detectors);
+        (settings.queue.receivers_max, settings.threads.decode, settings.threads.detect) = (1, 1, detectors);
         settings.detect.symbols_max = 9;
         let config = config(settings);
         // The tenth of the symbols is one too many. One in three jumps, and then jumps again within the cool-down.
@@ -308,7 +308,7 @@ async fn columns_count_against_the_budget() {
     let edges = Edges::new();
     let store = Arc::new(BrokenStore::default());
     let mut settings = settings();
-    settings.queue.receivers = 1;
+    settings.queue.receivers_max = 1;
     settings.threads.decode = 1;
     settings.budget.bytes_max = 20 << 20;
     let config = config(settings);
@@ -384,6 +384,10 @@ impl Queue for SilentRelease {
         self.0.delete(receipts).await
     }
 
+    async fn extend(&self, receipts: &[Receipt], timeout: Duration) -> Result<Vec<EntryFailure>, PortError> {
+        self.0.extend(receipts, timeout).await
+    }
+
     async fn release(&self, _: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
         tokio::time::sleep(MINUTE).await;
         Ok(Vec::new())
@@ -443,6 +447,10 @@ impl Queue for HalfFailing {
         Ok(failures)
     }
 
+    async fn extend(&self, receipts: &[Receipt], timeout: Duration) -> Result<Vec<EntryFailure>, PortError> {
+        self.queue.extend(receipts, timeout).await
+    }
+
     async fn release(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
         self.queue.release(receipts).await
     }
@@ -476,4 +484,94 @@ async fn two_engines_run_in_one_process() {
     b.0.unwrap();
     assert_eq!(lake::ticks(&first.objects())[0].symbol, "AAPL");
     assert_eq!(lake::ticks(&second.objects())[0].symbol, "MSFT");
+}
+
+/// A visibility timeout that is far shorter than what the messages have to wait for.
+const SHORT: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_held_for_longer_than_their_visibility_are_extended_and_delivered_once() {
+    let edges = Edges { queue: Arc::new(MemoryQueue::new(SHORT)), ..Edges::new() };
+    for seq in 0..95 {
+        edges.queue.send(tick("AAPL", seq), None);
+    }
+    let mut settings = settings();
+    settings.queue.visibility_timeout = SHORT;
+    settings.epoch.age_max = 2 * SHORT + SHORT / 2;
+    let config = config(settings);
+    let meters = Meters::new(&config);
+    let stored = async {
+        while meters.stats.messages_deleted.get() < 95 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let run = run(edges.ports(), &config, RunOptions::default(), meters.clone(), stored);
+    tokio::time::timeout(MINUTE, run).await.unwrap().unwrap();
+    let stats = &meters.stats;
+    assert!(stats.messages_extended.get() >= 4 * 95, "each every half of its time: {}", stats.messages_extended.get());
+    assert_eq!((stats.messages_redelivered.get(), stats.messages_lapsed.get()), (0, 0));
+    assert_eq!(lake::ticks(&edges.objects()).len(), 95);
+}
+
+/// A queue that refuses to extend one message, once, as SQS does with a receipt that has expired.
+struct Refusing {
+    queue: Arc<MemoryQueue>,
+    refused: AtomicBool,
+}
+
+#[async_trait]
+impl Queue for Refusing {
+    async fn receive(&self, wait: Duration) -> Result<Vec<ReceivedMessage>, PortError> {
+        self.queue.receive(wait).await
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
+        self.queue.delete(receipts).await
+    }
+
+    async fn extend(&self, receipts: &[Receipt], timeout: Duration) -> Result<Vec<EntryFailure>, PortError> {
+        let Some(index) = receipts.iter().position(|receipt| receipt.starts_with("message-7#")) else {
+            return self.queue.extend(receipts, timeout).await;
+        };
+        if self.refused.swap(true, Ordering::SeqCst) {
+            return self.queue.extend(receipts, timeout).await;
+        }
+        let others: Vec<_> = receipts.iter().filter(|receipt| !receipt.starts_with("message-7#")).cloned().collect();
+        assert!(self.queue.extend(&others, timeout).await?.is_empty());
+        Ok(vec![EntryFailure { index, retryable: false, code: "ReceiptHandleIsInvalid".to_owned() }])
+    }
+
+    async fn release(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
+        self.queue.release(receipts).await
+    }
+
+    async fn backlog(&self) -> Result<u64, PortError> {
+        self.queue.backlog().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn message_that_is_not_ours_any_more_leaves_the_open_epoch_and_is_stored_by_its_next_delivery() {
+    let edges = Edges { queue: Arc::new(MemoryQueue::new(SHORT)), ..Edges::new() };
+    for seq in 0..20 {
+        edges.queue.send(format!("[{},{{}}]", tick("AAPL", seq)), None);
+    }
+    let mut settings = settings();
+    settings.queue.visibility_timeout = SHORT;
+    settings.epoch.age_max = 2 * SHORT;
+    let config = config(settings);
+    let meters = Meters::new(&config);
+    let stored = async {
+        while meters.stats.messages_deleted.get() < 20 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let queue = Arc::new(Refusing { queue: edges.queue.clone(), refused: AtomicBool::new(false) });
+    let run = run(Ports { queue, ..edges.ports() }, &config, RunOptions::default(), meters.clone(), stored);
+    tokio::time::timeout(MINUTE, run).await.unwrap().unwrap();
+    assert_eq!((meters.stats.messages_lapsed.get(), meters.stats.messages_redelivered.get()), (1, 1));
+    let mut seqs: Vec<_> = lake::ticks(&edges.objects()).iter().map(|tick| tick.seq.unwrap()).collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs, (0..20).collect::<Vec<_>>(), "every tick once");
+    assert_eq!(lake::rejects(&edges.objects()).len(), 20, "every reject once");
 }

@@ -1,0 +1,158 @@
+//! The lease of a message: from its receipt until its visibility times out, it is ours and nobody else's.
+//!
+//! The deadline counts from before the receive was sent, and an extension counts only if it was answered before the deadline
+//! that it moves (SQS may have given the message to somebody else in between, and its answer does not say so). Once over, a
+//! lease is never taken up again. This file owns that rule; when leases are extended is [`crate::heartbeat`]'s.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::ports::Receipt;
+
+/// SQS: "the maximum is 12 hours from the time that Amazon SQS receives the `ReceiveMessage` request".
+pub(crate) const HELD_MAX: Duration = Duration::from_hours(12);
+
+/// The right to one message, held by the stages. It ends, for the heartbeat too, when it is dropped.
+#[derive(Debug)]
+pub struct Lease(Arc<Term>);
+
+/// What a lease and the heartbeat share.
+#[derive(Debug)]
+pub(crate) struct Term {
+    receipt: Receipt,
+    asked_at: Moment,
+    /// `None` once it is over.
+    deadline: Mutex<Option<Moment>>,
+    /// Whether the lease was dropped.
+    is_ended: AtomicBool,
+}
+
+impl Lease {
+    /// The lease of a message that was asked for at `asked_at`, to be hidden for `visibility_timeout`.
+    #[must_use]
+    pub fn new(receipt: Receipt, asked_at: Moment, visibility_timeout: Duration) -> Self {
+        let deadline = Mutex::new(Some(asked_at.after(visibility_timeout)));
+        Self(Arc::new(Term { receipt, asked_at, deadline, is_ended: AtomicBool::new(false) }))
+    }
+
+    /// The handle of the delivery.
+    #[must_use]
+    pub fn receipt(&self) -> &Receipt {
+        &self.0.receipt
+    }
+
+    /// Whether the message is ours at `now`. Once it was not, it never is again.
+    #[must_use]
+    pub fn is_ours(&self, now: Moment) -> bool {
+        self.0.deadline(now).is_some()
+    }
+
+    /// The heartbeat's end.
+    pub(crate) fn term(&self) -> Arc<Term> {
+        self.0.clone()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.is_ended.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Term {
+    pub(crate) fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
+    /// Whether nobody holds the lease any more.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.is_ended.load(Ordering::Relaxed)
+    }
+
+    /// The deadline, if the message is ours at `now`.
+    pub(crate) fn deadline(&self, now: Moment) -> Option<Moment> {
+        let mut deadline = self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        *deadline = deadline.filter(|deadline| !deadline.has_passed(now));
+        *deadline
+    }
+
+    /// For how long the message may be hidden from `now` on, if `wanted` is asked for: in whole seconds, as SQS takes it.
+    /// `None` where its 12 hours are as good as over.
+    pub(crate) fn extension(&self, now: Moment, wanted: Duration) -> Option<Duration> {
+        let seconds = self.asked_at.after(HELD_MAX).until(now).min(wanted).as_secs();
+        (seconds > 0).then(|| Duration::from_secs(seconds))
+    }
+
+    /// Takes in that an extension by `extension`, asked for at `asked_at`, was answered at `answered_at`; whether it counts.
+    pub(crate) fn extend(&self, asked_at: Moment, answered_at: Moment, extension: Duration) -> bool {
+        let mut deadline = self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        *deadline = deadline.filter(|deadline| !deadline.has_passed(answered_at)).map(|_| asked_at.after(extension));
+        deadline.is_some()
+    }
+
+    /// The queue says that the message is not ours any more.
+    pub(crate) fn lapse(&self) {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> Moment {
+        Moment::of(Duration::from_secs(seconds), Duration::from_secs(1_000_000 + seconds))
+    }
+
+    fn lease() -> Lease {
+        Lease::new(Receipt::from("r"), at(0), TIMEOUT)
+    }
+
+    #[test]
+    fn extension_counts_from_when_it_was_asked_for() {
+        let lease = lease();
+        assert!(lease.is_ours(at(9)));
+        assert!(lease.0.extend(at(5), at(9), TIMEOUT));
+        assert!(lease.is_ours(at(14)) && !lease.is_ours(at(15)));
+    }
+
+    #[test]
+    fn extension_that_was_answered_late_does_not_count() {
+        let lease = lease();
+        assert!(!lease.0.extend(at(5), at(10), TIMEOUT));
+        assert!(!lease.is_ours(at(11)));
+    }
+
+    #[test]
+    fn lease_that_was_over_once_is_never_taken_up_again() {
+        let lease = lease();
+        assert!(!lease.is_ours(at(10)));
+        assert!(!lease.is_ours(at(1)), "even if the clocks are set back");
+        assert!(!lease.0.extend(at(1), at(2), TIMEOUT));
+        let refused = super::tests::lease();
+        refused.0.lapse();
+        assert!(!refused.is_ours(at(1)));
+    }
+
+    #[test]
+    fn twelve_hours_are_all_that_can_be_asked_for() {
+        let lease = lease();
+        assert_eq!(lease.0.extension(at(5), TIMEOUT), Some(TIMEOUT));
+        let last = HELD_MAX.as_secs();
+        assert_eq!(lease.0.extension(at(last - 4), TIMEOUT), Some(Duration::from_secs(4)));
+        assert_eq!(lease.0.extension(at(last), TIMEOUT), None);
+    }
+
+    #[test]
+    fn dropped_lease_has_ended_for_the_heartbeat() {
+        let lease = lease();
+        let term = lease.term();
+        assert!(!term.is_ended());
+        drop(lease);
+        assert!(term.is_ended());
+    }
+}
