@@ -1,7 +1,7 @@
 //! The one budget that bounds the process: messages and bytes in flight.
 //!
 //! Permits are taken before a receive and dropped when their messages are deleted or released. When S3 stalls nothing is
-//! deleted, so the budget fills, so receiving stops, and the queue keeps the backlog. Nothing else limits receiving.
+//! deleted, so the budget fills, so receiving stops, and the queue keeps the backlog. How fast it is used up is the receivers' business.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -113,6 +113,10 @@ impl Committer {
     }
 
     async fn release(&self, messages: Vec<HeldMessage>) {
+        // An extension that overtakes the release would hide the message again.
+        for message in &messages {
+            message.lease.end();
+        }
         self.stop.polls_closed().await;
         let until = || self.stop.release_by().boxed();
         let release = |batch: &[HeldMessage]| {

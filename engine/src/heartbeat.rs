@@ -2,7 +2,7 @@
 //! batches, the most urgent first, wherever in the process it waits.
 //!
 //! A message whose extension was refused, came too late or cannot be had any more (12 hours) is not ours any more: its lease is
-//! over, and the stages leave its rows out. This file owns when to ask; what an answer is worth is [`crate::lease`]'s.
+//! over, and the encoders leave its rows out. This file owns when to ask; what an answer is worth is [`crate::lease`]'s.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -95,7 +95,10 @@ impl Heartbeat {
             match failure {
                 None if term.extend(asked_at, now, extension) => {
                     self.stats.messages_extended.add(1);
-                    due.add(term, now, self.visibility_timeout / 2);
+                    // One that could not be hidden for as long as wanted has come to the end of its twelve hours.
+                    if extension == self.visibility_timeout {
+                        due.add(term, now, self.visibility_timeout / 2);
+                    }
                 }
                 None => lapsed = Some("the answer came too late".to_owned()),
                 Some(failure) if failure.retryable => due.add_again(term, now),

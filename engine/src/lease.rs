@@ -49,6 +49,11 @@ impl Lease {
         self.0.deadline(now).is_some()
     }
 
+    /// Lets go: the message is not extended any more from now on.
+    pub(crate) fn end(&self) {
+        self.0.is_ended.store(true, Ordering::Relaxed);
+    }
+
     /// The heartbeat's end.
     pub(crate) fn term(&self) -> Arc<Term> {
         self.0.clone()
@@ -57,7 +62,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.is_ended.store(true, Ordering::Relaxed);
+        self.end();
     }
 }
 

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Stages end from the front: when the receivers stop, each channel closes in turn, and what is under way flows to its
-//! end. Every channel is bounded; the budget keeps the first one from filling up.
+//! end. Every channel is bounded, that of the heartbeat by the budget, which keeps the first one from filling up as well. The
+//! receivers set off polls, each a task of its own.
 
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;

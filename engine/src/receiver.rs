@@ -86,7 +86,8 @@ impl Receivers {
                     Ok(Polled::Stopped) => {}
                     Err(_) => stop.panicked("receiver"),
                 },
-                () = setbacks.over(), if !setbacks.are_over() && !stop.has_begun() => {}
+                // Not guarded by the clock, which may have moved on since it was looked at above.
+                () = setbacks.over(), if polls.len() < self.pace.polls() && !stop.has_begun() => {}
                 () = stop.begun(), if polls.is_empty() => return,
             }
         }
@@ -109,12 +110,14 @@ impl Setbacks {
         self.until = None;
     }
 
+    /// Polls that were under way when another one failed say nothing new: they do not make the wait longer.
     fn add(&mut self, error: &PortError) {
         let now = Instant::now();
-        let wait = self.backoff.next_wait();
-        self.until = Some(now + wait);
         self.untold += 1;
-        let wait_ms = wait.as_millis() as u64;
+        if self.are_over() {
+            self.until = Some(now + self.backoff.next_wait());
+        }
+        let wait_ms = self.until.map_or(0, |until| until.duration_since(now).as_millis() as u64);
         if self.warned_at.is_none_or(|warned_at| now >= warned_at + WARN_AGAIN) {
             warn!(%error, failures = self.untold, wait_ms, "receive failed, trying again");
             self.warned_at = Some(now);
@@ -202,5 +205,38 @@ impl Poll {
             let text = "it does not fit the budget, or nobody decodes".to_owned();
             self.stop.fail(PortError::Stop { action: "take in what was received", text });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error() -> PortError {
+        PortError::Retry { action: "receive", text: "nobody there".to_owned() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn polls_that_fail_together_are_one_setback() {
+        let mut setbacks = Setbacks::default();
+        assert!(setbacks.are_over());
+        (0..100).for_each(|_| setbacks.add(&error()));
+        // The first wait is at most 50 ms; a hundred setbacks would wait for seconds.
+        assert!(setbacks.until.is_some_and(|until| until <= Instant::now() + Duration::from_millis(50)));
+        setbacks.over().await;
+        assert!(setbacks.are_over());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_told_at_once_and_then_once_a_minute() {
+        let mut setbacks = Setbacks::default();
+        setbacks.add(&error());
+        assert_eq!(setbacks.untold, 0);
+        (0..5).for_each(|_| setbacks.add(&error()));
+        assert_eq!(setbacks.untold, 5);
+        tokio::time::advance(WARN_AGAIN).await;
+        setbacks.reset();
+        setbacks.add(&error());
+        assert_eq!(setbacks.untold, 0);
     }
 }

@@ -28,12 +28,6 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// Whether nothing has failed since the start or the last reset.
-    #[must_use]
-    pub fn is_fresh(&self) -> bool {
-        self.failures == 0
-    }
-
     /// How long to wait after one more failure.
     pub fn next_wait(&mut self) -> Duration {
         let ceiling = BACKOFF_MIN.saturating_mul(2_u32.saturating_pow(self.failures)).min(BACKOFF_MAX);

@@ -80,7 +80,8 @@ impl Decoder {
         }
     }
 
-    /// The same, but every tick goes through simd-json: what [`Decoder::new`] is measured beside, and must agree with.
+    /// The same, but every tick goes through simd-json: what [`Decoder::new`] is measured beside, and must agree with on every
+    /// tick and reject. The names of a body that turns out to be no JSON may have been interned by one and not by the other.
     #[must_use]
     pub fn without_speculation(config: &DecodeConfig, names: &Dictionaries) -> Self {
         let mut decoder = Self::new(config, names);

@@ -122,23 +122,26 @@ impl<M> Contents<M> {
     ///
     /// Alerts stay, for what raised them was seen.
     pub fn retain(&mut self, keep: impl Fn(&M) -> bool, yielded: impl Fn(&M) -> Yield) -> Vec<M> {
-        if self.messages.iter().all(&keep) {
+        // Asked once: what the answer depends on may change from one moment to the next.
+        let kept: Vec<bool> = self.messages.iter().map(keep).collect();
+        if kept.iter().all(|&kept| kept) {
             return Vec::new();
         }
         let (mut rows, mut rejects) = (Vec::with_capacity(self.rows()), Vec::with_capacity(self.rejects.len()));
-        for message in &self.messages {
-            let (kept, Yield { ticks, rejects: rejected }) = (keep(message), yielded(message));
+        for (message, &kept) in self.messages.iter().zip(&kept) {
+            let Yield { ticks, rejects: rejected } = yielded(message);
             rows.extend(std::iter::repeat_n(kept, ticks));
             rejects.extend(std::iter::repeat_n(kept, rejected));
         }
-        let mut rows = rows.into_iter();
+        let mut rows = rows.as_slice();
         for batch in &mut self.ticks {
-            let kept: Vec<bool> = rows.by_ref().take(batch.len()).collect();
-            batch.retain(&kept);
+            let kept = rows.split_off(..batch.len()).unwrap_or_default();
+            batch.retain(kept);
         }
         let mut rejects = rejects.into_iter();
         self.rejects.retain(|_| rejects.next().unwrap_or(true));
-        self.messages.extract_if(.., |message| !keep(message)).collect()
+        let mut kept = kept.into_iter();
+        self.messages.extract_if(.., |_| kept.next() == Some(false)).collect()
     }
 }
 

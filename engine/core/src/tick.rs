@@ -64,7 +64,7 @@ impl Dictionaries {
 }
 
 impl TickBatch {
-    /// Bytes that one row occupies in the columns.
+    /// What one row counts as, in bytes: that of a [`Tick`], which is a little more than the columns need.
     pub const ROW_BYTES: usize = size_of::<Tick>();
 
     /// How many ticks there are.

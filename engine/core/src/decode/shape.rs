@@ -128,14 +128,13 @@ pub(super) struct Lesson<'t> {
 }
 
 impl Lesson<'_> {
-    /// Remembers how the names of `tick`, which simd-json has made of the same text, are spelled.
-    pub(super) fn teach(&self, tokens: &mut Tokens, tick: &Tick) {
+    /// Remembers how the names of `tick`, which simd-json has made of the same text, are spelled; false if one of them cannot
+    /// be remembered.
+    pub(super) fn teach(&self, tokens: &mut Tokens, tick: &Tick) -> bool {
         let ids = [tick.symbol, tick.venue, tick.conditions];
-        for (spelled, id) in self.spelled.iter().zip(ids) {
-            if let Some((kind, token)) = spelled {
-                tokens.insert(*kind, token, id);
-            }
-        }
+        let spelled = self.spelled.iter().zip(ids).filter_map(|(spelled, id)| Some((spelled.as_ref()?, id)));
+        // All of them, whatever becomes of the first.
+        spelled.fold(true, |all, ((kind, token), id)| tokens.insert(*kind, token, id) && all)
     }
 }
 

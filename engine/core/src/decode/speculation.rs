@@ -100,23 +100,34 @@ impl Speculation {
                 Err(Miss::Shape) => {}
             }
         }
+        self.strike(strikes);
+        None
+    }
+
+    fn strike(&mut self, strikes: u32) {
         self.strikes += strikes;
         if self.strikes >= STRIKES_MAX {
             self.pause = self.next_pause;
             self.next_pause = (2 * self.next_pause).min(PAUSE_MAX);
             self.strikes = 0;
         }
-        None
     }
 
-    /// Learns from the text of a tick that simd-json has made `tick` of.
+    /// Learns from the text of a tick that simd-json has made `tick` of. Not during a pause: what is learnt then costs more
+    /// than it saves.
     pub(super) fn learn(&mut self, text: &[u8], tick: &Tick) {
+        if !self.is_awake() {
+            return;
+        }
         #[cfg(test)]
         {
             self.guesses.1 += 1;
         }
         let Some(lesson) = Shape::learn(text, &self.dialect) else { return };
-        lesson.teach(&mut self.tokens, tick);
+        if !lesson.teach(&mut self.tokens, tick) {
+            // A name that will be new for ever is as good as another shape.
+            self.strike(1);
+        }
         if self.shapes.contains(&lesson.shape) {
             // It has proven itself: another pause, if there is to be one, begins short.
             self.next_pause = PAUSE_MIN;

@@ -104,11 +104,13 @@ impl Tokens {
         ids.get(&rest[..len]).map(|id| (*id, at + len))
     }
 
-    /// Remembers that `token` spells the name `id`.
-    pub(super) fn insert(&mut self, kind: Kind, token: &[u8], id: NameId) {
+    /// Remembers that `token` spells the name `id`; false if it cannot be remembered.
+    ///
+    /// One with a line feed in it, as a list of conditions may have, is not: in a body of lines no tick has one.
+    pub(super) fn insert(&mut self, kind: Kind, token: &[u8], id: NameId) -> bool {
         let room = self.short + self.longs < SPELLINGS_MAX;
-        if !room || token.len() > LONG_MAX || token.contains(&kind.end()) {
-            return;
+        if !room || token.len() > LONG_MAX || token.contains(&kind.end()) || token.contains(&b'\n') {
+            return false;
         }
         if token.len() > SHORT_MAX {
             return self.insert_long(kind, token, id);
@@ -118,23 +120,24 @@ impl Tokens {
         }
         let mut bytes = [0; 16];
         bytes[..token.len()].copy_from_slice(token);
-        self.place(Place { id, ..Place::of(kind, words(&bytes), token.len()) });
+        self.place(Place { id, ..Place::of(kind, words(&bytes), token.len()) })
     }
 
-    fn place(&mut self, place: Place) {
+    fn place(&mut self, place: Place) -> bool {
         let mask = self.places.len() - 1;
         let first = place.hash(self.shift);
         for probe in 0..PROBES_MAX {
             let here = &mut self.places[(first + probe) & mask];
             if here.is(&place) {
-                return;
+                return true;
             }
             if here.tag == 0 {
                 *here = place;
                 self.short += 1;
-                return;
+                return true;
             }
         }
+        false
     }
 
     fn grow(&mut self) {
@@ -142,15 +145,19 @@ impl Tokens {
         self.shift = u64::BITS - places.len().ilog2();
         let old = std::mem::replace(&mut self.places, places);
         self.short = 0;
-        old.into_iter().filter(|place| place.tag != 0).for_each(|place| self.place(place));
+        for place in old.into_iter().filter(|place| place.tag != 0) {
+            // Half of the places are free: it finds one.
+            let _ = self.place(place);
+        }
     }
 
-    fn insert_long(&mut self, kind: Kind, token: &[u8], id: NameId) {
+    fn insert_long(&mut self, kind: Kind, token: &[u8], id: NameId) -> bool {
         let ids = match self.long.iter().position(|(of, _)| *of == kind) {
             Some(at) => &mut self.long[at].1,
             None => &mut self.long.push_mut((kind, LongTokens::default())).1,
         };
         self.longs += usize::from(ids.insert(token.into(), id).is_none());
+        true
     }
 }
 
@@ -195,7 +202,7 @@ mod tests {
         let spelled = |n: usize| format!("{n}{}", "x".repeat(n % 40));
         assert_eq!(find(&tokens, kind, "A\""), None);
         let ids: Vec<_> = (0..5_000).map(|n| names.intern(&spelled(n)).unwrap().0).collect();
-        (0..5_000).for_each(|n| tokens.insert(kind, spelled(n).as_bytes(), ids[n]));
+        assert!((0..5_000).all(|n| tokens.insert(kind, spelled(n).as_bytes(), ids[n])));
         for (n, id) in ids.iter().enumerate() {
             let text = spelled(n);
             let found = find(&tokens, kind, &format!("{text}\",\"price\":1"));
@@ -211,18 +218,20 @@ mod tests {
         let id = Names::new(1).intern("A").unwrap().0;
         let mut tokens = Tokens::default();
         let kind = Kind::new(0, b'"');
-        tokens.insert(kind, b"A", id);
+        assert!(tokens.insert(kind, b"A", id));
         assert_eq!(find(&tokens, kind, "A\0\""), None);
         assert_eq!(find(&tokens, kind, "A\""), Some((id, 1)));
     }
 
     #[test]
-    fn token_with_its_end_inside_is_not_remembered() {
+    fn token_with_its_end_or_a_line_feed_inside_is_not_remembered() {
         let mut tokens = Tokens::default();
         let kind = Kind::new(2, b']');
-        tokens.insert(kind, br#""a]b""#, NameId::NONE);
-        assert_eq!(find(&tokens, kind, r#""a]b"]"#), None);
-        tokens.insert(kind, b"", NameId::NONE);
+        for token in [r#""a]b""#, "1,\n2"] {
+            assert!(!tokens.insert(kind, token.as_bytes(), NameId::NONE));
+            assert_eq!(find(&tokens, kind, &format!("{token}]")), None);
+        }
+        assert!(tokens.insert(kind, b"", NameId::NONE));
         assert_eq!(find(&tokens, kind, "]"), Some((NameId::NONE, 0)));
     }
 }

@@ -272,15 +272,21 @@ proptest! {
         window in 5_usize..12,
         threshold in 1.0..4.0,
         idle_s in 1_u64..2_000_000,
+        batch_rows in 1_usize..200,
+        ahead_us in 0..1_000_000_000_i64,
     ) {
         let names = Names::new(12);
         let symbols: Vec<NameId> = (0..12).map(|name| names.intern(&format!("S{name}")).unwrap().0).collect();
-        let mut batch = TickBatch::default();
-        let mut at_us = 0;
-        for (symbol, step_us, price) in ticks {
-            at_us += step_us;
-            batch.push(tick(symbols[symbol], START_US + at_us, price));
-        }
+        let mut at_us = START_US;
+        // Each batch is detected before its latest ticks, or after: event times from the future are cut off.
+        let batches: Vec<(TickBatch, i64)> = ticks.chunks(batch_rows).map(|ticks| {
+            let mut batch = TickBatch::default();
+            for (symbol, step_us, price) in ticks {
+                at_us += step_us;
+                batch.push(tick(symbols[*symbol], at_us, *price));
+            }
+            (batch, at_us + ahead_us - 500_000_000)
+        }).collect();
         let config = DetectConfig {
             spike: SpikeConfig { window, threshold, ..SpikeConfig::default() },
             threshold: vec![line("S1*", 99.95)],
@@ -292,7 +298,9 @@ proptest! {
             let (mut alerts, mut counts) = (Vec::new(), [0, 0]);
             for shard in Shard::all(count) {
                 let mut detectors = Detectors::of_shard(&config, shard);
-                detectors.observe(&batch, &names, i64::MAX, &mut alerts);
+                for (batch, detected_at_us) in &batches {
+                    detectors.observe(batch, &names, *detected_at_us, &mut alerts);
+                }
                 counts = [counts[0] + detectors.suppressed(), counts[1] + detectors.unwatched()];
             }
             alerts.sort_by(|a, b| a.id.cmp(&b.id));

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use rustc_hash::FxHashMap;
 use ticklake_schemas::Table;
 
 use crate::lake::Partition;
@@ -132,6 +133,7 @@ impl Sorter {
 struct Hours {
     /// As they were found.
     found: Vec<Partition>,
+    places: FxHashMap<Partition, usize>,
     /// The times of the last one that was asked for, and its place: neighbours nearly always share their hour.
     last: (Range<i64>, usize),
 }
@@ -140,6 +142,7 @@ impl Hours {
     /// Forgets those of the epoch before.
     fn find(&mut self, batches: &[TickBatch]) {
         self.found.clear();
+        self.places.clear();
         self.last = (0..0, 0);
         for &ts_us in batches.iter().flat_map(|batch| &batch.ts_us) {
             self.index_of(ts_us);
@@ -154,7 +157,7 @@ impl Hours {
 
     fn change(&mut self, ts_us: i64) -> usize {
         let partition = Partition::of(Table::Ticks, ts_us);
-        let index = self.found.iter().position(|found| *found == partition).unwrap_or(self.found.len());
+        let index = *self.places.entry(partition).or_insert(self.found.len());
         if index == self.found.len() {
             self.found.push(partition);
         }
