@@ -96,6 +96,12 @@ impl Budget {
         }
     }
 
+    /// What it is for.
+    #[must_use]
+    pub fn max(&self) -> Amount {
+        self.max
+    }
+
     /// What is in flight now.
     #[must_use]
     pub fn in_flight(&self) -> Amount {

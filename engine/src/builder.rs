@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::budget::Budget;
 use crate::message::{AlertBatch, AlertsDone, BuiltEpoch, HeldMessage};
+use crate::stats::Stats;
 
 /// How long the stage waits for more before it looks whether the open epoch should roll.
 const IDLE: Duration = Duration::from_millis(50);
@@ -33,6 +34,7 @@ pub(crate) struct Builder {
     pub(crate) spare_columns: Receiver<Vec<TickBatch>>,
     pub(crate) to_publish: mpsc::Sender<AlertBatch>,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) stats: Arc<Stats>,
     /// Set when the queue holds nothing but what is in here: waiting for more is pointless.
     pub(crate) flush: Arc<AtomicBool>,
 }
@@ -53,6 +55,7 @@ impl Builder {
             if let Some(reason) = reason {
                 self.roll(start.elapsed(), reason);
             }
+            self.stats.set_open_epoch(self.epochs.open_rows());
             if self.hand_on().is_err() {
                 return;
             }

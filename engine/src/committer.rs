@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use crate::message::{AlertsDone, EncodedEpoch, HeldMessage};
 use crate::ports::{ObjectStore, PutOutcome, Queue, Receipt};
 use crate::retry::{GaveUp, Settled, bounded, retry, settle};
-use crate::stats::Stats;
+use crate::stats::{Stage, Stats};
 use crate::stop::Stop;
 
 /// PUTs under way at once.
@@ -51,6 +51,7 @@ impl Committer {
             match self.store(epoch).await {
                 Ok(stored) => {
                     self.delete(stored).await;
+                    self.stats.took(Stage::Commit, started.elapsed());
                     let ms = started.elapsed().as_millis() as u64;
                     info!(epoch = %id, ?reason, ticks, rejects, files, messages, ms, "epoch committed");
                 }

@@ -46,6 +46,8 @@ pub struct Settings {
     pub encode: EncodeConfig,
     /// `[shutdown]`: how the engine ends.
     pub shutdown: Shutdown,
+    /// `[metrics]`: what monitoring may ask.
+    pub metrics: Metrics,
     /// `[log]`: what is logged, and how.
     pub log: Log,
 }
@@ -213,6 +215,22 @@ pub struct Shutdown {
 impl Default for Shutdown {
     fn default() -> Self {
         Self { deadline: Duration::from_secs(25) }
+    }
+}
+
+/// `[metrics]`: the HTTP endpoint that monitoring asks.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Address and port of `/metrics`, `/healthz` and `/readyz`. Without one there is no endpoint. It asks nobody who they are: the
+    /// default is reachable from the same machine only.
+    #[serde(with = "unset")]
+    pub listen: Option<String>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { listen: Some("127.0.0.1:9464".to_owned()) }
     }
 }
 

@@ -116,6 +116,7 @@ impl Cpu<'_> {
             spare_columns: emptied_columns,
             to_publish,
             budget: self.budget.clone(),
+            stats: self.stats.clone(),
             flush: self.flush.clone(),
         };
         threads.push(self.thread("builder", move || builder.run())?);

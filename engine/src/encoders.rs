@@ -3,6 +3,7 @@
 //! Epochs do not wait for one another: with several threads a later one may be finished first, which nobody minds.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 use ticklake_core::encode::{EncodeError, Encoder};
@@ -13,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::Moment;
 use crate::message::{BuiltEpoch, EncodedEpoch};
-use crate::stats::Stats;
+use crate::stats::{Stage, Stats};
 
 /// Encodes epochs of `worker` until no more come or nobody takes them. What the columns of an epoch occupied is handed back
 /// through `spare_columns`. Messages that are not ours any more are left out, with all that they gave but the alerts: they will
@@ -28,7 +29,7 @@ pub(crate) fn run(
 ) -> Result<(), EncodeError> {
     for (mut epoch, alerts) in epochs {
         let id = EpochId::new(worker.clone(), epoch.number);
-        let now = Moment::now();
+        let (started, now) = (Instant::now(), Moment::now());
         let lost = epoch.contents.retain(|message| message.lease.is_ours(now), |message| message.yielded);
         stats.messages_lapsed.add(lost.len());
         let (reason, rows) = (epoch.reason, epoch.contents.rows());
@@ -38,6 +39,7 @@ pub(crate) fn run(
         // dropped.
         let _ = spare_columns.try_send(ticks);
         let files = encoder.encode_sorted(&id, &raised, &rejects)?;
+        stats.took(Stage::Encode, started.elapsed());
         let encoded = EncodedEpoch { id, reason, ticks: rows, rejects: rejects.len(), files, messages, alerts };
         if to_commit.blocking_send(encoded).is_err() {
             return Ok(());

@@ -17,6 +17,7 @@ pub mod budget;
 pub mod clock;
 pub mod lease;
 pub mod message;
+pub mod metrics;
 mod pace;
 pub mod retry;
 pub mod stats;
@@ -42,6 +43,8 @@ mod drain;
 pub mod pipeline;
 
 pub mod cpu;
+
+pub mod endpoint;
 
 #[cfg(feature = "local")]
 pub mod demo;

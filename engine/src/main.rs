@@ -9,6 +9,8 @@ use ticklake::aws::Clients;
 use ticklake::cli::{CheckArgs, Cli, Command, ConfigArgs, EXIT_FAILED, EXIT_USAGE, RunArgs, logging, signals};
 use ticklake::config::sources::Loaded;
 use ticklake::config::{Config, print};
+use ticklake::endpoint::Endpoint;
+use ticklake::metrics::Exporter;
 use ticklake::pipeline::{self, Meters, RunOptions};
 use ticklake::{adapters, check};
 
@@ -43,9 +45,27 @@ async fn run(args: &RunArgs, config: Config) -> anyhow::Result<bool> {
     let shutdown = signals::shutdown().context("failed to listen for signals")?;
     let clients = Clients::connect(&config.aws).await;
     let ports = adapters::ports(&clients, &config);
-    let options = RunOptions { drain: args.drain };
-    pipeline::run(ports, &config, options, Meters::new(&config), shutdown).await?;
+    let (options, meters) = (RunOptions { drain: args.drain }, Meters::new(&config));
+    let endpoint = endpoint(&config, &meters).await?;
+    pipeline::run(ports, &config, options, meters, shutdown).await?;
+    if let Some(endpoint) = endpoint {
+        endpoint.abort();
+    }
     Ok(true)
+}
+
+/// Serves metrics and health, if that is configured. An address that is taken, by another worker on the same machine say, is no
+/// reason not to drain the queue.
+async fn endpoint(config: &Config, meters: &Meters) -> anyhow::Result<Option<tokio::task::JoinHandle<()>>> {
+    let Some(listen) = &config.metrics.listen else { return Ok(None) };
+    let exporter = Exporter::new(meters.clone()).context("failed to set up the metrics")?;
+    match Endpoint::bind(listen.parse()?, exporter).await {
+        Ok(endpoint) => Ok(Some(tokio::spawn(endpoint.serve()))),
+        Err(error) => {
+            tracing::warn!(listen, %error, "no metrics: failed to listen; set metrics.listen to another address, or to none");
+            Ok(None)
+        }
+    }
 }
 
 async fn check(config: Config) -> anyhow::Result<bool> {

@@ -20,7 +20,7 @@ use crate::message::ReceivedBatch;
 use crate::pace::Pace;
 use crate::ports::{BATCH_MAX, PortError, Queue, ReceivedMessage};
 use crate::retry::Backoff;
-use crate::stats::Stats;
+use crate::stats::{Stage, Stats};
 use crate::stop::Stop;
 
 /// What one receive may bring: ten messages of the largest size that SQS takes, 1 MiB.
@@ -68,6 +68,8 @@ impl Receivers {
     pub(crate) async fn run(mut self) {
         let (mut polls, mut setbacks) = (JoinSet::new(), Setbacks::default());
         let stop = self.poll.stop.clone();
+        // On a quiet queue the first answer takes 20 seconds, and nothing is wrong meanwhile.
+        self.poll.stats.set_receiving(true);
         loop {
             while polls.len() < self.pace.polls() && setbacks.are_over() && !stop.has_begun() {
                 polls.spawn(self.poll.clone().run());
@@ -77,8 +79,10 @@ impl Receivers {
                     Ok(Polled::Messages(count)) => {
                         self.pace.answered(count);
                         setbacks.reset();
+                        self.poll.stats.set_receiving(!stop.has_begun());
                     }
                     Ok(Polled::Failed(error)) => {
+                        self.poll.stats.set_receiving(false);
                         self.pace.failed();
                         setbacks.add(&error);
                         self.poll.stats.receive_failures.add(1);
@@ -88,7 +92,7 @@ impl Receivers {
                 },
                 // Not guarded by the clock, which may have moved on since it was looked at above.
                 () = setbacks.over(), if polls.len() < self.pace.polls() && !stop.has_begun() => {}
-                () = stop.begun(), if polls.is_empty() => return,
+                () = stop.begun(), if polls.is_empty() => return self.poll.stats.set_receiving(false),
             }
         }
     }
@@ -145,11 +149,14 @@ impl Poll {
             permit = self.budget.take(RECEIVE_MAX) => permit,
             () = self.stop.begun() => return Polled::Stopped,
         };
-        let asked_at = Moment::now();
+        let (started, asked_at) = (Instant::now(), Moment::now());
         match self.poll().await {
             None => Polled::Stopped,
             Some(Ok(messages)) => {
                 let count = messages.len();
+                if count > 0 {
+                    self.stats.took(Stage::Receive, started.elapsed());
+                }
                 self.pass_on(messages, asked_at, permit);
                 Polled::Messages(count)
             }

@@ -2,10 +2,13 @@
 //!
 //! Counters are bumped per batch and never per tick. This file owns the numbers, not how they are shown.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
+
+use crate::clock::now_us;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -21,6 +24,46 @@ impl Counter {
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A step of a message's way whose duration is taken down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// One receive call that brought messages.
+    Receive,
+    /// One epoch, sorted and encoded.
+    Encode,
+    /// One epoch, from its files to the last delete.
+    Commit,
+    /// One batch of alerts, from the receipt of its ticks until the topic took it.
+    Alert,
+}
+
+impl Stage {
+    /// All of them.
+    pub const ALL: [Stage; 4] = [Stage::Receive, Stage::Encode, Stage::Commit, Stage::Alert];
+
+    /// The name of its metric.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Receive => "ticklake_receive_seconds",
+            Stage::Encode => "ticklake_encode_seconds",
+            Stage::Commit => "ticklake_commit_seconds",
+            Stage::Alert => "ticklake_alert_seconds",
+        }
+    }
+
+    /// What its metric says.
+    #[must_use]
+    pub fn help(self) -> &'static str {
+        match self {
+            Stage::Receive => "receive calls that brought messages",
+            Stage::Encode => "sorting and encoding an epoch",
+            Stage::Commit => "an epoch's alerts, files and deletes",
+            Stage::Alert => "from the receipt of ticks until their alerts are published",
+        }
     }
 }
 
@@ -69,6 +112,11 @@ pub struct Stats {
     /// Bytes of stored files of the ticks table.
     pub tick_bytes_stored: Counter,
     alert_latency: Mutex<Option<Histogram<u64>>>,
+    /// By [`Stage`]; empty where nobody asks for them.
+    latencies: OnceLock<[metrics::Histogram; Stage::ALL.len()]>,
+    receiving: AtomicBool,
+    /// Ticks in the open epoch, and when it was opened; 0 if none is.
+    open_epoch: (AtomicU64, AtomicI64),
 }
 
 impl Stats {
@@ -80,8 +128,51 @@ impl Stats {
         self.messages_received.get().saturating_sub(left)
     }
 
+    /// Has latencies taken down by `histograms` from now on.
+    pub(crate) fn take_down_latencies(&self, histograms: [metrics::Histogram; Stage::ALL.len()]) {
+        // A second exporter of the same engine would see the first one's counters and no latencies; there is none.
+        let _ = self.latencies.set(histograms);
+    }
+
+    /// Takes down how long a stage took.
+    pub(crate) fn took(&self, stage: Stage, duration: Duration) {
+        if let Some(histograms) = self.latencies.get() {
+            histograms[stage as usize].record(duration.as_secs_f64());
+        }
+    }
+
+    /// Whether receive calls succeed, as far as is known, and no stop has begun.
+    #[must_use]
+    pub fn is_receiving(&self) -> bool {
+        self.receiving.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_receiving(&self, receiving: bool) {
+        self.receiving.store(receiving, Ordering::Relaxed);
+    }
+
+    /// Ticks in the open epoch, and when it was opened, in microseconds since the Unix epoch; `None` if none is open.
+    #[must_use]
+    pub fn open_epoch(&self) -> (u64, Option<i64>) {
+        let opened_at_us = self.open_epoch.1.load(Ordering::Relaxed);
+        (self.open_epoch.0.load(Ordering::Relaxed), (opened_at_us > 0).then_some(opened_at_us))
+    }
+
+    /// Notes that the open epoch holds `ticks`; `None` if none is open.
+    pub(crate) fn set_open_epoch(&self, ticks: Option<usize>) {
+        let (size, opened_at_us) = &self.open_epoch;
+        size.store(ticks.unwrap_or(0) as u64, Ordering::Relaxed);
+        match ticks {
+            None => opened_at_us.store(0, Ordering::Relaxed),
+            // Only the builder writes it.
+            Some(_) if opened_at_us.load(Ordering::Relaxed) == 0 => opened_at_us.store(now_us(), Ordering::Relaxed),
+            Some(_) => {}
+        }
+    }
+
     /// Adds, for `alerts` alerts, the time from the receipt of the message to the topic's acceptance of the alert.
     pub fn record_alert_latency(&self, latency_us: i64, alerts: usize) {
+        self.took(Stage::Alert, Duration::from_micros(u64::try_from(latency_us).unwrap_or(0)));
         let mut latency = self.alert_latency.lock().unwrap_or_else(PoisonError::into_inner);
         let histogram = latency.get_or_insert_with(auto_histogram);
         // An auto-resizing histogram refuses only what it has no memory for.

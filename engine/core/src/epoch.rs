@@ -202,6 +202,12 @@ impl<M> EpochBuilder<M> {
         }
     }
 
+    /// Ticks in the open epoch, if one is open.
+    #[must_use]
+    pub fn open_rows(&self) -> Option<usize> {
+        self.opened_at.map(|_| self.rows)
+    }
+
     /// Whether no epoch is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -197,6 +197,11 @@ fn output(problems: &mut Problems, settings: &Settings) {
     let long = Duration::from_hours(1);
     // A stop waits for open polls, then leaves a fifth of the time for giving back.
     problems.duration("shutdown.deadline", settings.shutdown.deadline, Duration::from_secs(2)..=long);
+    if let Some(listen) = &settings.metrics.listen {
+        problems.unless(listen.parse::<std::net::SocketAddr>().is_ok(), || {
+            format!("`metrics.listen` must be an address and a port such as 127.0.0.1:9464 (is \"{listen}\")")
+        });
+    }
     let filter = &settings.log.filter;
     problems.unless(EnvFilter::builder().parse(filter).is_ok(), || {
         format!("`log.filter` must be levels such as info or warn,ticklake=debug (is \"{filter}\")")

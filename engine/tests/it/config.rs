@@ -286,6 +286,7 @@ fn every_bound_is_enforced_and_named() {
         ("decode.fields.price", "volume", "`decode`: "),
         ("detect.spike.window", "0", "`detect`: "),
         ("shutdown.deadline", "0s", "`shutdown.deadline` must be from 2s to 1h (is 0s)"),
+        ("metrics.listen", "9464", "`metrics.listen` must be an address and a port"),
         ("log.filter", "ticklake=loud", "`log.filter` must be levels"),
     ];
     for (key, value, expected) in cases {

@@ -7,6 +7,7 @@ mod endpoint;
 mod faults;
 mod lake;
 mod local;
+mod metrics;
 mod pipeline;
 mod process;
 mod trades;

@@ -1,0 +1,95 @@
+//! What monitoring sees: metrics and health over HTTP, and the table in the README.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ticklake::config::Settings;
+use ticklake::endpoint::Endpoint;
+use ticklake::memory::{MemoryNotifier, MemoryQueue, MemoryStore};
+use ticklake::metrics::{Exporter, TABLE};
+use ticklake::pipeline::{Meters, RunOptions, run};
+use ticklake::ports::Ports;
+use ticklake::stats::Stage;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// The answer to one request: its status, and its body.
+async fn ask(address: std::net::SocketAddr, request: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("{request} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+fn value(metrics: &str, name: &str) -> f64 {
+    let line = metrics.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
+    line.unwrap_or_else(|| panic!("no {name} in {metrics}")).rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn engine_tells_what_it_does_and_whether_it_receives() {
+    let queue = Arc::new(MemoryQueue::new(Duration::from_mins(1)));
+    let mut settings = Settings::default();
+    "http://127.0.0.1/000000000000/ticks".clone_into(&mut settings.queue.url);
+    "lake".clone_into(&mut settings.lake.bucket);
+    settings.epoch.age_max = Duration::from_millis(500);
+    let config = settings.validate().unwrap();
+    let meters = Meters::new(&config);
+    let exporter = Exporter::new(meters.clone()).unwrap();
+    let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), exporter).await.unwrap();
+    let address = endpoint.address().unwrap();
+    tokio::spawn(endpoint.serve());
+
+    assert_eq!(ask(address, "GET /readyz").await.0, 503, "the engine does not run yet");
+    let watch = async {
+        // With nothing to receive, long before the first poll is answered.
+        let ready = async {
+            while ask(address, "GET /readyz").await.0 != 200 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(config.queue.wait / 2, ready).await.expect("a quiet queue is no reason not to be ready");
+        for seq in 0..50 {
+            queue.send(format!(r#"[{{"symbol":"A","price":1.5,"volume":1,"seq":{seq}}},{{}}]"#), None);
+        }
+        while meters.stats.messages_deleted.get() < 50 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(ask(address, "GET /readyz").await, (200, "receiving\n".to_owned()));
+    };
+    let store = Arc::<MemoryStore>::default();
+    let ports = Ports { queue: queue.clone(), store, notifier: Some(Arc::<MemoryNotifier>::default()) };
+    run(ports, &config, RunOptions::default(), meters.clone(), watch).await.unwrap();
+
+    assert_eq!(ask(address, "GET /readyz").await.0, 503, "a stop has begun");
+    assert_eq!(ask(address, "GET /healthz").await.0, 200);
+    assert_eq!(ask(address, "GET /nothing").await.0, 404);
+    assert_eq!(ask(address, "POST /metrics").await.0, 405);
+    let (status, metrics) = ask(address, "GET /metrics").await;
+    assert_eq!(status, 200);
+    for name in ["messages_received_total", "messages_deleted_total", "ticks_stored_total", "rejects_stored_total"] {
+        assert_eq!(value(&metrics, &format!("ticklake_{name}")), 50.0, "{name}");
+    }
+    assert_eq!(value(&metrics, "ticklake_budget_messages"), 0.0);
+    assert_eq!(value(&metrics, "ticklake_budget_messages_max"), config.messages_max() as f64);
+    assert_eq!(value(&metrics, "ticklake_open_epoch_age_seconds"), 0.0);
+    let epochs = value(&metrics, "ticklake_epochs_stored_total");
+    assert!(epochs >= 1.0);
+    for stage in [Stage::Encode, Stage::Commit] {
+        assert_eq!(value(&metrics, &format!("{}_count", stage.name())), epochs, "{stage:?}");
+    }
+    // Again, and nothing is counted twice.
+    let (_, again) = ask(address, "GET /metrics").await;
+    assert_eq!(value(&again, "ticklake_ticks_stored_total"), 50.0);
+}
+
+#[test]
+fn readme_lists_every_metric_with_its_meaning() {
+    let readme = include_str!("../../../README.md");
+    let rows = TABLE.iter().map(|metric| (metric.name, metric.help));
+    for (name, help) in rows.chain(Stage::ALL.map(|stage| (stage.name(), stage.help()))) {
+        assert!(readme.contains(&format!("| `{name}` | {help} |")), "the README lacks `{name}`: {help}");
+    }
+}
