@@ -46,7 +46,7 @@ fn decode((mut decoding, bodies): (Decoding, Vec<String>)) -> (Decoding, Vec<Str
     (decoding, bodies)
 }
 
-/// The names of the messages' symbols are unknown to nobody, and every window is full.
+/// Detectors whose windows are full, and ticks of the symbols that they know.
 fn watched() -> Detecting {
     Detecting::new(500, TICKS as usize).expect("so many symbols can be watched")
 }

@@ -20,7 +20,7 @@ use crate::ports::{BATCH_MAX, EntryFailure, PortError, Queue, Receipt};
 use crate::stats::Stats;
 use crate::stop::Stop;
 
-/// Calls under way at once: enough for 120,000 messages within a tenth of the shortest timeout at 10 ms a call.
+/// Calls under way at once: 120,000 messages take two seconds at 10 ms a call, and half of the shortest timeout is 2.5.
 const CALLS: usize = 64;
 
 /// The shortest time between two attempts to extend a message.
