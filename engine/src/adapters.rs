@@ -16,19 +16,27 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use crate::aws::Clients;
 use crate::aws::error::Trouble;
 use crate::config::Config;
-use crate::ports::{EntryFailure, PortError, Ports};
+use crate::ports::{EntryFailure, PortError, Ports, Queue};
 
 pub use s3::S3Store;
 pub use sns::SnsTopic;
 pub use sqs::SqsQueue;
 
+/// The queue at `url`, as `config` has it drained.
+#[must_use]
+pub fn queue(clients: &Clients, config: &Config, url: &str) -> SqsQueue {
+    let repeat_timeout = (!config.aws.sdk_only).then_some(config.aws.attempt_timeout);
+    SqsQueue::new(clients.sqs.clone(), url.to_owned(), config.queue.visibility_timeout, repeat_timeout)
+}
+
 /// The ports that `config` names.
 #[must_use]
 pub fn ports(clients: &Clients, config: &Config) -> Ports {
-    let queue = SqsQueue::new(clients.sqs.clone(), config.queue.url.clone(), config.queue.visibility_timeout);
+    let queue = |url| Arc::new(queue(clients, config, url)) as Arc<dyn Queue>;
+    let queues = config.queue_urls().map(queue).collect();
     let store = S3Store::new(clients.s3.clone(), config.lake.bucket.clone());
     let topic = |arn: &String| Arc::new(SnsTopic::new(clients.sns.clone(), arn.clone())) as _;
-    Ports { queue: Arc::new(queue), store: Arc::new(store), notifier: config.alerts.topic_arn.as_ref().map(topic) }
+    Ports { queues, store: Arc::new(store), notifier: config.alerts.topic_arn.as_ref().map(topic) }
 }
 
 /// A call that an adapter makes: in words, and as the IAM action that allows it.
@@ -47,7 +55,11 @@ impl Call {
         let trouble = Trouble::of(error, self.permission);
         let action = self.action;
         let text = format!("{target}: {trouble}");
-        if trouble.is_retryable() { PortError::Retry { action, text } } else { PortError::Stop { action, text } }
+        match trouble {
+            Trouble::OverLimit => PortError::OverLimit { action, text },
+            trouble if trouble.is_retryable() => PortError::Retry { action, text },
+            _ => PortError::Stop { action, text },
+        }
     }
 }
 

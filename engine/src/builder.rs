@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
@@ -13,12 +12,18 @@ use ticklake_core::epoch::{Decoded, EpochBuilder, RollReason};
 use ticklake_core::tick::TickBatch;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::budget::Budget;
+use crate::flush::Flush;
 use crate::message::{AlertBatch, AlertsDone, BuiltEpoch, HeldMessage};
-use crate::stats::Stats;
+use crate::meter::QueueMeter;
+use crate::pipeline::Meters;
+use crate::ports::BATCH_MAX;
 
 /// How long the stage waits for more before it looks whether the open epoch should roll.
 const IDLE: Duration = Duration::from_millis(50);
+
+/// How long an epoch with messages of a FIFO queue may be open: until it is stored, what follows them in their groups is held
+/// back.
+const FIFO_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// The stage's state and its neighbours.
 pub(crate) struct Builder {
@@ -33,10 +38,10 @@ pub(crate) struct Builder {
     /// Brings an encoded epoch's columns back.
     pub(crate) spare_columns: Receiver<Vec<TickBatch>>,
     pub(crate) to_publish: mpsc::Sender<AlertBatch>,
-    pub(crate) budget: Arc<Budget>,
-    pub(crate) stats: Arc<Stats>,
-    /// Set when the queue holds nothing but what is in here: waiting for more is pointless.
-    pub(crate) flush: Arc<AtomicBool>,
+    pub(crate) meters: Meters,
+    pub(crate) flush: Arc<Flush>,
+    /// Whether the open epoch holds messages of a FIFO queue.
+    pub(crate) holds_fifo: bool,
 }
 
 impl Builder {
@@ -55,7 +60,7 @@ impl Builder {
             if let Some(reason) = reason {
                 self.roll(start.elapsed(), reason);
             }
-            self.stats.set_open_epoch(self.epochs.open_rows());
+            self.meters.stats.set_open_epoch(self.epochs.open_rows());
             if self.hand_on().is_err() {
                 return;
             }
@@ -71,17 +76,32 @@ impl Builder {
     /// Why the open epoch should be closed. Behind one that waits it may grow old: closed, it would only wait as well, and
     /// be smaller than it need be.
     fn due(&self, now: Duration) -> Option<RollReason> {
-        self.epochs.due(now).filter(|reason| *reason != RollReason::Age || self.waiting.is_empty())
+        let reason = self.epochs.due(now);
+        if self.waiting.is_empty() {
+            reason.or_else(|| self.is_in_the_way(now).then_some(RollReason::Flush))
+        } else {
+            reason.filter(|reason| *reason != RollReason::Age)
+        }
     }
 
-    /// Nothing came for a while: waiting on is pointless if the budget is what keeps messages away, or the queue is empty.
+    /// Whether more of some queue comes only after the open epoch is stored, even while others bring messages.
+    fn is_in_the_way(&self, now: Duration) -> bool {
+        let age = self.epochs.age(now).unwrap_or_default();
+        let is_full = |queue: &Arc<QueueMeter>| queue.budget.messages_left() < BATCH_MAX;
+        age >= IDLE && (self.flush.is_over_limit() || self.meters.queues.iter().any(is_full))
+            || age >= FIFO_AGE_MAX && self.holds_fifo
+    }
+
+    /// Nothing came for a while: waiting on is pointless if the budget is what keeps messages away, if the queues are empty, or
+    /// if one holds back what follows the messages of this epoch.
     ///
     /// Batches may still be with the decoders or detectors, if the machine is that busy. It is not waited for them: a decoder
     /// may itself wait until the excess of a budget is returned, which is what this epoch holds. They come in time, each pause
     /// closes what had come before it, and an epoch that is smaller than it need be is all that is lost.
     fn idle_reason(&self) -> Option<RollReason> {
-        let no_room = self.budget.is_starved() || self.budget.is_exceeded();
-        (no_room || self.flush.load(Ordering::Relaxed)).then_some(RollReason::Flush)
+        let no_room = self.meters.budget.is_starved() || self.meters.budget.is_exceeded();
+        let pointless = no_room || self.flush.is_drained() || self.holds_fifo;
+        (pointless && self.waiting.is_empty()).then_some(RollReason::Flush)
     }
 
     fn add(&mut self, now: Duration, mut batch: Decoded<HeldMessage>) {
@@ -95,6 +115,7 @@ impl Builder {
         for columns in self.spare_columns.try_iter() {
             self.epochs.reuse(columns);
         }
+        self.holds_fifo |= batch.messages.iter().any(|message| self.meters.queues[message.queue].is_fifo);
         self.epochs.add(now, &mut batch);
         if let Err(TrySendError::Full(batch)) = self.spare_batches.try_send(batch) {
             self.epochs.reuse(vec![batch.ticks]);
@@ -104,6 +125,8 @@ impl Builder {
     fn roll(&mut self, now: Duration, reason: RollReason) {
         if let Some(epoch) = self.epochs.roll(now, reason) {
             self.waiting.push_back((epoch, std::mem::take(&mut self.alerts_done)));
+            self.holds_fifo = false;
+            self.flush.set_over_limit(false);
         }
     }
 

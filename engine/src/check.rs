@@ -12,6 +12,8 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use crate::aws::Clients;
 use crate::config::Config;
 
@@ -57,7 +59,7 @@ pub struct Finding {
 /// Everything that was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// In the order queue, bucket, topic.
+    /// In the order queues, bucket, topic.
     pub findings: Vec<Finding>,
 }
 
@@ -95,12 +97,13 @@ impl fmt::Display for Finding {
 /// Asks all three services at the same time.
 pub async fn check(config: &Config, clients: &Clients) -> Report {
     // The SDK's futures are tens of kilobytes; boxed, they do not pile up in the caller's.
-    let (queue, bucket, topic) = tokio::join!(
-        patiently(Subject::Queue, Box::pin(queue::check(&clients.sqs, &config.queue.url))),
+    let queues = config.queue_urls().map(|url| patiently(Subject::Queue, Box::pin(queue::check(&clients.sqs, url))));
+    let (queues, bucket, topic) = tokio::join!(
+        join_all(queues),
         patiently(Subject::Bucket, Box::pin(bucket::check(&clients.s3, &config.lake))),
         patiently(Subject::Topic, Box::pin(topic::check(&clients.sns, config.alerts.topic_arn.as_deref()))),
     );
-    Report { findings: [queue, bucket, topic].concat() }
+    Report { findings: [queues.concat(), bucket, topic].concat() }
 }
 
 async fn patiently(subject: Subject, check: impl Future<Output = Findings>) -> Vec<Finding> {

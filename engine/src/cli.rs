@@ -6,6 +6,7 @@
 #[cfg(feature = "local")]
 mod local;
 pub mod logging;
+pub mod run;
 pub mod signals;
 
 use std::path::PathBuf;
@@ -181,6 +182,18 @@ fn parse_set(text: &str) -> Result<Assignment, String> {
         return Err(format!("`{key}` is not a key such as epoch.rows_max"));
     }
     Ok(Assignment { key: key.to_owned(), value: value.to_owned(), origin: format!("flag --set {key}") })
+}
+
+/// The environment, but for variables that are no text, which cannot be ours.
+pub fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Loads the configuration from its sources, and has the log written as it says.
+pub fn configure(args: &ConfigArgs) -> anyhow::Result<crate::config::Config> {
+    let config = args.load(variables())?.settings.validate()?;
+    logging::install(&config.log);
+    Ok(config)
 }
 
 #[cfg(test)]

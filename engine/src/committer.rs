@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use ticklake_core::encode::DataFile;
 use ticklake_core::lake::EpochId;
 use ticklake_schemas::Table;
@@ -27,7 +28,7 @@ const BATCHES: usize = 32;
 
 /// The stage's neighbours.
 pub(crate) struct Committer {
-    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) queues: Vec<Arc<dyn Queue>>,
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) prefix: String,
     pub(crate) epochs: mpsc::Receiver<EncodedEpoch>,
@@ -103,14 +104,17 @@ impl Committer {
     }
 
     async fn delete(&self, epoch: StoredEpoch) {
-        let until = || self.stop.release_by().boxed();
-        let delete = |batch: &[HeldMessage]| {
-            let receipts = receipts(batch);
-            async move { self.queue.delete(&receipts).await }.boxed()
-        };
-        let settled = settle(epoch.messages, BATCHES, until, delete).await;
-        self.stats.messages_deleted.add(settled.done);
-        self.count_lapsed(settled, "delete");
+        let deletes = by_queue(&self.queues, epoch.messages).map(|(queue, messages)| {
+            let delete = move |batch: &[HeldMessage]| {
+                let receipts = receipts(batch);
+                async move { queue.delete(&receipts).await }.boxed()
+            };
+            settle(messages, BATCHES, || self.stop.release_by().boxed(), delete)
+        });
+        for settled in join_all(deletes).await {
+            self.stats.messages_deleted.add(settled.done);
+            self.count_lapsed(settled, "delete");
+        }
     }
 
     async fn release(&self, messages: Vec<HeldMessage>) {
@@ -119,14 +123,17 @@ impl Committer {
             message.lease.end();
         }
         self.stop.polls_closed().await;
-        let until = || self.stop.release_by().boxed();
-        let release = |batch: &[HeldMessage]| {
-            let receipts = receipts(batch);
-            async move { self.queue.release(&receipts).await }.boxed()
-        };
-        let settled = settle(messages, BATCHES, until, release).await;
-        self.stats.messages_released.add(settled.done);
-        self.count_lapsed(settled, "release");
+        let releases = by_queue(&self.queues, messages).map(|(queue, messages)| {
+            let release = move |batch: &[HeldMessage]| {
+                let receipts = receipts(batch);
+                async move { queue.release(&receipts).await }.boxed()
+            };
+            settle(messages, BATCHES, || self.stop.release_by().boxed(), release)
+        });
+        for settled in join_all(releases).await {
+            self.stats.messages_released.add(settled.done);
+            self.count_lapsed(settled, "release");
+        }
     }
 
     /// What could be neither deleted nor released is delivered again when its visibility times out.
@@ -141,6 +148,18 @@ impl Committer {
             self.stop.fail(error);
         }
     }
+}
+
+/// The messages of each queue, in their order.
+fn by_queue(
+    queues: &[Arc<dyn Queue>],
+    messages: Vec<HeldMessage>,
+) -> impl Iterator<Item = (&Arc<dyn Queue>, Vec<HeldMessage>)> {
+    let mut of_queue: Vec<Vec<HeldMessage>> = queues.iter().map(|_| Vec::new()).collect();
+    for message in messages {
+        of_queue[message.queue].push(message);
+    }
+    queues.iter().zip(of_queue)
 }
 
 /// Whether the publisher is done with all of an epoch's alerts.

@@ -24,6 +24,9 @@ pub use validate::Invalid;
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// Several queues in place of `queue.url`, each with polls, leases and counts of its own; all else in `[queue]` holds for
+    /// every one of them.
+    pub queues: Vec<String>,
     /// `[queue]`: where ticks come from.
     pub queue: Queue,
     /// `[lake]`: where rows go.
@@ -70,10 +73,22 @@ impl Deref for Config {
 pub(crate) const IN_FLIGHT_MAX: usize = 120_000;
 
 impl Settings {
+    /// The URLs of the queues.
+    pub fn queue_urls(&self) -> impl Iterator<Item = &str> {
+        let one = self.queues.is_empty().then_some(self.queue.url.as_str());
+        one.into_iter().chain(self.queues.iter().map(String::as_str))
+    }
+
+    /// The most messages of one queue that this worker may hold: its share of what SQS allows in flight.
+    #[must_use]
+    pub fn share_of_queue(&self) -> usize {
+        IN_FLIGHT_MAX / self.queue.workers.max(1)
+    }
+
     /// The most messages that this worker may hold: its budget, or its share of what SQS allows in flight, if that is less.
     #[must_use]
     pub fn messages_max(&self) -> usize {
-        self.budget.messages_max.min(IN_FLIGHT_MAX / self.queue.workers.max(1))
+        self.budget.messages_max.min(self.share_of_queue() * self.queue_urls().count())
     }
 }
 
@@ -81,7 +96,7 @@ impl Settings {
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Queue {
-    /// The queue's URL. Required.
+    /// The queue's URL. Required, unless `queues` names several.
     pub url: String,
     /// Long polls that wait at the same time on a quiet queue, 1 to `receivers_max`.
     pub receivers_min: usize,
@@ -145,6 +160,9 @@ pub struct Aws {
     pub endpoint_url: Option<String>,
     /// Put the bucket into the path and not into the host name, as most S3-compatible stores want it.
     pub s3_path_style: bool,
+    /// Make every request through the SDK. Otherwise receives and deletes, of which there are many, repeat what the SDK has sent
+    /// before, with a new signature and a third of the CPU time; whatever fails goes through the SDK.
+    pub sdk_only: bool,
     /// After how long one attempt of a request is given up. Longer than `queue.wait`, or every quiet poll would fail.
     #[serde(with = "humantime_serde")]
     pub attempt_timeout: Duration,
@@ -159,6 +177,7 @@ impl Default for Aws {
             region: None,
             endpoint_url: None,
             s3_path_style: false,
+            sdk_only: false,
             attempt_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(3),
         }
@@ -169,10 +188,10 @@ impl Default for Aws {
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Budget {
-    /// Messages, up to 120,000: what SQS allows in flight per queue. See `queue.workers` where several workers share it.
+    /// Messages, up to 120,000 for each queue: what SQS allows in flight. See `queue.workers` where several workers share it.
     pub messages_max: usize,
     /// Bytes of message bodies and of what they became. At least 10 MiB, ten of the largest messages, for each of
-    /// `queue.receivers_max`, and as much again.
+    /// `queue.receivers_max`, as much again, and for each further queue the same for each of `queue.receivers_min`.
     pub bytes_max: usize,
 }
 

@@ -18,7 +18,6 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -29,13 +28,13 @@ use ticklake_core::epoch::{Decoded, EpochBuilder};
 use ticklake_core::tick::Dictionaries;
 use tokio::sync::mpsc;
 
-use crate::budget::Budget;
 use crate::builder::Builder;
 use crate::config::Config;
-use crate::decoders::Decoding;
+use crate::decoders::{Decoding, TICK_TEXT_MIN};
+use crate::flush::Flush;
 use crate::message::{AlertBatch, DecodedBatch, EncodedEpoch, HeldMessage, ReceivedBatch};
+use crate::pipeline::Meters;
 use crate::ports::PortError;
-use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::{detectors, encoders};
 
@@ -63,12 +62,10 @@ pub struct Cpu<'a> {
     pub config: &'a Config,
     /// Told when a thread breaks.
     pub stop: &'a Stop,
-    /// What is counted.
-    pub stats: &'a Arc<Stats>,
-    /// What the received batches' permits are from.
-    pub budget: &'a Arc<Budget>,
-    /// Set when waiting for more messages is pointless.
-    pub flush: &'a Arc<AtomicBool>,
+    /// What is counted, and what the received batches' permits are from.
+    pub meters: &'a Meters,
+    /// Why an epoch is not to wait for more.
+    pub flush: &'a Arc<Flush>,
     /// The name of the epochs.
     pub worker: &'a Arc<str>,
 }
@@ -115,14 +112,14 @@ impl Cpu<'_> {
             to_encode,
             spare_columns: emptied_columns,
             to_publish,
-            budget: self.budget.clone(),
-            stats: self.stats.clone(),
+            meters: self.meters.clone(),
             flush: self.flush.clone(),
+            holds_fifo: false,
         };
         threads.push(self.thread("builder", move || builder.run())?);
         for _ in 0..config.threads.encode {
             let encoder = Encoder::new(&config.encode, names.clone())?;
-            let (worker, stop, stats) = (self.worker.clone(), self.stop.clone(), self.stats.clone());
+            let (worker, stop, stats) = (self.worker.clone(), self.stop.clone(), self.meters.stats.clone());
             let (built, to_commit, spare_columns) = (built.clone(), to_commit.clone(), spare_columns.clone());
             threads.push(self.thread("encoder", move || {
                 if let Err(error) = encoders::run(encoder, &worker, &built, &to_commit, &spare_columns, &stats) {
@@ -145,7 +142,7 @@ impl Cpu<'_> {
         for shard in Shard::all(config.threads.detect as u32) {
             let (to_shard, decoded) = bounded(2 * config.threads.decode);
             let detectors = Detectors::of_shard(&config.detect, shard);
-            let (symbols, to_build, stats) = (names.symbols.clone(), to_build.clone(), self.stats.clone());
+            let (symbols, to_build, stats) = (names.symbols.clone(), to_build.clone(), self.meters.stats.clone());
             let work = move || detectors::run(detectors, &symbols, &decoded, &to_build, &stats);
             threads.push(self.thread("detector", work)?);
             to_detect.push(to_shard);
@@ -164,12 +161,12 @@ impl Cpu<'_> {
         for _ in 0..self.config.threads.decode {
             let decoding = Decoding {
                 decoder: Decoder::new(&self.config.decode, names),
+                tick_text: TICK_TEXT_MIN,
                 batches: batches.clone(),
                 to_detect: to_detect.to_vec(),
                 spare: spare.clone(),
-                budget: self.budget.clone(),
+                meters: self.meters.clone(),
                 stop: self.stop.clone(),
-                stats: self.stats.clone(),
             };
             threads.push(self.thread("decoder", move || decoding.run())?);
         }

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendError, Sender};
 use ticklake_core::decode::{Decoder, Message, Reject};
-use ticklake_core::epoch::{Decoded, Yield};
+use ticklake_core::epoch::{Decoded, GATHERED_ROWS_MAX, Yield};
 use ticklake_core::tick::TickBatch;
 
-use crate::budget::Budget;
+use crate::budget::Permit;
 use crate::message::{DecodedBatch, HeldMessage, ReceivedBatch};
-use crate::stats::Stats;
+use crate::pipeline::Meters;
 use crate::stop::Stop;
 
 /// How long to wait before looking again whether the budget has room for more columns.
@@ -23,17 +23,24 @@ const EXCEEDED_WAIT: Duration = Duration::from_millis(5);
 /// takes about a millisecond. Nobody waits for ticks that have not come.
 const TICKS_TOGETHER: usize = 4_096;
 
+/// Few ticks are written in fewer bytes.
+pub(crate) const TICK_TEXT_MIN: usize = 64;
+
+/// From so many ticks on, the room for the next ones is worth a measured estimate.
+const MANY_TICKS: usize = 1_000;
+
 /// One of several threads' state and its neighbours.
 pub(crate) struct Decoding {
     pub(crate) decoder: Decoder,
+    /// About how many bytes of text a tick takes, at least.
+    pub(crate) tick_text: usize,
     pub(crate) batches: Receiver<ReceivedBatch>,
     /// One for each detector: every detector sees every batch.
     pub(crate) to_detect: Vec<Sender<Arc<DecodedBatch>>>,
     /// Batches that were gathered, with nothing in them but capacity.
     pub(crate) spare: Receiver<Decoded<HeldMessage>>,
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) meters: Meters,
     pub(crate) stop: Stop,
-    pub(crate) stats: Arc<Stats>,
 }
 
 impl Decoding {
@@ -42,17 +49,17 @@ impl Decoding {
         while let Ok(first) = self.batches.recv() {
             // What is decoded already flows on and is committed or given back, so the excess ends without this thread;
             // unless a stage behind this one has failed, and nothing flows any more.
-            while self.budget.is_exceeded() && !self.stop.has_failed() {
+            while self.meters.budget.is_exceeded() && !self.stop.has_failed() {
                 std::thread::sleep(EXCEEDED_WAIT);
             }
             let mut decoded = self.spare.try_recv().unwrap_or_default();
             self.decode(first, &mut decoded);
-            while decoded.ticks.len() < TICKS_TOGETHER && !self.budget.is_exceeded() {
+            while decoded.ticks.len() < TICKS_TOGETHER && !self.meters.budget.is_exceeded() {
                 let Ok(waiting) = self.batches.try_recv() else { break };
                 self.decode(waiting, &mut decoded);
             }
-            self.stats.ticks_decoded.add(decoded.ticks.len());
-            self.stats.ticks_rejected.add(decoded.rejects.len());
+            self.meters.stats.ticks_decoded.add(decoded.ticks.len());
+            self.meters.stats.ticks_rejected.add(decoded.rejects.len());
             if self.hand_on(decoded).is_err() {
                 return;
             }
@@ -61,7 +68,12 @@ impl Decoding {
 
     fn decode(&mut self, batch: ReceivedBatch, decoded: &mut Decoded<HeldMessage>) {
         let first = decoded.messages.len();
+        let (ticks_before, queue) = (decoded.ticks.len(), batch.queue);
         let mut bytes = Vec::with_capacity(batch.messages.len());
+        // Columns that grow leave holes of every size behind, into which nothing fits that is as large; columns with much more
+        // room than ticks keep memory that nothing uses.
+        let text: usize = batch.messages.iter().map(|(message, ..)| message.body.len()).sum();
+        decoded.ticks.reserve((text / self.tick_text).min(GATHERED_ROWS_MAX));
         for (message, lease, permit) in batch.messages {
             let (ticks, rejects) = (decoded.ticks.len(), decoded.rejects.len());
             let body = Message {
@@ -75,10 +87,15 @@ impl Decoding {
             let rejected = &decoded.rejects[rejects..];
             let yielded = Yield { ticks: decoded.ticks.len() - ticks, rejects: rejected.len() };
             bytes.push(yielded.ticks * TickBatch::ROW_BYTES + rejected.iter().map(Reject::bytes).sum::<usize>());
-            decoded.messages.push(HeldMessage { lease, permit, yielded });
+            decoded.messages.push(HeldMessage { queue, lease, permit, yielded });
         }
-        let permits = decoded.messages[first..].iter_mut().map(|message| &mut message.permit);
-        self.budget.resize(permits.zip(bytes));
+        let ticks = decoded.ticks.len() - ticks_before;
+        self.meters.queues[queue].count(decoded.messages.len() - first, ticks);
+        if ticks > MANY_TICKS {
+            // A little less than it was, for the next one may have shorter ticks.
+            self.tick_text = (text / (ticks + ticks / 50)).max(TICK_TEXT_MIN / 2);
+        }
+        Permit::resize(decoded.messages[first..].iter_mut().map(|message| &mut message.permit).zip(bytes));
     }
 
     /// Gives the batch to every detector; an error if one is gone.

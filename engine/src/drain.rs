@@ -1,16 +1,17 @@
-//! Knows when a draining run is done: the queue holds nothing, and neither does the engine.
+//! Knows when a draining run is done: the queues hold nothing, and neither does the engine.
 //!
 //! SQS counts approximately, and its counts settle about a minute after the last send. So the queue counts as empty only
 //! after its counts and every long poll have said so for a while. Messages that another consumer holds in flight count as
 //! there: they may come back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
+use crate::flush::Flush;
 use crate::ports::{PortError, Queue};
 use crate::stats::Stats;
 use crate::stop::Stop;
@@ -21,12 +22,12 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// each receiver, which ask all of SQS's servers.
 const QUIET: Duration = Drain::WAIT.saturating_mul(2);
 
-/// Watches a queue that is being drained.
+/// Watches the queues that are being drained.
 pub(crate) struct Drain {
-    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) queues: Vec<Arc<dyn Queue>>,
     pub(crate) stats: Arc<Stats>,
     /// Tells the builder that waiting for more messages is pointless.
-    pub(crate) flush: Arc<AtomicBool>,
+    pub(crate) flush: Arc<Flush>,
     pub(crate) stop: Stop,
 }
 
@@ -34,7 +35,7 @@ impl Drain {
     /// How long a draining poll waits: short, for at the end every poll comes back empty.
     pub(crate) const WAIT: Duration = Duration::from_secs(1);
 
-    /// Begins the stop once the queue is drained.
+    /// Begins the stop once they are drained.
     pub(crate) async fn run(self) {
         let stop = self.stop.clone();
         tokio::select! {
@@ -49,16 +50,17 @@ impl Drain {
             tokio::time::sleep(INTERVAL).await;
             let received = self.stats.messages_received.get();
             let held = self.stats.messages_held();
-            match self.queue.backlog().await {
+            let backlogs = try_join_all(self.queues.iter().map(|queue| queue.backlog())).await;
+            match backlogs.map(|backlogs| backlogs.iter().sum::<u64>()) {
                 Ok(backlog) => {
-                    self.flush.store(backlog <= held, Ordering::Relaxed);
+                    self.flush.set_drained(backlog <= held);
                     if quiet.lasts(backlog + held == 0, received) >= QUIET {
                         info!(received, "queue drained");
                         return self.stop.begin();
                     }
                 }
-                Err(error @ PortError::Retry { .. }) => debug!(%error, "backlog unknown, looking again"),
-                Err(error) => return self.stop.fail(error),
+                Err(error @ PortError::Stop { .. }) => return self.stop.fail(error),
+                Err(error) => debug!(%error, "backlog unknown, looking again"),
             }
         }
     }

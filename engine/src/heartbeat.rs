@@ -78,11 +78,11 @@ impl Heartbeat {
         let now = Moment::now();
         let failures = match answer {
             Ok(failures) => failures,
-            Err(error @ PortError::Retry { .. }) => {
+            Err(error @ PortError::Stop { .. }) => return self.stop.fail(error),
+            Err(error) => {
                 debug!(%error, messages = terms.len(), "extending failed, trying again");
                 return terms.into_iter().for_each(|term| due.add_again(term, now));
             }
-            Err(error) => return self.stop.fail(error),
         };
         let mut failed: Vec<Option<EntryFailure>> = terms.iter().map(|_| None).collect();
         for failure in failures {

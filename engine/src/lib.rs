@@ -15,8 +15,10 @@ pub mod ports;
 
 pub mod budget;
 pub mod clock;
+pub mod flush;
 pub mod lease;
 pub mod message;
+pub mod meter;
 pub mod metrics;
 mod pace;
 pub mod retry;

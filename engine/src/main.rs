@@ -6,19 +6,16 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use ticklake::aws::Clients;
-use ticklake::cli::{CheckArgs, Cli, Command, ConfigArgs, EXIT_FAILED, EXIT_USAGE, RunArgs, logging, signals};
+use ticklake::check;
+use ticklake::cli::{self, CheckArgs, Cli, Command, EXIT_FAILED, EXIT_USAGE};
 use ticklake::config::sources::Loaded;
 use ticklake::config::{Config, print};
-use ticklake::endpoint::Endpoint;
-use ticklake::metrics::Exporter;
-use ticklake::pipeline::{self, Meters, RunOptions};
-use ticklake::{adapters, check};
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Run(args) => configure(&args.config).map(|config| execute(run(&args, config))),
+        Command::Run(args) => cli::configure(&args.config).map(|config| execute(cli::run::run(&args, config))),
         Command::Check(args) if args.print => print_config(&args).map(Ok),
-        Command::Check(args) => configure(&args.config).map(|config| execute(check(config))),
+        Command::Check(args) => cli::configure(&args.config).map(|config| execute(check(config))),
         #[cfg(feature = "local")]
         Command::LocalAws(args) => Ok(execute(ticklake::local_aws::run(args))),
         #[cfg(feature = "local")]
@@ -41,33 +38,6 @@ fn execute(command: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Resul
     outcome
 }
 
-async fn run(args: &RunArgs, config: Config) -> anyhow::Result<bool> {
-    let shutdown = signals::shutdown().context("failed to listen for signals")?;
-    let clients = Clients::connect(&config.aws).await;
-    let ports = adapters::ports(&clients, &config);
-    let (options, meters) = (RunOptions { drain: args.drain }, Meters::new(&config));
-    let endpoint = endpoint(&config, &meters).await?;
-    pipeline::run(ports, &config, options, meters, shutdown).await?;
-    if let Some(endpoint) = endpoint {
-        endpoint.abort();
-    }
-    Ok(true)
-}
-
-/// Serves metrics and health, if that is configured. An address that is taken, by another worker on the same machine say, is no
-/// reason not to drain the queue.
-async fn endpoint(config: &Config, meters: &Meters) -> anyhow::Result<Option<tokio::task::JoinHandle<()>>> {
-    let Some(listen) = &config.metrics.listen else { return Ok(None) };
-    let exporter = Exporter::new(meters.clone()).context("failed to set up the metrics")?;
-    match Endpoint::bind(listen.parse()?, exporter).await {
-        Ok(endpoint) => Ok(Some(tokio::spawn(endpoint.serve()))),
-        Err(error) => {
-            tracing::warn!(listen, %error, "no metrics: failed to listen; set metrics.listen to another address, or to none");
-            Ok(None)
-        }
-    }
-}
-
 async fn check(config: Config) -> anyhow::Result<bool> {
     let clients = Clients::connect(&config.aws).await;
     let report = check::check(&config, &clients).await;
@@ -77,7 +47,7 @@ async fn check(config: Config) -> anyhow::Result<bool> {
 
 /// Prints whatever the values are, and says beside it what is wrong: a configuration in the making is worth a look, too.
 fn print_config(args: &CheckArgs) -> anyhow::Result<bool> {
-    let Loaded { settings, origins } = args.config.load(variables())?;
+    let Loaded { settings, origins } = args.config.load(cli::variables())?;
     let text = print::toml(&settings, &origins).context("failed to print the configuration")?;
     io::stdout().write_all(text.as_bytes()).context("failed to print the configuration")?;
     if let Err(invalid) = settings.validate() {
@@ -86,17 +56,6 @@ fn print_config(args: &CheckArgs) -> anyhow::Result<bool> {
             .context("failed to print a note")?;
     }
     Ok(true)
-}
-
-/// The environment, but for variables that are no text, which cannot be ours.
-fn variables() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-}
-
-fn configure(args: &ConfigArgs) -> anyhow::Result<Config> {
-    let config = args.load(variables())?.settings.validate()?;
-    logging::install(&config.log);
-    Ok(config)
 }
 
 /// The error and its causes, each on a line.

@@ -42,7 +42,7 @@ impl MemoryQueue {
     }
 
     /// Sends one message; returns its id.
-    pub fn send(&self, body: impl Into<Vec<u8>>, content_encoding: Option<&str>) -> String {
+    pub fn send(&self, body: impl Into<Bytes>, content_encoding: Option<&str>) -> String {
         let mut messages = self.messages();
         messages.sent += 1;
         let id = format!("message-{}", messages.sent);

@@ -21,6 +21,8 @@ use crate::ports::ReceivedMessage;
 pub struct ReceivedBatch {
     /// The messages.
     pub messages: Vec<(ReceivedMessage, Lease, Permit)>,
+    /// The queue that they are from, by its position.
+    pub queue: usize,
     /// When the receive was answered, microseconds since the Unix epoch, UTC.
     pub received_at_us: i64,
 }
@@ -28,6 +30,8 @@ pub struct ReceivedBatch {
 /// A message whose body was decoded: what is left is the right to delete it, and its share of the budget.
 #[derive(Debug)]
 pub struct HeldMessage {
+    /// The queue that it is from, by its position.
+    pub queue: usize,
     /// For how long it is ours, and the handle to delete or release it by.
     pub lease: Lease,
     /// Dropped, and so returned, together with the message.

@@ -7,6 +7,7 @@ use metrics::{Unit, with_local_recorder};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusRecorder};
 
 use crate::clock::now_us;
+use crate::meter::QueueMeter;
 use crate::pipeline::Meters;
 use crate::stats::{Stage, Stats};
 
@@ -37,7 +38,7 @@ const fn gauge(name: &'static str, help: &'static str, value: fn(&Meters) -> f64
     Metric { name, help, value: Value::Gauge(value) }
 }
 
-/// All metrics but the histograms, which are those of [`Stage::ALL`].
+/// All metrics but those of single queues ([`QUEUE_TABLE`]) and the histograms, which are those of [`Stage::ALL`].
 pub const TABLE: [Metric; 28] = [
     counter("ticklake_messages_received_total", "messages received, redeliveries included", |s| {
         s.messages_received.get()
@@ -76,7 +77,7 @@ pub const TABLE: [Metric; 28] = [
         s.tick_bytes_stored.get()
     }),
     gauge("ticklake_receiving", "1 while receive calls succeed and no stop has begun, else 0", |m| {
-        if m.stats.is_receiving() { 1.0 } else { 0.0 }
+        if m.is_receiving() { 1.0 } else { 0.0 }
     }),
     gauge("ticklake_messages_held", "messages received and neither deleted nor given back", |m| {
         m.stats.messages_held() as f64
@@ -88,6 +89,45 @@ pub const TABLE: [Metric; 28] = [
     gauge("ticklake_open_epoch_ticks", "ticks in the open epoch", |m| m.stats.open_epoch().0 as f64),
     gauge("ticklake_open_epoch_age_seconds", "age of the open epoch, 0 if none is open", |m| {
         m.stats.open_epoch().1.map_or(0.0, |opened_at_us| (now_us() - opened_at_us).max(0) as f64 / 1e6)
+    }),
+];
+
+/// A gauge that each queue has, with the label `queue`.
+#[derive(Debug)]
+pub struct QueueMetric {
+    /// Its name, with its unit.
+    pub name: &'static str,
+    /// What it says.
+    pub help: &'static str,
+    /// `None` where it is not known.
+    value: fn(&QueueMeter) -> Option<f64>,
+}
+
+const fn of_queue(name: &'static str, help: &'static str, value: fn(&QueueMeter) -> Option<f64>) -> QueueMetric {
+    QueueMetric { name, help, value }
+}
+
+/// The metrics of single queues.
+pub const QUEUE_TABLE: [QueueMetric; 6] = [
+    of_queue("ticklake_queue_in_flight_messages", "messages of the queue that the budget counts", |q| {
+        Some(q.budget.in_flight().messages as f64)
+    }),
+    of_queue("ticklake_queue_in_flight_messages_max", "the share of what the queue allows in flight", |q| {
+        Some(q.budget.max().messages as f64)
+    }),
+    of_queue("ticklake_queue_in_flight_bytes", "bytes of the queue that the budget counts", |q| {
+        Some(q.budget.in_flight().bytes as f64)
+    }),
+    of_queue(
+        "ticklake_queue_backlog_messages",
+        "messages that the queue holds, about, those in flight included",
+        |q| q.backlog().map(|messages| messages as f64),
+    ),
+    of_queue("ticklake_queue_backlog_ticks", "the same in ticks, at as many to a message as so far", |q| {
+        q.backlog_ticks()
+    }),
+    of_queue("ticklake_queue_oldest_age_seconds", "age of the oldest message of the last receive, 0 if empty", |q| {
+        Some(q.age_us() as f64 / 1e6)
     }),
 ];
 
@@ -109,6 +149,9 @@ impl Exporter {
                     Value::Gauge(_) => metrics::describe_gauge!(metric.name, metric.help),
                 }
             }
+            for metric in &QUEUE_TABLE {
+                metrics::describe_gauge!(metric.name, metric.help);
+            }
             meters.stats.take_down_latencies(Stage::ALL.map(|stage| {
                 metrics::describe_histogram!(stage.name(), Unit::Seconds, stage.help());
                 metrics::histogram!(stage.name())
@@ -127,6 +170,12 @@ impl Exporter {
                     Value::Gauge(value) => metrics::gauge!(metric.name).set(value(&self.meters)),
                 }
             }
+            for queue in &*self.meters.queues {
+                for metric in &QUEUE_TABLE {
+                    let value = (metric.value)(queue).unwrap_or(f64::NAN);
+                    metrics::gauge!(metric.name, "queue" => queue.name.to_string()).set(value);
+                }
+            }
         });
         let handle = self.recorder.handle();
         handle.run_upkeep();
@@ -136,6 +185,6 @@ impl Exporter {
     /// Whether messages are being received.
     #[must_use]
     pub fn is_receiving(&self) -> bool {
-        self.meters.stats.is_receiving()
+        self.meters.is_receiving()
     }
 }

@@ -15,7 +15,6 @@
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -29,7 +28,9 @@ use crate::committer::Committer;
 use crate::config::Config;
 use crate::cpu::{Channels, Cpu, StartError};
 use crate::drain::Drain;
+use crate::flush::Flush;
 use crate::heartbeat::Heartbeat;
+use crate::meter::{QueueMeter, watch_backlog};
 use crate::pace::Pace;
 use crate::ports::{PortError, Ports};
 use crate::publisher::Publisher;
@@ -51,6 +52,8 @@ pub struct Meters {
     pub stats: Arc<Stats>,
     /// What is in flight, and the most that ever was.
     pub budget: Arc<Budget>,
+    /// The same of each queue, and what else is known of it.
+    pub queues: Arc<[Arc<QueueMeter>]>,
 }
 
 impl Meters {
@@ -58,7 +61,16 @@ impl Meters {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let max = Amount { messages: config.messages_max(), bytes: config.budget.bytes_max };
-        Self { stats: Arc::default(), budget: Budget::new(max) }
+        let budget = Budget::new(max);
+        let share = config.share_of_queue().min(max.messages);
+        let queues = config.queue_urls().map(|url| Arc::new(QueueMeter::new(url, budget.share(share)))).collect();
+        Self { stats: Arc::default(), budget, queues }
+    }
+
+    /// Whether messages are being received, of every queue.
+    #[must_use]
+    pub fn is_receiving(&self) -> bool {
+        self.queues.iter().all(|queue| queue.is_receiving())
     }
 }
 
@@ -68,6 +80,10 @@ pub enum RunError {
     /// The CPU threads could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The meters were made for another number of queues.
+    #[error("failed to start: there are {queues} queues, and meters of {meters}")]
+    #[expect(missing_docs, reason = "the text says what the fields are")]
+    Meters { queues: usize, meters: usize },
     /// A service refused for good, or a stage broke. What was held was given back to the queue, or is delivered again when
     /// its visibility times out.
     #[error(transparent)]
@@ -87,51 +103,57 @@ pub async fn run(
     meters: Meters,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let Meters { stats, budget } = meters;
+    if ports.queues.len() != meters.queues.len() {
+        return Err(RunError::Meters { queues: ports.queues.len(), meters: meters.queues.len() });
+    }
     let stop = Stop::new(config.shutdown.deadline);
-    let flush = Arc::new(AtomicBool::new(false));
+    let flush = Arc::new(Flush::default());
     let worker: Arc<str> = uuid::Uuid::now_v7().simple().to_string().into();
-    info!(%worker, "engine started");
+    info!(%worker, queues = ports.queues.len(), "engine started");
 
-    let cpu = Cpu { config, stop: &stop, stats: &stats, budget: &budget, flush: &flush, worker: &worker };
+    let cpu = Cpu { config, stop: &stop, meters: &meters, flush: &flush, worker: &worker };
     let Channels { to_decode, epochs, alerts, threads } = cpu.start()?;
+    let stats = meters.stats;
 
-    let mut receivers = JoinSet::new();
-    let (to_extend, received) = mpsc::unbounded_channel();
-    let visibility_timeout = config.queue.visibility_timeout;
-    let poll = Poll {
-        queue: ports.queue.clone(),
-        visibility_timeout,
-        to_extend,
-        budget: budget.clone(),
-        wait: if options.drain { Drain::WAIT } else { config.queue.wait },
-        to_decode,
-        stop: stop.clone(),
-        stats: stats.clone(),
-    };
-    let pace = Pace::new(config.queue.receivers_min..=config.queue.receivers_max);
-    receivers.spawn(guarded("receiver", stop.clone(), Receivers { poll, pace }.run()));
+    let (mut receivers, mut watchers) = (JoinSet::new(), JoinSet::new());
+    for (index, (queue, meter)) in ports.queues.iter().zip(meters.queues.iter()).enumerate() {
+        let (to_extend, received) = mpsc::unbounded_channel();
+        let visibility_timeout = config.queue.visibility_timeout;
+        let poll = Poll {
+            queue: queue.clone(),
+            index,
+            meter: meter.clone(),
+            flush: flush.clone(),
+            visibility_timeout,
+            to_extend,
+            wait: if options.drain { Drain::WAIT } else { config.queue.wait },
+            to_decode: to_decode.clone(),
+            stop: stop.clone(),
+            stats: stats.clone(),
+        };
+        let pace = Pace::new(config.queue.receivers_min..=config.queue.receivers_max);
+        receivers.spawn(guarded("receiver", stop.clone(), Receivers { poll, pace }.run()));
+        let (queue, stop, stats) = (queue.clone(), stop.clone(), stats.clone());
+        if config.metrics.listen.is_some() {
+            watchers.spawn(watch_backlog(queue.clone(), meter.clone()));
+        }
+        let heartbeat = Heartbeat { queue, visibility_timeout, received, stop: stop.clone(), stats };
+        watchers.spawn(guarded("heartbeat", stop, heartbeat.run()));
+    }
+    drop(to_decode);
     if options.drain {
-        let drain = Drain { queue: ports.queue.clone(), stats: stats.clone(), flush, stop: stop.clone() };
+        let drain = Drain { queues: ports.queues.clone(), stats: stats.clone(), flush, stop: stop.clone() };
         receivers.spawn(guarded("drain", stop.clone(), drain.run()));
     }
-    let heartbeat = Heartbeat {
-        queue: ports.queue.clone(),
-        visibility_timeout,
-        received,
-        stop: stop.clone(),
-        stats: stats.clone(),
-    };
     let publisher = Publisher { notifier: ports.notifier, alerts, stop: stop.clone(), stats: stats.clone() };
     let committer = Committer {
-        queue: ports.queue,
+        queues: ports.queues,
         store: ports.store,
         prefix: config.lake.prefix.clone(),
         epochs,
         stop: stop.clone(),
         stats: stats.clone(),
     };
-    let heartbeat = tokio::spawn(guarded("heartbeat", stop.clone(), heartbeat.run()));
     let publisher = tokio::spawn(guarded("publisher", stop.clone(), publisher.run()));
     let committer = tokio::spawn(guarded("committer", stop.clone(), committer.run()));
 
@@ -142,7 +164,7 @@ pub async fn run(
     stop.begin();
     let late = finish(&stop, receivers, committer, publisher, threads).await;
     // Nothing is held any more, or nothing can be done about it.
-    heartbeat.abort();
+    drop(watchers);
     log_summary(&stats);
     match (stop.take_cause(), late) {
         (Some(cause), _) => Err(cause.into()),

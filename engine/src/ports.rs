@@ -15,8 +15,8 @@ pub const BATCH_MAX: usize = 10;
 /// The edges that one engine runs on.
 #[derive(Clone)]
 pub struct Ports {
-    /// Where messages come from.
-    pub queue: Arc<dyn Queue>,
+    /// Where messages come from: at least one.
+    pub queues: Vec<Arc<dyn Queue>>,
     /// Where data files go.
     pub store: Arc<dyn ObjectStore>,
     /// Where alerts go; without one they only go to the lake.
@@ -30,14 +30,30 @@ pub struct ReceivedMessage {
     pub id: String,
     /// The handle of this delivery.
     pub receipt: Receipt,
-    /// The body.
-    pub body: Vec<u8>,
+    /// The body, which may be a part of what one receive brought: a copy keeps all of that.
+    pub body: Bytes,
     /// The message attribute `content-encoding`.
     pub content_encoding: Option<String>,
     /// When it was sent, microseconds since the Unix epoch, UTC.
     pub sent_at_us: Option<i64>,
     /// How often it was delivered, this time included.
     pub receive_count: u32,
+}
+
+impl ReceivedMessage {
+    /// A message with its attributes as SQS sends them: milliseconds, and a count that is 1 where it is missing.
+    pub(crate) fn new(
+        id: String,
+        receipt: Receipt,
+        body: Bytes,
+        content_encoding: Option<String>,
+        sent_at_ms: Option<i64>,
+        receive_count: Option<i64>,
+    ) -> Self {
+        let sent_at_us = sent_at_ms.map(|ms| ms.saturating_mul(1_000));
+        let receive_count = receive_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1);
+        Self { id, receipt, body, content_encoding, sent_at_us, receive_count }
+    }
 }
 
 /// The handle of one delivery of a message: some hundred bytes of text, shared by who holds the message and who extends it.
@@ -75,6 +91,14 @@ pub enum PortError {
     /// Worth another try: throttled, timed out, unreachable, a server's own fault.
     #[error("failed to {action}: {text}")]
     Retry {
+        /// What was tried.
+        action: &'static str,
+        /// What went wrong.
+        text: String,
+    },
+    /// As [`PortError::Retry`], because as many messages are in flight as the queue allows: some have to be deleted first.
+    #[error("failed to {action}: {text}")]
+    OverLimit {
         /// What was tried.
         action: &'static str,
         /// What went wrong.

@@ -13,10 +13,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use crate::budget::{Amount, Budget, Permit};
+use crate::budget::{Amount, Permit};
 use crate::clock::{Moment, now_us};
+use crate::flush::Flush;
 use crate::lease::{Lease, Term};
 use crate::message::ReceivedBatch;
+use crate::meter::QueueMeter;
 use crate::pace::Pace;
 use crate::ports::{BATCH_MAX, PortError, Queue, ReceivedMessage};
 use crate::retry::Backoff;
@@ -43,7 +45,11 @@ pub(crate) struct Receivers {
 #[derive(Clone)]
 pub(crate) struct Poll {
     pub(crate) queue: Arc<dyn Queue>,
-    pub(crate) budget: Arc<Budget>,
+    /// Its position.
+    pub(crate) index: usize,
+    pub(crate) meter: Arc<QueueMeter>,
+    /// Told when the queue allows no more in flight.
+    pub(crate) flush: Arc<Flush>,
     pub(crate) wait: Duration,
     pub(crate) visibility_timeout: Duration,
     /// Takes what is received to the heartbeat, which bounds it by the budget.
@@ -69,7 +75,7 @@ impl Receivers {
         let (mut polls, mut setbacks) = (JoinSet::new(), Setbacks::default());
         let stop = self.poll.stop.clone();
         // On a quiet queue the first answer takes 20 seconds, and nothing is wrong meanwhile.
-        self.poll.stats.set_receiving(true);
+        self.poll.meter.set_receiving(true);
         loop {
             while polls.len() < self.pace.polls() && setbacks.are_over() && !stop.has_begun() {
                 polls.spawn(self.poll.clone().run());
@@ -79,10 +85,10 @@ impl Receivers {
                     Ok(Polled::Messages(count)) => {
                         self.pace.answered(count);
                         setbacks.reset();
-                        self.poll.stats.set_receiving(!stop.has_begun());
+                        self.poll.meter.set_receiving(!stop.has_begun());
                     }
                     Ok(Polled::Failed(error)) => {
-                        self.poll.stats.set_receiving(false);
+                        self.poll.meter.set_receiving(false);
                         self.pace.failed();
                         setbacks.add(&error);
                         self.poll.stats.receive_failures.add(1);
@@ -92,7 +98,7 @@ impl Receivers {
                 },
                 // Not guarded by the clock, which may have moved on since it was looked at above.
                 () = setbacks.over(), if polls.len() < self.pace.polls() && !stop.has_begun() => {}
-                () = stop.begun(), if polls.is_empty() => return self.poll.stats.set_receiving(false),
+                () = stop.begun(), if polls.is_empty() => return self.poll.meter.set_receiving(false),
             }
         }
     }
@@ -146,7 +152,7 @@ impl Poll {
     /// Waits for room in the budget, polls once, and passes on what comes.
     async fn run(self) -> Polled {
         let permit = tokio::select! {
-            permit = self.budget.take(RECEIVE_MAX) => permit,
+            permit = self.meter.budget.take(RECEIVE_MAX) => permit,
             () = self.stop.begun() => return Polled::Stopped,
         };
         let (started, asked_at) = (Instant::now(), Moment::now());
@@ -160,10 +166,15 @@ impl Poll {
                 self.pass_on(messages, asked_at, permit);
                 Polled::Messages(count)
             }
-            Some(Err(error @ PortError::Retry { .. })) => Polled::Failed(error),
-            Some(Err(error)) => {
+            Some(Err(error @ PortError::Stop { .. })) => {
                 self.stop.fail(error);
                 Polled::Stopped
+            }
+            Some(Err(error)) => {
+                if matches!(error, PortError::OverLimit { .. }) {
+                    self.flush.set_over_limit(true);
+                }
+                Polled::Failed(error)
             }
         }
     }
@@ -184,10 +195,12 @@ impl Poll {
     }
 
     fn pass_on(&self, messages: Vec<ReceivedMessage>, asked_at: Moment, mut permit: Permit) {
+        let received_at_us = now_us();
+        let oldest_us = messages.iter().filter_map(|message| message.sent_at_us).min();
+        self.meter.note_age(oldest_us.map(|sent_at_us| received_at_us - sent_at_us));
         if messages.is_empty() {
             return;
         }
-        let received_at_us = now_us();
         let count = messages.len();
         self.stats.messages_received.add(count);
         self.stats.messages_redelivered.add(messages.iter().filter(|message| message.receive_count > 1).count());
@@ -204,7 +217,8 @@ impl Poll {
             // Without a heartbeat the run is over, and the leases end by themselves.
             let _ = self.to_extend.send(messages.iter().map(|(_, lease, _)| lease.term()).collect());
         }
-        let passed = messages.map(|messages| self.to_decode.try_send(ReceivedBatch { messages, received_at_us }));
+        let passed = messages
+            .map(|messages| self.to_decode.try_send(ReceivedBatch { messages, queue: self.index, received_at_us }));
         if !matches!(passed, Some(Ok(()))) {
             // More than SQS promises to bring, a channel with less room than the budget admits, or a decoder that died:
             // each a broken promise, after which nothing can be relied on. The messages come back by their visibility.

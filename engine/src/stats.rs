@@ -2,7 +2,7 @@
 //!
 //! Counters are bumped per batch and never per tick. This file owns the numbers, not how they are shown.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -114,7 +114,6 @@ pub struct Stats {
     alert_latency: Mutex<Option<Histogram<u64>>>,
     /// By [`Stage`]; empty where nobody asks for them.
     latencies: OnceLock<[metrics::Histogram; Stage::ALL.len()]>,
-    receiving: AtomicBool,
     /// Ticks in the open epoch, and when it was opened; 0 if none is.
     open_epoch: (AtomicU64, AtomicI64),
 }
@@ -139,16 +138,6 @@ impl Stats {
         if let Some(histograms) = self.latencies.get() {
             histograms[stage as usize].record(duration.as_secs_f64());
         }
-    }
-
-    /// Whether receive calls succeed, as far as is known, and no stop has begun.
-    #[must_use]
-    pub fn is_receiving(&self) -> bool {
-        self.receiving.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_receiving(&self, receiving: bool) {
-        self.receiving.store(receiving, Ordering::Relaxed);
     }
 
     /// Ticks in the open epoch, and when it was opened, in microseconds since the Unix epoch; `None` if none is open.

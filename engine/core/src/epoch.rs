@@ -167,7 +167,7 @@ pub struct Epoch<M> {
 
 /// Rows up to which a batch is copied to the end of the one before, so that an epoch of single ticks is not made of as many
 /// batches. A larger one is moved as it is.
-const GATHERED_ROWS_MAX: usize = 8_192;
+pub const GATHERED_ROWS_MAX: usize = 8_192;
 
 /// Gathers decoded messages into epochs.
 #[derive(Debug)]
@@ -206,6 +206,12 @@ impl<M> EpochBuilder<M> {
     #[must_use]
     pub fn open_rows(&self) -> Option<usize> {
         self.opened_at.map(|_| self.rows)
+    }
+
+    /// How long the open epoch has been open at `now`, if one is open.
+    #[must_use]
+    pub fn age(&self, now: Duration) -> Option<Duration> {
+        self.opened_at.map(|opened_at| now.saturating_sub(opened_at))
     }
 
     /// Whether no epoch is open.

@@ -86,6 +86,18 @@ impl TickBatch {
         self.received_at_us.capacity()
     }
 
+    /// Makes room for `rows` more.
+    pub fn reserve(&mut self, rows: usize) {
+        self.symbol.reserve(rows);
+        self.ts_us.reserve(rows);
+        self.price.reserve(rows);
+        self.volume.reserve(rows);
+        self.seq.reserve(rows);
+        self.venue.reserve(rows);
+        self.conditions.reserve(rows);
+        self.received_at_us.reserve(rows);
+    }
+
     /// Adds one row.
     #[inline]
     pub fn push(&mut self, tick: Tick) {

@@ -1,4 +1,11 @@
 //! [`Queue`] over SQS.
+//!
+//! Calls go through the SDK. Two of them, which are nearly all that is called, repeat what it has sent ([`direct`]).
+
+mod answer;
+mod direct;
+mod noted;
+mod signature;
 
 use std::time::Duration;
 
@@ -8,7 +15,9 @@ use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
     MessageSystemAttributeName, QueueAttributeName,
 };
+use serde::Serialize;
 
+use self::direct::Direct;
 use super::{Call, failures};
 use crate::ports::{BATCH_MAX, EntryFailure, PortError, Queue, Receipt, ReceivedMessage};
 
@@ -20,19 +29,92 @@ const COUNT: Call = Call { action: "count messages", permission: "sqs:GetQueueAt
 
 const CONTENT_ENCODING: &str = "content-encoding";
 
+const SENT_AT: &str = "SentTimestamp";
+const RECEIVE_COUNT: &str = "ApproximateReceiveCount";
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ReceiveBody<'a> {
+    queue_url: &'a str,
+    message_system_attribute_names: [&'a str; 2],
+    message_attribute_names: [&'a str; 1],
+    max_number_of_messages: usize,
+    visibility_timeout: u64,
+    wait_time_seconds: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DeleteBody<'a> {
+    queue_url: &'a str,
+    entries: Vec<DeleteEntry<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DeleteEntry<'a> {
+    id: &'a str,
+    receipt_handle: &'a str,
+}
+
+/// Text in named fields is always JSON.
+fn to_json(body: &impl Serialize) -> String {
+    serde_json::to_string(body).unwrap_or_default()
+}
+
 /// One SQS queue.
 #[derive(Debug)]
 pub struct SqsQueue {
     client: aws_sdk_sqs::Client,
     url: String,
     visibility_timeout: Duration,
+    receives: Direct,
+    deletes: Direct,
 }
 
 impl SqsQueue {
-    /// The queue at `url`; messages received from it stay hidden for `visibility_timeout`.
+    /// The queue at `url`; messages received from it stay hidden for `visibility_timeout`. With a
+    /// `repeat_timeout`, receives and deletes do not all go through the SDK (see [`direct`]).
     #[must_use]
-    pub fn new(client: aws_sdk_sqs::Client, url: String, visibility_timeout: Duration) -> Self {
-        Self { client, url, visibility_timeout }
+    pub fn new(
+        client: aws_sdk_sqs::Client,
+        url: String,
+        visibility_timeout: Duration,
+        repeat_timeout: Option<Duration>,
+    ) -> Self {
+        Self {
+            client,
+            url,
+            visibility_timeout,
+            receives: Direct::new(repeat_timeout),
+            deletes: Direct::new(repeat_timeout),
+        }
+    }
+
+    /// How many calls have succeeded without the SDK.
+    #[must_use]
+    pub fn repeated(&self) -> u64 {
+        self.receives.count() + self.deletes.count()
+    }
+
+    /// What a receive says, as the SDK writes it.
+    fn receive_body(&self, wait: Duration) -> String {
+        let body = ReceiveBody {
+            queue_url: &self.url,
+            message_system_attribute_names: [SENT_AT, RECEIVE_COUNT],
+            message_attribute_names: [CONTENT_ENCODING],
+            max_number_of_messages: BATCH_MAX,
+            visibility_timeout: self.visibility_timeout.as_secs(),
+            wait_time_seconds: wait.as_secs(),
+        };
+        to_json(&body)
+    }
+
+    /// What a delete says, as the SDK writes it.
+    fn delete_body(&self, receipts: &[Receipt]) -> String {
+        let ids: [String; BATCH_MAX] = std::array::from_fn(|index| index.to_string());
+        let entries = ids.iter().zip(receipts).map(|(id, receipt)| DeleteEntry { id, receipt_handle: receipt });
+        to_json(&DeleteBody { queue_url: &self.url, entries: entries.collect() })
     }
 
     async fn change_visibility(
@@ -64,6 +146,11 @@ impl SqsQueue {
 #[async_trait]
 impl Queue for SqsQueue {
     async fn receive(&self, wait: Duration) -> Result<Vec<ReceivedMessage>, PortError> {
+        let body = || self.receive_body(wait);
+        if let Some(messages) = self.receives.call(body, answer::messages).await {
+            return Ok(messages);
+        }
+        let note = self.receives.note(body);
         let answer = self
             .client
             .receive_message()
@@ -74,13 +161,21 @@ impl Queue for SqsQueue {
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .message_attribute_names(CONTENT_ENCODING)
+            .customize()
+            .interceptor(note.clone())
             .send()
             .await
             .map_err(|error| RECEIVE.failed(&self.url, &error))?;
+        self.receives.keep(&note);
         Ok(answer.messages.unwrap_or_default().into_iter().filter_map(received).collect())
     }
 
     async fn delete(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
+        let body = || self.delete_body(receipts);
+        if let Some(failures) = self.deletes.call(body, |answer| answer::batch(&answer, receipts.len())).await {
+            return Ok(failures);
+        }
+        let note = self.deletes.note(body);
         let fail = |error| DELETE.failed(&self.url, &error);
         let entry = |(index, receipt): (usize, &Receipt)| {
             DeleteMessageBatchRequestEntry::builder().id(index.to_string()).receipt_handle(&**receipt).build()
@@ -89,9 +184,12 @@ impl Queue for SqsQueue {
         let call = self.client.delete_message_batch().queue_url(&self.url);
         let answer = call
             .set_entries(Some(entries.map_err(|error| fail(SdkError::construction_failure(error)))?))
+            .customize()
+            .interceptor(note.clone())
             .send()
             .await
             .map_err(fail)?;
+        self.deletes.keep(&note);
         let successful = answer.successful.iter().map(|entry| entry.id.as_str());
         Ok(failures(receipts.len(), successful, failed(&answer.failed)))
     }
@@ -131,16 +229,16 @@ fn failed(entries: &[BatchResultErrorEntry]) -> impl Iterator<Item = (&str, &str
 
 /// A message without a receipt handle cannot be held, and SQS never sends one.
 fn received(message: Message) -> Option<ReceivedMessage> {
-    let attribute = |name| message.attributes.as_ref()?.get(&name)?.parse::<i64>().ok();
+    let attribute = |name| message.attributes.as_ref()?.get(&name)?.parse().ok();
     let sent_at_ms = attribute(MessageSystemAttributeName::SentTimestamp);
     let receive_count = attribute(MessageSystemAttributeName::ApproximateReceiveCount);
     let encoding = message.message_attributes.and_then(|mut all| all.remove(CONTENT_ENCODING)?.string_value);
-    Some(ReceivedMessage {
-        id: message.message_id.unwrap_or_default(),
-        receipt: message.receipt_handle?.into(),
-        body: message.body.unwrap_or_default().into_bytes(),
-        content_encoding: encoding,
-        sent_at_us: sent_at_ms.map(|ms| ms.saturating_mul(1_000)),
-        receive_count: receive_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
-    })
+    Some(ReceivedMessage::new(
+        message.message_id.unwrap_or_default(),
+        message.receipt_handle?.into(),
+        message.body.unwrap_or_default().into(),
+        encoding,
+        sent_at_ms,
+        receive_count,
+    ))
 }

@@ -13,7 +13,6 @@ use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 const THROTTLED: &[&str] = &[
     "KMS.ThrottlingException",
     "KMSThrottling",
-    "OverLimit",
     "RequestLimitExceeded",
     "RequestThrottled",
     "SlowDown",
@@ -23,6 +22,8 @@ const THROTTLED: &[&str] = &[
     "ThrottlingException",
     "TooManyRequestsException",
 ];
+/// SQS: "the maximum number of in flight messages is reached"; it says so to short polls only.
+const OVER_LIMIT: &[&str] = &["AWS.SimpleQueueService.OverLimit", "OverLimit"];
 const DENIED: &[&str] = &[
     "AccessDenied",
     "AccessDeniedException",
@@ -63,6 +64,9 @@ pub enum Trouble {
     /// Too many requests. Retry, later.
     #[error("throttled: too many requests; this passes")]
     Throttled,
+    /// As many messages in flight as a queue allows. Retry, after some were deleted.
+    #[error("as many messages are in flight as the queue allows; this passes")]
+    OverLimit,
     /// The service is up and cannot answer now: 5xx, or an answer that makes no sense. Retry.
     #[error("the service failed: {detail}; this usually passes")]
     Unavailable { detail: String },
@@ -138,6 +142,7 @@ impl Trouble {
         matches!(
             self,
             Self::Throttled
+                | Self::OverLimit
                 | Self::Unavailable { .. }
                 | Self::Timeout { .. }
                 | Self::Unreachable { .. }
@@ -185,6 +190,8 @@ impl Answer<'_> {
         }
         if is(THROTTLED) || status == 429 {
             Trouble::Throttled
+        } else if is(OVER_LIMIT) {
+            Trouble::OverLimit
         } else if is(REFUSED_CREDENTIALS) {
             Trouble::RefusedCredentials { detail: self.text() }
         } else if is(DENIED) || status == 403 {
@@ -235,6 +242,7 @@ mod tests {
         assert_eq!(answer(400, "AWS.SimpleQueueService.NonExistentQueue", None), Trouble::NotFound);
         assert_eq!(answer(503, "SlowDown", None), Trouble::Throttled);
         assert_eq!(answer(400, "ThrottlingException", None), Trouble::Throttled);
+        assert_eq!(answer(403, "OverLimit", None), Trouble::OverLimit);
         assert!(matches!(answer(500, "InternalError", None), Trouble::Unavailable { .. }));
         assert!(answer(400, "RequestTimeout", Some("eu-west-1")).is_retryable(), "whatever headers come with it");
         assert!(matches!(answer(403, "InvalidAccessKeyId", None), Trouble::RefusedCredentials { .. }));

@@ -96,14 +96,14 @@ pub fn load(file: Option<&Path>, assignments: &[Assignment]) -> Result<Loaded, S
 /// The assignments that environment variables make: `TICKLAKE_EPOCH__ROWS_MAX=1000` sets `epoch.rows_max`.
 ///
 /// A variable without the double underscore is not ours (Kubernetes sets `TICKLAKE_PORT` and others for a service of that
-/// name) unless it is a key but for that: `TICKLAKE_EPOCH_ROWS_MAX` is kept, for [`load`] to refuse.
+/// name) unless it is a key of no section, or a key but for that: `TICKLAKE_EPOCH_ROWS_MAX` is kept, for [`load`] to refuse.
 pub fn environment(variables: impl IntoIterator<Item = (String, String)>) -> Vec<Assignment> {
     let defaults = Defaults::new();
     let mut assignments: Vec<Assignment> = variables
         .into_iter()
         .filter_map(|(name, value)| {
             let key = name.strip_prefix(ENVIRONMENT_PREFIX)?.to_ascii_lowercase().replace("__", ".");
-            if !key.contains('.') {
+            if !key.contains('.') && !defaults.0.contains_key(&key) {
                 defaults.with_underscore_for_dot(&key)?;
             }
             Some(Assignment { key, value, origin: format!("environment variable {name}") })
@@ -180,7 +180,9 @@ impl Defaults {
 
     /// The key that `text` would be, if a dot took the place of one of its underscores.
     fn with_underscore_for_dot(&self, text: &str) -> Option<&str> {
-        let alike = |key: &&String| key.len() == text.len() && !text.contains('.') && key.replace('.', "_") == text;
+        let alike = |key: &&String| {
+            key.len() == text.len() && key.contains('.') && !text.contains('.') && key.replace('.', "_") == text
+        };
         self.0.keys().find(alike).map(String::as_str)
     }
 

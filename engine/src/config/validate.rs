@@ -84,21 +84,36 @@ fn shown(duration: Duration) -> humantime_serde::re::humantime::FormattedDuratio
 
 fn queue(problems: &mut Problems, settings: &Settings) {
     let queue = &settings.queue;
-    problems.unless(!queue.url.is_empty(), || {
-        "`queue.url` is required: set it in the file, with TICKLAKE_QUEUE__URL or with --queue-url".to_owned()
-    });
-    problems.unless(queue.url.is_empty() || is_queue_url(&queue.url), || {
-        let hint =
-            if queue.url.starts_with("arn:") { "; `aws sqs get-queue-url` tells the URL of a queue" } else { "" };
-        let example = "https://sqs.eu-west-1.amazonaws.com/123456789012/ticks";
-        format!("`queue.url` must be a URL such as {example} (is \"{}\"){hint}", queue.url)
-    });
+    match (settings.queues.as_slice(), queue.url.as_str()) {
+        ([], "") => problems.0.push(
+            "`queue.url` is required: set it in the file, with TICKLAKE_QUEUE__URL or with --queue-url".to_owned(),
+        ),
+        ([], url) => queue_url(problems, "queue.url", url),
+        (urls, "") => {
+            for url in urls {
+                queue_url(problems, "queues", url);
+            }
+            let again = urls.iter().enumerate().find(|&(at, url)| urls[..at].contains(url));
+            problems.unless(again.is_none(), || {
+                format!("`queues` must name each queue once (names {} again)", again.map_or("", |(_, url)| url))
+            });
+        }
+        (_, url) => problems.0.push(format!("`queues` and `queue.url` must not both be set (is \"{url}\")")),
+    }
     problems.range("queue.receivers_max", &queue.receivers_max, &RECEIVERS);
     problems.range("queue.receivers_min", &queue.receivers_min, &(1..=queue.receivers_max.max(1)));
     problems.duration("queue.wait", queue.wait, Duration::ZERO..=WAIT_MAX);
     problems.whole_seconds("queue.wait", queue.wait);
     problems.duration("queue.visibility_timeout", queue.visibility_timeout, VISIBILITY_MIN..=VISIBILITY_MAX);
     problems.whole_seconds("queue.visibility_timeout", queue.visibility_timeout);
+}
+
+fn queue_url(problems: &mut Problems, key: &str, url: &str) {
+    problems.unless(is_queue_url(url), || {
+        let hint = if url.starts_with("arn:") { "; `aws sqs get-queue-url` tells the URL of a queue" } else { "" };
+        let example = "https://sqs.eu-west-1.amazonaws.com/123456789012/ticks";
+        format!("`{key}` must be a URL such as {example} (is \"{url}\"){hint}")
+    });
 }
 
 fn lake(problems: &mut Problems, settings: &Settings) {
@@ -163,10 +178,13 @@ fn core(problems: &mut Problems, settings: &Settings) {
 /// What bounds the flow: budget, threads, epochs.
 fn flow(problems: &mut Problems, settings: &Settings) {
     let (budget, epoch) = (&settings.budget, &settings.epoch);
-    // Every receiver reserves what its poll may bring. With no room beside that, some would wait for ever.
-    let reserves = if RECEIVERS.contains(&settings.queue.receivers_max) { settings.queue.receivers_max + 1 } else { 1 };
+    // Every poll reserves what it may bring: those of one busy queue, those of the others while they are quiet, and one, for
+    // with no room beside them some would wait for ever.
+    let (queues, queue) = (settings.queue_urls().count(), &settings.queue);
+    let in_range = RECEIVERS.contains(&queue.receivers_max) && queue.receivers_min <= queue.receivers_max;
+    let reserves = if in_range { queue.receivers_max + (queues - 1) * queue.receivers_min } else { 0 } + 1;
     let (messages_min, bytes_min) = (reserves * RECEIVE_MAX.messages, reserves * RECEIVE_MAX.bytes);
-    problems.range("budget.messages_max", &budget.messages_max, &(messages_min..=IN_FLIGHT_MAX));
+    problems.range("budget.messages_max", &budget.messages_max, &(messages_min..=queues * IN_FLIGHT_MAX));
     // A share with less room than the polls reserve would never be enough.
     let (workers, workers_max) = (settings.queue.workers, IN_FLIGHT_MAX / messages_min);
     problems.range("queue.workers", &workers, &(1..=workers_max));
@@ -216,7 +234,9 @@ fn after_scheme(url: &str) -> Option<&str> {
 }
 
 fn is_queue_url(url: &str) -> bool {
-    after_scheme(url).and_then(|rest| rest.split_once('/')).is_some_and(|(_, path)| !path.trim_matches('/').is_empty())
+    after_scheme(url)
+        .and_then(|rest| rest.split_once('/'))
+        .is_some_and(|(_, path)| !path.is_empty() && !path.ends_with('/'))
 }
 
 fn is_bucket_name(name: &str) -> bool {

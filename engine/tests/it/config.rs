@@ -240,11 +240,32 @@ fn valid_settings_are_accepted() {
 
 /// Each bound, by a value just beyond it: the key, the value, and how the problem begins.
 #[test]
+fn several_queues_are_checked_one_by_one() {
+    let problems = |queues: &str| {
+        let typed = set("queues", queues).set("lake.bucket", "lake").set("budget.bytes_max", "200000000");
+        typed.settings().validate().map(drop).map_err(|invalid| invalid.to_string())
+    };
+    assert_eq!(problems(r#"["http://a/1/t", "http://a/1/u"]"#), Ok(()));
+    let by_environment = env("TICKLAKE_QUEUES", r#"["http://a/1/t", "http://a/1/u"]"#).settings();
+    assert_eq!(by_environment.queue_urls().collect::<Vec<_>>(), ["http://a/1/t", "http://a/1/u"]);
+    let refused = |queues: &str, why: &str| {
+        let told = problems(queues).unwrap_err();
+        assert!(told.contains(why), "{told}");
+    };
+    refused(r#"["http://a/1/t", "b"]"#, "`queues` must be a URL");
+    refused(r#"["http://a/1/t", "http://a/1/t"]"#, "`queues` must name each queue once (names http://a/1/t again)");
+    // 16 polls of one, one of each of the others, and one more: ten of the largest messages each.
+    refused(r#"["http://a/1/t", "http://a/1/u", "http://a/1/v", "http://a/1/w"]"#, "must be at least 209715200");
+}
+
+#[test]
 fn every_bound_is_enforced_and_named() {
     let cases = [
         ("queue.url", "", "`queue.url` is required"),
         ("queue.url", "arn:aws:sqs:eu-west-1:123456789012:ticks", "`queue.url` must be a URL"),
         ("queue.url", "https://sqs.eu-west-1.amazonaws.com", "`queue.url` must be a URL"),
+        ("queue.url", "http://127.0.0.1/000000000000/ticks/", "`queue.url` must be a URL"),
+        ("queues", r#"["http://a/1/t", "b"]"#, "`queues` and `queue.url` must not both be set"),
         ("queue.receivers_max", "0", "`queue.receivers_max` must be at least 1 (is 0)"),
         ("queue.receivers_max", "129", "`queue.receivers_max` must be at most 128 (is 129)"),
         ("queue.receivers_min", "0", "`queue.receivers_min` must be at least 1 (is 0)"),

@@ -129,7 +129,7 @@ async fn name_is_given_to_one_object_only() {
 async fn released_messages_are_back_at_once_and_deleted_ones_never() {
     let world = World::new("release").await;
     world.send(&(0..20).map(|seq| tick("A", seq, 1.0)).collect::<Vec<_>>()).await;
-    let queue = ports(&world.clients, &world.config()).queue;
+    let queue = ports(&world.clients, &world.config()).queues.remove(0);
     let mut held = Vec::new();
     while held.len() < 20 {
         held.extend(queue.receive(Duration::from_secs(1)).await.unwrap());

@@ -3,6 +3,7 @@
 
 mod check;
 mod config;
+mod edge;
 mod endpoint;
 mod faults;
 mod lake;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ticklake::config::Settings;
 use ticklake::endpoint::Endpoint;
 use ticklake::memory::{MemoryNotifier, MemoryQueue, MemoryStore};
-use ticklake::metrics::{Exporter, TABLE};
+use ticklake::metrics::{Exporter, QUEUE_TABLE, TABLE};
 use ticklake::pipeline::{Meters, RunOptions, run};
 use ticklake::ports::Ports;
 use ticklake::stats::Stage;
@@ -60,7 +60,7 @@ async fn engine_tells_what_it_does_and_whether_it_receives() {
         assert_eq!(ask(address, "GET /readyz").await, (200, "receiving\n".to_owned()));
     };
     let store = Arc::<MemoryStore>::default();
-    let ports = Ports { queue: queue.clone(), store, notifier: Some(Arc::<MemoryNotifier>::default()) };
+    let ports = Ports { queues: vec![queue.clone()], store, notifier: Some(Arc::<MemoryNotifier>::default()) };
     run(ports, &config, RunOptions::default(), meters.clone(), watch).await.unwrap();
 
     assert_eq!(ask(address, "GET /readyz").await.0, 503, "a stop has begun");
@@ -75,6 +75,13 @@ async fn engine_tells_what_it_does_and_whether_it_receives() {
     assert_eq!(value(&metrics, "ticklake_budget_messages"), 0.0);
     assert_eq!(value(&metrics, "ticklake_budget_messages_max"), config.messages_max() as f64);
     assert_eq!(value(&metrics, "ticklake_open_epoch_age_seconds"), 0.0);
+    assert_eq!(value(&metrics, "ticklake_queue_in_flight_messages{queue=\"000000000000/ticks\"}"), 0.0);
+    let in_queue = value(&metrics, "ticklake_queue_backlog_messages{queue=\"000000000000/ticks\"}");
+    assert_eq!(
+        value(&metrics, "ticklake_queue_backlog_ticks{queue=\"000000000000/ticks\"}"),
+        in_queue,
+        "one tick each"
+    );
     let epochs = value(&metrics, "ticklake_epochs_stored_total");
     assert!(epochs >= 1.0);
     for stage in [Stage::Encode, Stage::Commit] {
@@ -89,6 +96,7 @@ async fn engine_tells_what_it_does_and_whether_it_receives() {
 fn readme_lists_every_metric_with_its_meaning() {
     let readme = include_str!("../../../README.md");
     let rows = TABLE.iter().map(|metric| (metric.name, metric.help));
+    let rows = rows.chain(QUEUE_TABLE.iter().map(|metric| (metric.name, metric.help)));
     for (name, help) in rows.chain(Stage::ALL.map(|stage| (stage.name(), stage.help()))) {
         assert!(readme.contains(&format!("| `{name}` | {help} |")), "the README lacks `{name}`: {help}");
     }

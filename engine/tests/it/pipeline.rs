@@ -47,7 +47,7 @@ impl Edges {
     }
 
     fn ports(&self) -> Ports {
-        Ports { queue: self.queue.clone(), store: self.store.clone(), notifier: Some(self.notifier.clone()) }
+        Ports { queues: vec![self.queue.clone()], store: self.store.clone(), notifier: Some(self.notifier.clone()) }
     }
 
     fn objects(&self) -> lake::Objects {
@@ -406,8 +406,11 @@ async fn shutdown_against_a_dead_network_ends_by_its_deadline() {
     settings.shutdown.deadline = Duration::from_secs(2);
     let config = config(settings);
     let meters = Meters::new(&config);
-    let ports =
-        Ports { queue: Arc::new(SilentRelease(edges.queue.clone())), store: Arc::new(SilentStore), ..edges.ports() };
+    let ports = Ports {
+        queues: vec![Arc::new(SilentRelease(edges.queue.clone()))],
+        store: Arc::new(SilentStore),
+        ..edges.ports()
+    };
     let shutdown = async {
         while meters.stats.ticks_decoded.get() == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -467,7 +470,7 @@ async fn failed_entries_of_a_delete_are_tried_until_they_succeed() {
         edges.queue.send(tick("AAPL", seq), None);
     }
     let queue = Arc::new(HalfFailing { queue: edges.queue.clone(), entries: AtomicUsize::new(0) });
-    let (result, meters) = drain(Ports { queue, ..edges.ports() }, &config(settings())).await;
+    let (result, meters) = drain(Ports { queues: vec![queue], ..edges.ports() }, &config(settings())).await;
     result.unwrap();
     assert_eq!(meters.stats.messages_deleted.get(), 95);
     assert_eq!(edges.queue.backlog().await.unwrap(), 0);
@@ -567,7 +570,8 @@ async fn message_that_is_not_ours_any_more_leaves_the_open_epoch_and_is_stored_b
         }
     };
     let queue = Arc::new(Refusing { queue: edges.queue.clone(), refused: AtomicBool::new(false) });
-    let run = run(Ports { queue, ..edges.ports() }, &config, RunOptions::default(), meters.clone(), stored);
+    let run =
+        run(Ports { queues: vec![queue], ..edges.ports() }, &config, RunOptions::default(), meters.clone(), stored);
     tokio::time::timeout(MINUTE, run).await.unwrap().unwrap();
     assert_eq!((meters.stats.messages_lapsed.get(), meters.stats.messages_redelivered.get()), (1, 1));
     let mut seqs: Vec<_> = lake::ticks(&edges.objects()).iter().map(|tick| tick.seq.unwrap()).collect();

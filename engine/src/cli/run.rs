@@ -1,0 +1,39 @@
+//! `ticklake run`: the engine over AWS, with its metrics, until a signal or the end of a drain.
+
+use anyhow::Context as _;
+
+use super::{RunArgs, signals};
+use crate::adapters;
+use crate::aws::Clients;
+use crate::config::Config;
+use crate::endpoint::Endpoint;
+use crate::metrics::Exporter;
+use crate::pipeline::{self, Meters, RunOptions};
+
+/// Runs one engine to its end; `true` if that was in order.
+pub async fn run(args: &RunArgs, config: Config) -> anyhow::Result<bool> {
+    let shutdown = signals::shutdown().context("failed to listen for signals")?;
+    let clients = Clients::connect(&config.aws).await;
+    let ports = adapters::ports(&clients, &config);
+    let (options, meters) = (RunOptions { drain: args.drain }, Meters::new(&config));
+    let endpoint = endpoint(&config, &meters).await?;
+    pipeline::run(ports, &config, options, meters, shutdown).await?;
+    if let Some(endpoint) = endpoint {
+        endpoint.abort();
+    }
+    Ok(true)
+}
+
+/// Serves metrics and health, if that is configured. An address that is taken, by another worker on the same machine say, is no
+/// reason not to drain the queue.
+async fn endpoint(config: &Config, meters: &Meters) -> anyhow::Result<Option<tokio::task::JoinHandle<()>>> {
+    let Some(listen) = &config.metrics.listen else { return Ok(None) };
+    let exporter = Exporter::new(meters.clone()).context("failed to set up the metrics")?;
+    match Endpoint::bind(listen.parse()?, exporter).await {
+        Ok(endpoint) => Ok(Some(tokio::spawn(endpoint.serve()))),
+        Err(error) => {
+            tracing::warn!(listen, %error, "no metrics: failed to listen; set metrics.listen to another address, or to none");
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What can be watched of each queue: what is held of it, how far behind we are, and what it still holds.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use crate::budget::Budget;
+use crate::ports::{PortError, Queue};
+use crate::stats::Counter;
+
+/// How often a queue is asked what it holds. SQS's own counts are up to a minute behind.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
+
+const UNKNOWN: i64 = -1;
+
+/// The numbers of one queue.
+#[derive(Debug)]
+pub struct QueueMeter {
+    /// The queue's account and name: the path of its URL.
+    pub name: Arc<str>,
+    /// Whether it keeps groups of messages in order, and so holds back what follows a message that is held.
+    pub is_fifo: bool,
+    /// What is in flight of it: a share of the budget.
+    pub budget: Arc<Budget>,
+    receiving: AtomicBool,
+    messages_decoded: Counter,
+    ticks_decoded: Counter,
+    age_us: AtomicI64,
+    backlog: AtomicI64,
+}
+
+impl QueueMeter {
+    /// Nothing is held of the queue at `url`, and nothing is known.
+    #[must_use]
+    pub fn new(url: &str, budget: Arc<Budget>) -> Self {
+        let path = url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or(url, |(_, path)| path);
+        Self {
+            name: path.into(),
+            is_fifo: url.strip_suffix(".fifo").is_some(),
+            budget,
+            receiving: AtomicBool::new(false),
+            messages_decoded: Counter::default(),
+            ticks_decoded: Counter::default(),
+            age_us: AtomicI64::new(0),
+            backlog: AtomicI64::new(UNKNOWN),
+        }
+    }
+
+    /// Whether receive calls succeed, as far as is known, and no stop has begun.
+    #[must_use]
+    pub fn is_receiving(&self) -> bool {
+        self.receiving.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_receiving(&self, receiving: bool) {
+        self.receiving.store(receiving, Ordering::Relaxed);
+    }
+
+    /// How long the oldest message of the last receive had been in the queue, in microseconds; 0 if that was empty.
+    #[must_use]
+    pub fn age_us(&self) -> i64 {
+        self.age_us.load(Ordering::Relaxed)
+    }
+
+    /// About how many messages the queue holds, what is in flight included; `None` if it could not be asked.
+    #[must_use]
+    pub fn backlog(&self) -> Option<u64> {
+        u64::try_from(self.backlog.load(Ordering::Relaxed)).ok()
+    }
+
+    /// About how many ticks the queue holds, at as many to a message as so far; `None` where either is not known.
+    #[must_use]
+    pub fn backlog_ticks(&self) -> Option<f64> {
+        let messages = self.messages_decoded.get();
+        let each = (messages > 0).then(|| self.ticks_decoded.get() as f64 / messages as f64)?;
+        Some(self.backlog()? as f64 * each)
+    }
+
+    /// Counts what was decoded of it.
+    pub(crate) fn count(&self, messages: usize, ticks: usize) {
+        self.messages_decoded.add(messages);
+        self.ticks_decoded.add(ticks);
+    }
+
+    /// A receive was answered, and its oldest message was sent so long ago; `None` if there was none.
+    pub(crate) fn note_age(&self, age_us: Option<i64>) {
+        self.age_us.store(age_us.unwrap_or(0).max(0), Ordering::Relaxed);
+    }
+}
+
+/// Asks `queue` again and again what it holds, until the call is refused for good.
+pub(crate) async fn watch_backlog(queue: Arc<dyn Queue>, meter: Arc<QueueMeter>) {
+    loop {
+        let asked = queue.backlog().await;
+        let backlog = asked.as_ref().map_or(UNKNOWN, |&backlog| i64::try_from(backlog).unwrap_or(i64::MAX));
+        meter.backlog.store(backlog, Ordering::Relaxed);
+        match asked {
+            Ok(_) => {}
+            Err(error @ PortError::Stop { .. }) => return warn!(%error, "the backlog will not be known"),
+            Err(error) => debug!(%error, "backlog unknown, asking again"),
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
