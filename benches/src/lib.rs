@@ -13,6 +13,7 @@ pub mod lake;
 pub mod localaws;
 pub mod pipeline;
 pub mod rivals;
+pub mod sqs_edge;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -5,7 +5,7 @@
 //! workload, which are in `load`.
 
 mod load;
-mod served;
+pub(crate) mod served;
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -33,6 +33,12 @@ enum Command {
     /// The process that `check localaws` measures
     #[command(hide = true)]
     ServeLocalAws { dir: PathBuf },
+    /// `ticklake run`, in this program, which cannot be an older one than what measures it
+    #[command(hide = true)]
+    Engine(ticklake::cli::RunArgs),
+    /// The plainest consumer of a queue, beside which `check sqs-edge` measures the engine
+    #[command(hide = true)]
+    PlainConsumer { endpoint: String, queue: String, messages: usize },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -45,6 +51,8 @@ enum Topic {
     Localaws,
     /// How much faster two cores are than one
     Pipeline,
+    /// What draining SQS costs, beside the plain SDK, and what the edge endures
+    SqsEdge,
 }
 
 /// The environment variable that may say where the trades are, for machines that keep them.
@@ -62,6 +70,10 @@ fn main() -> anyhow::Result<ExitCode> {
             return benches::encodings::print(trades.as_deref(), &mut io::stdout()).map(|()| ExitCode::SUCCESS);
         }
         Command::ServeLocalAws { dir } => return benches::localaws::serve(&dir).map(|()| ExitCode::SUCCESS),
+        Command::Engine(args) => return benches::sqs_edge::engine(&args).map(|()| ExitCode::SUCCESS),
+        Command::PlainConsumer { endpoint, queue, messages } => {
+            return benches::sqs_edge::plain::consume(&endpoint, &queue, messages).map(|()| ExitCode::SUCCESS);
+        }
     };
     let mut passed = true;
     let mut report = |figure: Figure| {
@@ -73,6 +85,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Topic::HotPath => benches::hot_path::figures(trades.as_deref(), &mut report)?,
         Topic::Lake => benches::lake::figures(trades.as_deref(), &mut report)?,
         Topic::Pipeline => benches::pipeline::figures(&mut report)?,
+        Topic::SqsEdge => benches::sqs_edge::figures(&mut report)?,
         Topic::Localaws => benches::localaws::figures(&mut report)?,
     }
     if matches!(topic, Topic::HotPath | Topic::Lake) && trades.is_none() {

@@ -121,7 +121,7 @@ fn received(bodies: &[String], messages: usize) -> Vec<Vec<ReceivedMessage>> {
         let message = |number: usize| ReceivedMessage {
             id: String::from("5fea7756-0ea4-451a-a703-a558b933e274"),
             receipt: Receipt::from(number.to_string()),
-            body: bodies[number % bodies.len()].clone().into_bytes(),
+            body: bodies[number % bodies.len()].clone().into(),
             content_encoding: None,
             sent_at_us: None,
             receive_count: 1,
@@ -134,10 +134,11 @@ fn received(bodies: &[String], messages: usize) -> Vec<Vec<ReceivedMessage>> {
 /// What the engine's threads, as many as `threads` per stage, make of `messages` messages.
 pub fn graph(bodies: &[String], messages: usize, threads: usize) -> anyhow::Result<Measured> {
     let config = config(threads)?;
-    let Meters { stats, budget } = Meters::new(&config);
+    let meters = Meters::new(&config);
+    let budget = meters.queues[0].budget.clone();
     let stop = Stop::new(config.shutdown.deadline);
     let (flush, worker) = (Arc::default(), Arc::from("bench"));
-    let cpu = Cpu { config: &config, stop: &stop, stats: &stats, budget: &budget, flush: &flush, worker: &worker };
+    let cpu = Cpu { config: &config, stop: &stop, meters: &meters, flush: &flush, worker: &worker };
     let Channels { to_decode, mut epochs, alerts, threads } = cpu.start()?;
     // Nobody publishes, and nobody waits for it.
     drop(alerts);
@@ -166,7 +167,7 @@ pub fn graph(bodies: &[String], messages: usize, threads: usize) -> anyhow::Resu
         let messages: Option<Vec<_>> = messages.into_iter().map(share).collect();
         let messages = messages.context("a batch is larger than its permit")?;
         let received_at_us = loadgen::market::DEFAULT_START_US;
-        to_decode.send(ReceivedBatch { messages, received_at_us }).context("the decoders are gone")?;
+        to_decode.send(ReceivedBatch { messages, queue: 0, received_at_us }).context("the decoders are gone")?;
     }
     drop(to_decode);
     let stored = stored.join().map_err(|_| anyhow::anyhow!("the thread that takes the epochs panicked"))?;

@@ -1,31 +1,37 @@
 //! The local endpoint in a process of its own: its start, its CPU time and memory, its stop.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, BufRead as _, Write as _},
     path::Path,
     process::Stdio,
 };
 
 use anyhow::Context as _;
-use localaws::{LocalAws, Options};
+use localaws::{Fault, Faults, LocalAws, Options};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    sync::Mutex,
 };
 
+/// Which requests meet which faults.
+const SEED: u64 = 7;
+
 /// A server process. It ends when its standard input does, and so with this process too.
-pub(super) struct Served {
-    pub(super) url: String,
+pub(crate) struct Served {
+    pub(crate) url: String,
     child: Child,
+    /// What it is told, and what it says.
+    pipes: Mutex<(ChildStdin, Lines<BufReader<ChildStdout>>)>,
     pid: Pid,
     /// Its data.
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Served {
-    pub(super) async fn start() -> anyhow::Result<Self> {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
         let dir = TempDir::new().context("failed to make a folder for the server's data")?;
         let program = std::env::current_exe().context("failed to find this program")?;
         let mut child = Command::new(program)
@@ -35,14 +41,20 @@ impl Served {
             .kill_on_drop(true)
             .spawn()
             .context("failed to start the server's process")?;
-        let stdout = child.stdout.take().context("the server has no output")?;
-        let url = BufReader::new(stdout).lines().next_line().await?.context("the server ended before it listened")?;
+        let stdin = child.stdin.take().context("the server has no input")?;
+        let mut stdout = BufReader::new(child.stdout.take().context("the server has no output")?).lines();
+        let url = stdout.next_line().await?.context("the server ended before it listened")?;
         let pid = Pid::from_u32(child.id().context("the server ended before it was asked for anything")?);
-        Ok(Self { url, child, pid, _dir: dir })
+        Ok(Self { url, child, pipes: Mutex::new((stdin, stdout)), pid, dir })
+    }
+
+    /// The folder whose folders are its buckets.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// The server's CPU time over `work`, in microseconds.
-    pub(super) async fn cpu_of(&self, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<f64> {
+    pub(crate) async fn cpu_of(&self, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<f64> {
         let before = self.look(sysinfo::Process::accumulated_cpu_time)?;
         work.await?;
         let after = self.look(sysinfo::Process::accumulated_cpu_time)?;
@@ -50,12 +62,21 @@ impl Served {
     }
 
     /// The server's resident memory, in bytes.
-    pub(super) fn memory(&self) -> anyhow::Result<u64> {
+    pub(crate) fn memory(&self) -> anyhow::Result<u64> {
         self.look(sysinfo::Process::memory)
     }
 
-    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
-        drop(self.child.stdin.take());
+    /// Makes these faults, in the words of `localaws/README.md`, the server's only ones.
+    pub(crate) async fn set_faults(&self, faults: &[&str]) -> anyhow::Result<()> {
+        let (stdin, stdout) = &mut *self.pipes.lock().await;
+        stdin.write_all(format!("{}\n", faults.join(" ")).as_bytes()).await.context("the server has ended")?;
+        let said = stdout.next_line().await?.context("the server has ended")?;
+        anyhow::ensure!(said == FAULTS_SET, "the server refuses the faults: {said}");
+        Ok(())
+    }
+
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        drop(self.pipes);
         let status = self.child.wait().await.context("failed to wait for the server")?;
         anyhow::ensure!(status.success(), "the server ended with {status}");
         Ok(())
@@ -69,15 +90,35 @@ impl Served {
     }
 }
 
-/// The process's side: serves below `dir` until standard input ends.
+/// What the server says once it has the faults that it was asked for.
+const FAULTS_SET: &str = "faults set";
+
+/// The process's side: serves below `dir` until standard input ends. Every line of it is the faults to have from then on.
 pub fn serve(dir: &Path) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("failed to start the server's runtime")?;
     runtime.block_on(async {
         let local = LocalAws::start(Options::new(dir)).await?;
         writeln!(io::stdout().lock(), "{}", local.url()).context("failed to tell the address")?;
-        let waiting = tokio::task::spawn_blocking(|| io::stdin().lock().read_to_end(&mut Vec::new()));
-        waiting.await.context("failed to wait")?.context("failed to wait for the end of standard input")?;
+        let faults = local.faults().clone();
+        let obeying = tokio::task::spawn_blocking(move || obey(&faults));
+        obeying.await.context("failed to wait")??;
         local.shutdown().await;
         Ok(())
     })
+}
+
+fn obey(faults: &Faults) -> anyhow::Result<()> {
+    for line in io::stdin().lock().lines() {
+        let line = line.context("failed to read what to do")?;
+        let parsed: Result<Vec<Fault>, _> = line.split_whitespace().map(str::parse).collect();
+        let said = match parsed {
+            Ok(parsed) => {
+                faults.set(parsed, SEED);
+                FAULTS_SET.to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        writeln!(io::stdout().lock(), "{said}").context("failed to answer")?;
+    }
+    Ok(())
 }

@@ -1,0 +1,102 @@
+//! A process that is watched: its signals, its end, and what it used and said until then.
+
+use std::fs::File;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+use tempfile::NamedTempFile;
+use wait4::Wait4 as _;
+
+use super::PATIENCE;
+
+/// A running process. One that is not waited for is killed.
+pub(super) struct Process {
+    child: Option<Child>,
+    pid: u32,
+    name: String,
+    started: Instant,
+    stderr: NamedTempFile,
+}
+
+/// A process that has ended, with success.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// CPU time, microseconds.
+    pub(super) cpu_us: f64,
+    /// The most memory that was resident, bytes.
+    pub(super) memory: u64,
+    /// The last line of its log, if that is JSON.
+    last: serde_json::Value,
+}
+
+impl Process {
+    pub(super) fn start(mut command: Command) -> anyhow::Result<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let stderr = NamedTempFile::new().context("failed to make a file for a log")?;
+        let log: File = stderr.reopen().context("failed to open the file for a log")?;
+        let child = command.stdin(Stdio::null()).stderr(log).spawn();
+        let child = child.with_context(|| format!("failed to start {name}"))?;
+        Ok(Self { pid: child.id(), child: Some(child), name, started: Instant::now(), stderr })
+    }
+
+    pub(super) fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let sent = Command::new("kill").args([signal, &self.pid.to_string()]).status();
+        anyhow::ensure!(sent.context("failed to run kill")?.success(), "failed to send {signal} to {}", self.name);
+        Ok(())
+    }
+
+    /// Its CPU time so far.
+    pub(super) fn cpu(&self) -> anyhow::Result<Duration> {
+        let mut system = System::new().context("failed to ask the system for processes")?;
+        let (pid, what) = (Pid::from_u32(self.pid), ProcessRefreshKind::nothing().with_cpu().without_tasks());
+        system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, what);
+        let process = system.process(pid).with_context(|| format!("{} has ended", self.name))?;
+        Ok(Duration::from_millis(process.accumulated_cpu_time()))
+    }
+
+    /// Since it was started.
+    pub(super) fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Waits for its end, which has to be a success.
+    pub(super) async fn ended(mut self) -> anyhow::Result<Ended> {
+        let child = self.child.take().context("the process was waited for already")?;
+        let (pid, name) = (self.pid, self.name.clone());
+        let waiting = tokio::task::spawn_blocking(move || child.wait4());
+        let Ok(ended) = tokio::time::timeout(PATIENCE, waiting).await else {
+            // Its waiter holds it, and ends with it.
+            let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+            anyhow::bail!("{name} did not end within {PATIENCE:?}");
+        };
+        let ended = ended?.with_context(|| format!("failed to wait for {name}"))?;
+        let log = std::fs::read_to_string(self.stderr.path()).unwrap_or_default();
+        let last = log.lines().last().unwrap_or_default();
+        anyhow::ensure!(ended.status.success(), "{name} ended with {}: {last}", ended.status);
+        let cpu = ended.rusage.utime + ended.rusage.stime;
+        let last = serde_json::from_str(last).unwrap_or_default();
+        Ok(Ended { cpu_us: cpu.as_secs_f64() * 1e6, memory: ended.rusage.maxrss, last })
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Ended {
+    /// A number of the engine's last words.
+    pub(super) fn count(&self, name: &str) -> anyhow::Result<u64> {
+        let fields = self.last.get("fields").unwrap_or(&self.last);
+        fields
+            .get(name)
+            .and_then(serde_json::Value::as_u64)
+            .with_context(|| format!("the log does not end with {name}"))
+    }
+}
