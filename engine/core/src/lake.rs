@@ -53,6 +53,18 @@ impl Partition {
         Self { table, slot: ts_us.div_euclid(slot_us(table)) }
     }
 
+    /// The partition of `table` at `slot`, hours or days since the Unix epoch, as the table is partitioned.
+    #[must_use]
+    pub fn at(table: Table, slot: i64) -> Self {
+        Self { table, slot }
+    }
+
+    /// Hours or days since the Unix epoch, as the table is partitioned.
+    #[must_use]
+    pub fn slot(self) -> i64 {
+        self.slot
+    }
+
     /// The table.
     #[must_use]
     pub fn table(self) -> Table {

@@ -18,3 +18,5 @@ pub mod detect;
 pub mod encode;
 pub mod epoch;
 pub mod lake;
+
+pub mod commit;
