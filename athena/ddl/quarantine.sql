@@ -7,7 +7,7 @@ CREATE EXTERNAL TABLE IF NOT EXISTS quarantine (
   received_at timestamp COMMENT 'when the engine received the message, UTC'
 )
 PARTITIONED BY (
-  dt string COMMENT 'UTC date of received_at, yyyy-MM-dd'
+  dt string COMMENT 'UTC date on which the message was sent, yyyy-MM-dd'
 )
 STORED AS PARQUET
 LOCATION 's3://BUCKET/PREFIX/quarantine/'

@@ -2,11 +2,13 @@
 //!
 //! The deadline counts from before the receive was sent, and an extension counts only if it was answered before the deadline
 //! that it moves (SQS may have given the message to somebody else in between, and its answer does not say so). Once over, a
-//! lease is never taken up again. This file owns that rule; when leases are extended is [`crate::heartbeat`]'s.
+//! lease is never taken up again. That rule is [`ticklake_core::commit::Deadline`]'s; when leases are extended is [`crate::heartbeat`]'s.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use ticklake_core::commit::Deadline;
 
 use crate::clock::Moment;
 use crate::ports::Receipt;
@@ -23,8 +25,7 @@ pub struct Lease(Arc<Term>);
 pub(crate) struct Term {
     receipt: Receipt,
     asked_at: Moment,
-    /// `None` once it is over.
-    deadline: Mutex<Option<Moment>>,
+    deadline: Mutex<Deadline<Moment>>,
     /// Whether the lease was dropped.
     is_ended: AtomicBool,
 }
@@ -33,7 +34,7 @@ impl Lease {
     /// The lease of a message that was asked for at `asked_at`, to be hidden for `visibility_timeout`.
     #[must_use]
     pub fn new(receipt: Receipt, asked_at: Moment, visibility_timeout: Duration) -> Self {
-        let deadline = Mutex::new(Some(asked_at.after(visibility_timeout)));
+        let deadline = Mutex::new(Deadline::new(asked_at.after(visibility_timeout)));
         Self(Arc::new(Term { receipt, asked_at, deadline, is_ended: AtomicBool::new(false) }))
     }
 
@@ -78,9 +79,7 @@ impl Term {
 
     /// The deadline, if the message is ours at `now`.
     pub(crate) fn deadline(&self, now: Moment) -> Option<Moment> {
-        let mut deadline = self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
-        *deadline = deadline.filter(|deadline| !deadline.has_passed(now));
-        *deadline
+        self.locked().look(|until| until.has_passed(now))
     }
 
     /// For how long the message may be hidden from `now` on, if `wanted` is asked for: in whole seconds, as SQS takes it.
@@ -92,14 +91,16 @@ impl Term {
 
     /// Takes in that an extension by `extension`, asked for at `asked_at`, was answered at `answered_at`; whether it counts.
     pub(crate) fn extend(&self, asked_at: Moment, answered_at: Moment, extension: Duration) -> bool {
-        let mut deadline = self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
-        *deadline = deadline.filter(|deadline| !deadline.has_passed(answered_at)).map(|_| asked_at.after(extension));
-        deadline.is_some()
+        self.locked().extend(asked_at.after(extension), |until| until.has_passed(answered_at))
     }
 
     /// The queue says that the message is not ours any more.
     pub(crate) fn lapse(&self) {
-        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.locked().lapse();
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Deadline<Moment>> {
+        self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

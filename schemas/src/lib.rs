@@ -20,7 +20,7 @@ pub enum Table {
     Ticks,
     /// One row per alert, partitioned by event date.
     Alerts,
-    /// One row per rejected tick or message body, partitioned by the date it was received.
+    /// One row per rejected tick or message body, partitioned by the date its message was sent.
     Quarantine,
 }
 

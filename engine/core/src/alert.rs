@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One anomaly. Field for field the row of the alerts table and the JSON object that a subscriber receives.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     /// Follows from what the alert is about, see [`Alert::id_of`].
     pub id: String,
@@ -18,15 +18,15 @@ pub struct Alert {
     /// How much attention it asks for.
     pub severity: Severity,
     /// The instrument.
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "text", deserialize_with = "from_text")]
     pub symbol: Arc<str>,
     /// Whether `observed` lies above or below `expected`.
     pub direction: Direction,
     /// Event time of the tick that raised it, microseconds since the Unix epoch, UTC. RFC 3339 in JSON.
-    #[serde(rename = "ts", serialize_with = "rfc3339")]
+    #[serde(rename = "ts", serialize_with = "rfc3339", deserialize_with = "from_rfc3339")]
     pub ts_us: i64,
     /// When it was raised, microseconds since the Unix epoch, UTC. RFC 3339 in JSON.
-    #[serde(rename = "detected_at", serialize_with = "rfc3339")]
+    #[serde(rename = "detected_at", serialize_with = "rfc3339", deserialize_with = "from_rfc3339")]
     pub detected_at_us: i64,
     /// The price of the tick.
     pub observed: f64,
@@ -41,7 +41,7 @@ pub struct Alert {
 }
 
 /// The detector that raised an alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A price far from the recent ones.
@@ -51,7 +51,7 @@ pub enum Kind {
 }
 
 /// How much attention an alert asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// The score is below twice the detector's threshold.
@@ -63,7 +63,7 @@ pub enum Severity {
 }
 
 /// The side of the expected price on which the observed one lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// Above.
@@ -145,6 +145,12 @@ impl Alert {
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("an alert is always valid JSON")
     }
+
+    /// The alert that [`Alert::to_json`] wrote, number for number; `None` if it is none.
+    #[must_use]
+    pub fn from_json(json: &str) -> Option<Self> {
+        serde_json::from_str(json).ok()
+    }
 }
 
 /// FNV-1a with 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): ids must not change with the version of a hasher.
@@ -162,6 +168,15 @@ fn rfc3339<S: Serializer>(us: &i64, serializer: S) -> Result<S::Ok, S::Error> {
     // The decoder bounds event times far inside what a calendar can say.
     let time = Timestamp::from_microsecond(*us).unwrap_or(Timestamp::UNIX_EPOCH);
     serializer.collect_str(&format_args!("{time:.6}"))
+}
+
+fn from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    Ok(String::deserialize(deserializer)?.into())
+}
+
+fn from_rfc3339<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let time: Timestamp = String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)?;
+    Ok(time.as_microsecond())
 }
 
 #[cfg(test)]
@@ -246,5 +261,12 @@ mod tests {
         assert!(Alert::id_of("spike", &long, i64::MIN).len() <= Alert::ID_BYTES_MAX);
         assert_ne!(Alert::id_of("spike", &long, 1), Alert::id_of("spike", &longer, 1));
         assert_eq!(Alert::id_of("spike", "AAPL", 1), "spike-AAPL-1");
+    }
+
+    #[test]
+    fn alert_is_read_back_as_it_was_written() {
+        let alert = Alert { observed: 0.1 + 0.2, score: 1e-310, expected: 123_456_789.123_456_79, ..alert() };
+        assert_eq!(Alert::from_json(&alert.to_json()), Some(alert));
+        assert_eq!(Alert::from_json("{}"), None);
     }
 }

@@ -128,15 +128,21 @@ impl Encoder {
     ) -> Result<Vec<DataFile>, EncodeError> {
         let mut files = Vec::new();
         self.encode_ticks(epoch, &mut files)?;
-        let alerts = by_partition(Table::Alerts, alerts, |alert| alert.ts_us);
+        let alerts = by_partition(alerts, |alert| Partition::of(Table::Alerts, alert.ts_us), |alert| alert.ts_us);
         for (partition, rows) in alerts {
             files.push(self.file(epoch, partition, &columns::alerts(&rows)?)?);
         }
-        let rejects = by_partition(Table::Quarantine, rejects, |reject| reject.received_at_us);
+        let rejects = by_partition(rejects, Reject::partition, |reject| reject.received_at_us);
         for (partition, rows) in rejects {
             files.push(self.file(epoch, partition, &columns::quarantine(&rows)?)?);
         }
         Ok(files)
+    }
+
+    /// A file of `table` without rows, for the place of a file that must never be stored.
+    pub fn void(&self, table: Table, epoch: &EpochId) -> Result<Vec<u8>, EncodeError> {
+        let partition = Partition::of(table, 0);
+        Ok(self.file(epoch, partition, &RecordBatch::new_empty(table.schema()))?.bytes)
     }
 
     fn encode_ticks(&mut self, epoch: &EpochId, files: &mut Vec<DataFile>) -> Result<(), EncodeError> {
@@ -206,14 +212,15 @@ fn sorting_columns(table: Table, schema: &Schema) -> Vec<SortingColumn> {
         .collect()
 }
 
-/// Rows sorted by time and cut at the partitions' borders.
-fn by_partition<T>(table: Table, rows: &[T], ts_us: impl Fn(&T) -> i64) -> Vec<(Partition, Vec<&T>)> {
+/// Rows by partition, in the order of their times.
+fn by_partition<T>(
+    rows: &[T],
+    partition: impl Fn(&T) -> Partition,
+    ts_us: impl Fn(&T) -> i64,
+) -> Vec<(Partition, Vec<&T>)> {
     let mut sorted: Vec<&T> = rows.iter().collect();
-    sorted.sort_by_key(|row| ts_us(row));
-    sorted
-        .chunk_by(|a, b| Partition::of(table, ts_us(a)) == Partition::of(table, ts_us(b)))
-        .map(|rows| (Partition::of(table, ts_us(rows[0])), rows.to_vec()))
-        .collect()
+    sorted.sort_by_key(|row| (partition(row), ts_us(row)));
+    sorted.chunk_by(|a, b| partition(a) == partition(b)).map(|rows| (partition(rows[0]), rows.to_vec())).collect()
 }
 
 #[cfg(test)]
@@ -404,6 +411,7 @@ mod tests {
             detail: "price is -1".to_owned(),
             body: b"{\xff}".to_vec(),
             received_at_us: AFTERNOON_US,
+            message_us: AFTERNOON_US,
         };
         let contents: Contents<()> = Contents {
             alerts: vec![alert(AFTERNOON_US), alert(AFTERNOON_US - 24 * HOUR_US), alert(AFTERNOON_US - 1)],

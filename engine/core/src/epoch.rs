@@ -3,6 +3,7 @@
 //! [`EpochBuilder`] takes decoded messages in and hands a full [`Epoch`] out; it decides *when* an epoch rolls. It does
 //! *not* own how rows are encoded or stored, and reads no clock: times are durations since any fixed moment.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rustc_hash::FxHashSet;
@@ -76,6 +77,44 @@ pub struct Decoded<M> {
 impl<M> Default for Decoded<M> {
     fn default() -> Self {
         Self { messages: Vec::new(), ticks: TickBatch::default(), rejects: Vec::new(), alerts: Vec::new() }
+    }
+}
+
+impl<M> Decoded<M> {
+    /// The partitions that the rows of each message lie in. `yielded` says of each what it gave.
+    pub fn partitions(&self, yielded: impl Fn(&M) -> Yield) -> Vec<BTreeSet<Partition>> {
+        let mut times = self.ticks.ts_us.iter();
+        let mut rejects = self.rejects.iter();
+        let of = |message| {
+            let Yield { ticks, rejects: rejected } = yielded(message);
+            let ticks = times.by_ref().take(ticks).map(|&ts_us| Partition::of(Table::Ticks, ts_us));
+            ticks.chain(rejects.by_ref().take(rejected).map(Reject::partition)).collect()
+        };
+        self.messages.iter().map(of).collect()
+    }
+
+    /// Drops rows of some partitions: `keep` says which rows of which message stay. What each message gives from then on is told
+    /// by `give`.
+    pub fn retain_rows(
+        &mut self,
+        yielded: impl Fn(&M) -> Yield,
+        keep: impl Fn(usize, Partition) -> bool,
+        give: impl Fn(&mut M, Yield),
+    ) {
+        let (mut ticks, mut rejects) = (Vec::with_capacity(self.ticks.len()), Vec::with_capacity(self.rejects.len()));
+        for (index, message) in self.messages.iter_mut().enumerate() {
+            let before = yielded(message);
+            let (first_tick, first_reject) = (ticks.len(), rejects.len());
+            let times = &self.ticks.ts_us[first_tick..first_tick + before.ticks];
+            ticks.extend(times.iter().map(|&ts_us| keep(index, Partition::of(Table::Ticks, ts_us))));
+            let refused = &self.rejects[first_reject..first_reject + before.rejects];
+            rejects.extend(refused.iter().map(|reject| keep(index, reject.partition())));
+            let kept = |flags: &[bool]| flags.iter().filter(|keep| **keep).count();
+            give(message, Yield { ticks: kept(&ticks[first_tick..]), rejects: kept(&rejects[first_reject..]) });
+        }
+        self.ticks.retain(&ticks);
+        let mut rejects = rejects.into_iter();
+        self.rejects.retain(|_| rejects.next().unwrap_or(true));
     }
 }
 
@@ -352,7 +391,15 @@ mod tests {
 
     fn reject(message: u64) -> Reject {
         let (message_id, detail) = (message.to_string(), String::new());
-        Reject { message_id, index: None, reason: Reason::NotJson, detail, body: Vec::new(), received_at_us: 0 }
+        Reject {
+            message_id,
+            index: None,
+            reason: Reason::NotJson,
+            detail,
+            body: Vec::new(),
+            received_at_us: 0,
+            message_us: 0,
+        }
     }
 
     #[test]
@@ -469,5 +516,30 @@ mod tests {
         let capacities: Vec<_> = left.iter().map(TickBatch::capacity).collect();
         assert_eq!(capacities, [64, 64, 0, 0], "as many as the bounds call for");
         assert!(left.iter().all(TickBatch::is_empty));
+    }
+
+    #[test]
+    fn rows_of_single_partitions_are_dropped_and_the_rest_stays_with_its_message() {
+        let mut decoded = batch(0, &[1, 2, 1, 2, 3]);
+        // What each message gave: the first hours 1 and 2, the second nothing, the third hours 1 and 2 and a reject, the fourth 3.
+        let given = |ticks, rejects| Yield { ticks, rejects };
+        decoded.messages = vec![0, 1, 2, 3];
+        decoded.rejects = vec![reject(2)];
+        let before = [given(2, 0), given(0, 0), given(2, 1), given(1, 0)];
+        let hour = |hour: i64| Partition::of(Table::Ticks, hour * 3_600_000_000);
+        let quarantine = Partition::of(Table::Quarantine, 0);
+        let found = decoded.partitions(|message| before[*message as usize]);
+        let sets = [vec![hour(1), hour(2)], vec![], vec![hour(1), hour(2), quarantine], vec![hour(3)]];
+        assert_eq!(found, sets.map(|set| set.into_iter().collect::<BTreeSet<_>>()));
+
+        let after = std::cell::RefCell::new(vec![given(0, 0); 4]);
+        decoded.retain_rows(
+            |message| before[*message as usize],
+            |message, partition| !(message == 2 && partition != hour(2)) && !(message == 0 && partition == hour(2)),
+            |message, left| after.borrow_mut()[*message as usize] = left,
+        );
+        assert_eq!(after.into_inner(), [given(1, 0), given(0, 0), given(1, 0), given(1, 0)]);
+        assert_eq!(decoded.ticks.ts_us, [1, 2, 3].map(|hour| hour * 3_600_000_000));
+        assert!(decoded.rejects.is_empty());
     }
 }

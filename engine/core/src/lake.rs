@@ -81,7 +81,7 @@ impl Partition {
 
     /// The key of the file that holds this partition's rows of `epoch`, below `prefix` (which may be empty).
     #[must_use]
-    pub fn key(self, prefix: &str, epoch: &EpochId) -> String {
+    pub fn key(self, prefix: &str, epoch: &impl fmt::Display) -> String {
         let separator = if prefix.is_empty() || prefix.ends_with('/') { "" } else { "/" };
         format!("{prefix}{separator}{self}/{epoch}.parquet")
     }

@@ -53,7 +53,7 @@ pub struct DecodeConfig {
     pub names_max: usize,
     /// The earliest event time.
     pub ts_min: TsMin,
-    /// How far an event time may lie after the receipt of its message.
+    /// How far an event time may lie after the sending of its message.
     #[serde(with = "humantime_serde")]
     pub ts_future_max: Duration,
     /// Different hours in which the ticks of one message may lie. Each is a file of its own, so a tick beyond them goes to

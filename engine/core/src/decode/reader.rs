@@ -22,8 +22,9 @@ pub(super) struct MessageTimes {
 }
 
 impl MessageTimes {
-    /// What stands in for a missing event time.
-    fn default_ts_us(self) -> i64 {
+    /// When it was sent, or received, if that is not known: the same at every delivery, so that whoever decodes it again comes
+    /// to the same rows in the same partitions. It also stands in for a missing event time.
+    pub(super) fn message_us(self) -> i64 {
         self.sent_at_us.unwrap_or(self.received_at_us)
     }
 }
@@ -100,17 +101,17 @@ impl TickReader {
     /// Whether the event time of a tick that a shape has read is acceptable; all else about the tick is.
     #[inline]
     pub(super) fn accepts(&self, draft: &mut Draft, times: MessageTimes) -> bool {
-        draft.ts_us = draft.own_ts_us().unwrap_or_else(|| times.default_ts_us());
+        draft.ts_us = draft.own_ts_us().unwrap_or_else(|| times.message_us());
         (self.ts_min_us..=self.latest_us(times)).contains(&draft.ts_us)
     }
 
     fn latest_us(&self, times: MessageTimes) -> i64 {
-        times.received_at_us.saturating_add(self.ts_future_max_us)
+        times.message_us().saturating_add(self.ts_future_max_us)
     }
 
     fn event_time(&self, ts: Option<&[Node<'_>]>, times: MessageTimes) -> Result<i64, Refusal> {
         let us = match (ts, self.ts_unit) {
-            (None, _) => Some(times.default_ts_us().into()),
+            (None, _) => Some(times.message_us().into()),
             (Some(ts), TsUnit::Rfc3339) => text(ts).and_then(ts::from_rfc3339),
             (Some(ts), unit) => number(ts, self.numbers_as_strings).and_then(|number| ts::from_number(number, unit)),
         };

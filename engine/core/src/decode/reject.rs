@@ -4,6 +4,10 @@
 
 use std::fmt;
 
+use ticklake_schemas::Table;
+
+use crate::lake::Partition;
+
 /// A tick or a whole message body that was refused, with the bytes that were sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
@@ -20,9 +24,18 @@ pub struct Reject {
     pub body: Vec<u8>,
     /// When the engine received the message, microseconds since the Unix epoch, UTC.
     pub received_at_us: i64,
+    /// When the message was sent, or received, if that is not known. It decides the partition, for it is the same whenever the
+    /// message is delivered.
+    pub message_us: i64,
 }
 
 impl Reject {
+    /// The partition of its row.
+    #[must_use]
+    pub fn partition(&self) -> Partition {
+        Partition::of(Table::Quarantine, self.message_us)
+    }
+
     /// Bytes of memory that this reject occupies.
     #[must_use]
     pub fn bytes(&self) -> usize {

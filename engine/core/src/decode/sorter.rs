@@ -103,6 +103,7 @@ impl<'a> Sorter<'a> {
             detail: refusal.detail,
             body: body.to_vec(),
             received_at_us: self.message.received_at_us,
+            message_us: self.times().message_us(),
         });
     }
 }
