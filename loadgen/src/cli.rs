@@ -3,6 +3,7 @@
 mod audit;
 mod connect;
 mod deliver;
+mod fetch;
 mod replay;
 mod send;
 
@@ -37,7 +38,7 @@ impl Args {
         match self.command {
             Command::Send(args) => args.run().await,
             Command::Replay(args) => args.run().await,
-            Command::Audit(args) => args.run(),
+            Command::Audit(args) => args.run().await,
         }
     }
 }

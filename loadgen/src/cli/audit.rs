@@ -7,9 +7,11 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use loadgen::{Sent, audit};
+
+use super::fetch;
 
 /// Check that a lake holds exactly what was sent: every tick, once, unaltered.
 ///
@@ -21,10 +23,14 @@ use loadgen::{Sent, audit};
   After `loadgen send --sent sent.json` and a run of the consumer:
     loadgen audit --lake ./lake --sent sent.json
 
+  In S3:
+    loadgen audit --lake s3://market-lake/eu --sent sent.json
+
   Two recordings in the same lake:
     loadgen audit --lake ./lake --sent monday.json --sent tuesday.json")]
 pub(super) struct AuditArgs {
-    /// The folder of the lake: the one that holds `ticks`.
+    /// The folder of the lake, the one that holds `ticks`; or `s3://BUCKET/PREFIX`, whose ticks are copied to this machine for the
+    /// audit, with the credentials and the endpoint of every AWS tool.
     #[arg(long, value_name = "FOLDER")]
     lake: PathBuf,
 
@@ -34,15 +40,16 @@ pub(super) struct AuditArgs {
 }
 
 impl AuditArgs {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        if self.lake.as_os_str().as_encoded_bytes().starts_with(b"s3://") {
-            bail!("--lake takes a local folder only, not {}: copy the lake's ticks folder first", self.lake.display());
-        }
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let mut sent = Sent::nothing();
         for path in &self.sent {
             sent.merge(read_manifest(path)?).with_context(|| format!("cannot add {}", path.display()))?;
         }
-        let report = audit(&self.lake, &sent)?;
+        let copy = match self.lake.to_str().and_then(|lake| lake.strip_prefix("s3://")) {
+            Some(place) => Some(fetch::ticks(place).await?),
+            None => None,
+        };
+        let report = audit(copy.as_ref().map_or(&*self.lake, |copy| copy.path()), &sent)?;
         writeln!(io::stdout(), "sent       {} ticks of {} symbols\n{report}", sent.ticks, sent.symbols.len())?;
         Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

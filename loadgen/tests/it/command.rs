@@ -84,8 +84,37 @@ async fn distant_endpoints_are_refused_before_anything_is_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn audit_of_a_bucket_says_that_it_takes_folders() {
-    let output = loadgen(&["audit", "--lake", "s3://bucket/lake", "--sent", "sent.json"]).await;
-    assert!(!output.status.success());
-    assert!(text(&output).contains("local folder"), "{}", text(&output));
+async fn lake_in_s3_is_audited_like_a_folder() {
+    let queue = Queue::start().await;
+    let folder = TempDir::new().unwrap();
+    let sent = folder.path().join("sent.json");
+    let sent = sent.to_str().unwrap();
+    let send = ["send", "--queue-url", &queue.url, "--sent", sent, "--ticks", "1000", "--spikes", "0"];
+    let output = loadgen(&send).await;
+    assert!(output.status.success(), "{}", text(&output));
+    let lake = lake::write(&queue.drain().await);
+
+    let s3 = queue.s3();
+    s3.create_bucket().bucket("market").send().await.unwrap();
+    let mut folders = vec![lake.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let key = format!("eu/{}", path.strip_prefix(lake.path()).unwrap().to_str().unwrap());
+            let body = std::fs::read(&path).unwrap().into();
+            s3.put_object().bucket("market").key(key).body(body).send().await.unwrap();
+        }
+    }
+    for (place, code) in [("s3://market/eu", 0), ("s3://market/eu/", 0), ("s3://market/us", 1)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        command.args(["audit", "--lake", place, "--sent", sent]).env("AWS_ENDPOINT_URL", queue.server.url());
+        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test").env("AWS_REGION", "us-east-1");
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output));
+        assert!(code == 0 || text(&output).contains("no ticks below s3://market/us/ticks/"), "{}", text(&output));
+    }
 }

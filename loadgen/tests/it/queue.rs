@@ -43,6 +43,18 @@ impl Queue {
         Self { server, client, url, _data: data }
     }
 
+    /// A client of the store beside it.
+    pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .force_path_style(true)
+            .endpoint_url(self.server.url());
+        aws_sdk_s3::Client::from_conf(config.build())
+    }
+
     /// Takes every message out of the queue.
     pub(crate) async fn drain(&self) -> Vec<Received> {
         let mut ticks = Vec::new();
