@@ -139,9 +139,9 @@ pub fn graph(bodies: &[String], messages: usize, threads: usize) -> anyhow::Resu
     let stop = Stop::new(config.shutdown.deadline);
     let (flush, worker) = (Arc::default(), Arc::from("bench"));
     let cpu = Cpu { config: &config, stop: &stop, meters: &meters, flush: &flush, worker: &worker };
-    let Channels { to_decode, mut epochs, alerts, threads } = cpu.start()?;
-    // Nobody publishes, and nobody waits for it.
-    drop(alerts);
+    let Channels { to_decode, unresolved, resolved, mut epochs, alerts, threads } = cpu.start()?;
+    // Nobody publishes, nobody waits for it, and nothing was delivered before.
+    drop((alerts, unresolved, resolved));
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let batches = received(bodies, messages);
     let (started, started_at) = (Instant::now(), Moment::now());
@@ -167,7 +167,9 @@ pub fn graph(bodies: &[String], messages: usize, threads: usize) -> anyhow::Resu
         let messages: Option<Vec<_>> = messages.into_iter().map(share).collect();
         let messages = messages.context("a batch is larger than its permit")?;
         let received_at_us = loadgen::market::DEFAULT_START_US;
-        to_decode.send(ReceivedBatch { messages, queue: 0, received_at_us }).context("the decoders are gone")?;
+        to_decode
+            .send(ReceivedBatch { messages, queue: 0, is_redelivered: false, received_at_us })
+            .context("the decoders are gone")?;
     }
     drop(to_decode);
     let stored = stored.join().map_err(|_| anyhow::anyhow!("the thread that takes the epochs panicked"))?;

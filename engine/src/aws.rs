@@ -17,7 +17,7 @@ use crate::config::Aws;
 
 /// Attempts per request inside the SDK. Few, because the pipeline retries on top of it with its own cap and jitter, and
 /// knows what waiting costs; the SDK's share is the connection that was closed while idle and the odd 503.
-const ATTEMPTS: u32 = 3;
+pub(crate) const ATTEMPTS: u32 = 3;
 
 /// The region that requests are signed for when an endpoint is given and nothing names a region: what takes the place of
 /// AWS rarely cares, and the SDK refuses to sign without one.

@@ -7,8 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TrySendError, select};
 use ticklake_core::epoch::{Decoded, EpochBuilder, RollReason};
+use ticklake_core::names::Names;
 use ticklake_core::tick::TickBatch;
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,6 +33,14 @@ pub(crate) struct Builder {
     /// Closed epochs that the encoders have no room for yet. Each holds at least one message, so the budget bounds them.
     pub(crate) waiting: VecDeque<BuiltEpoch>,
     pub(crate) batches: Receiver<Decoded<HeldMessage>>,
+    /// Takes batches with redelivered messages to the resolver; `None` once no more come.
+    pub(crate) to_resolve: Option<mpsc::UnboundedSender<Decoded<HeldMessage>>>,
+    /// Brings them back.
+    pub(crate) resolved: Receiver<Decoded<HeldMessage>>,
+    /// Detectors and resolver, as long as something may come from them.
+    pub(crate) sources: u8,
+    /// The names of symbols.
+    pub(crate) symbols: Arc<Names>,
     /// Takes emptied batches to the decoders, with columns of their own or of an earlier epoch.
     pub(crate) spare_batches: Sender<Decoded<HeldMessage>>,
     pub(crate) to_encode: Sender<BuiltEpoch>,
@@ -49,13 +58,13 @@ impl Builder {
     pub(crate) fn run(mut self) {
         let start = Instant::now();
         loop {
-            let reason = match self.batches.recv_timeout(IDLE) {
-                Ok(batch) => {
+            let reason = match self.next() {
+                Next::Batch(batch) => {
                     self.add(start.elapsed(), batch);
                     self.due(start.elapsed())
                 }
-                Err(RecvTimeoutError::Timeout) => self.due(start.elapsed()).or_else(|| self.idle_reason()),
-                Err(RecvTimeoutError::Disconnected) => break,
+                Next::Nothing => self.due(start.elapsed()).or_else(|| self.idle_reason()),
+                Next::End => break,
             };
             if let Some(reason) = reason {
                 self.roll(start.elapsed(), reason);
@@ -104,12 +113,53 @@ impl Builder {
         (pointless && self.waiting.is_empty()).then_some(RollReason::Flush)
     }
 
+    /// Waits for a batch, from the detectors or back from the resolver.
+    fn next(&mut self) -> Next {
+        let (detected, resolved) = select! {
+            recv(self.batches) -> batch => (Some(batch), None),
+            recv(self.resolved) -> batch => (None, Some(batch)),
+            default(IDLE) => (None, None),
+        };
+        match (detected, resolved) {
+            (Some(Ok(batch)), _) => self.look_up(batch).map_or(Next::Nothing, Next::Batch),
+            (Some(Err(_)), _) => {
+                // Nothing more comes from there. The resolver ends once it has given back what it has.
+                self.batches = crossbeam_channel::never();
+                self.to_resolve = None;
+                self.sources -= 1;
+                self.nothing_or_end()
+            }
+            (_, Some(Ok(batch))) => Next::Batch(batch),
+            (_, Some(Err(_))) => {
+                self.resolved = crossbeam_channel::never();
+                self.sources -= 1;
+                self.nothing_or_end()
+            }
+            (None, None) => Next::Nothing,
+        }
+    }
+
+    fn nothing_or_end(&self) -> Next {
+        if self.sources == 0 { Next::End } else { Next::Nothing }
+    }
+
+    /// Says which messages raised a batch's alerts, and gives the batch to the resolver if it has to be looked up; `None` then.
+    fn look_up(&mut self, mut batch: Decoded<HeldMessage>) -> Option<Decoded<HeldMessage>> {
+        attribute(&mut batch, &self.symbols);
+        let is_unresolved = batch.messages.first().is_some_and(|message| message.is_unresolved);
+        let Some(to_resolve) = self.to_resolve.as_ref().filter(|_| is_unresolved) else { return Some(batch) };
+        // Without a resolver the run is over, and the messages come back by their visibility.
+        let _ = to_resolve.send(batch);
+        None
+    }
+
     fn add(&mut self, now: Duration, mut batch: Decoded<HeldMessage>) {
-        if !batch.alerts.is_empty() {
+        let alerts = std::mem::take(&mut batch.alerts);
+        if !alerts.is_empty() {
             let (done, alerts_done) = oneshot::channel();
             let received_at_us = batch.ticks.received_at_us.iter().copied().min().unwrap_or_default();
             // If nobody takes them any more, `done` is dropped, and the committer finds them not published.
-            let _ = self.to_publish.blocking_send(AlertBatch { alerts: batch.alerts.clone(), received_at_us, done });
+            let _ = self.to_publish.blocking_send(AlertBatch { alerts, received_at_us, done });
             self.alerts_done.push(alerts_done);
         }
         for columns in self.spare_columns.try_iter() {
@@ -143,6 +193,34 @@ impl Builder {
             }
         }
         Ok(())
+    }
+}
+
+/// What the stage waited for.
+#[expect(clippy::large_enum_variant, reason = "taken apart as soon as it is made")]
+enum Next {
+    Batch(Decoded<HeldMessage>),
+    Nothing,
+    End,
+}
+
+/// Gives each alert of a batch to the message whose tick raised it.
+fn attribute(batch: &mut Decoded<HeldMessage>, symbols: &Names) {
+    for alert in &batch.alerts {
+        let raised = |row: &usize| {
+            let ticks = &batch.ticks;
+            let is_same = ticks.ts_us[*row] == alert.ts_us && ticks.price[*row] == alert.observed;
+            is_same && symbols.get(ticks.symbol[*row]).is_some_and(|symbol| *symbol == *alert.symbol)
+        };
+        let row = (0..batch.ticks.len()).find(raised).unwrap_or_default();
+        let mut before = 0;
+        let raised = batch.messages.iter_mut().find(|message| {
+            before += message.yielded.ticks;
+            row < before
+        });
+        if let Some(message) = raised {
+            message.alerts.push(alert.clone());
+        }
     }
 }
 

@@ -1,22 +1,23 @@
-//! The committing stage: stores an epoch's files, then deletes its messages. The rule "delete only after the rows are
-//! stored" lives here and nowhere else: [`delete`](Committer::delete) takes a [`StoredEpoch`], and only
-//! [`store`](Committer::store) makes one.
-//!
-//! What could not be stored before a stop is given back to the queue instead.
+//! The committing stage: takes an epoch through the commit protocol of [`ticklake_core::commit`], which decides what may be stored
+//! and what may be deleted. This file does it: entry, files, alerts, deletes, and what has to be given back.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
+use ticklake_core::commit::{Commit, Entry, Fate, MessageId, Phase};
 use ticklake_core::encode::DataFile;
-use ticklake_core::lake::EpochId;
+use ticklake_core::lake::{EpochId, Partition};
 use ticklake_schemas::Table;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use crate::clock::Moment;
+use crate::config::Delivery;
+use crate::ledger::Ledger;
 use crate::message::{AlertsDone, EncodedEpoch, HeldMessage};
-use crate::ports::{ObjectStore, PutOutcome, Queue, Receipt};
+use crate::ports::{EntryFailure, NewObject, ObjectKind, ObjectStore, PortError, PutOutcome, Queue, Receipt};
 use crate::retry::{GaveUp, Settled, bounded, retry, settle};
 use crate::stats::{Stage, Stats};
 use crate::stop::Stop;
@@ -30,16 +31,19 @@ const BATCHES: usize = 32;
 pub(crate) struct Committer {
     pub(crate) queues: Vec<Arc<dyn Queue>>,
     pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) delivery: Delivery,
+    /// How long a request may take, with all its attempts. A release that SQS takes in only after the message was given to somebody
+    /// else would rob them of it: what is ours for no longer than this is not released.
+    pub(crate) release_margin: Duration,
     pub(crate) prefix: String,
     pub(crate) epochs: mpsc::Receiver<EncodedEpoch>,
     pub(crate) stop: Stop,
     pub(crate) stats: Arc<Stats>,
 }
 
-/// An epoch whose files are all durable and whose alerts are out: its messages may be deleted.
-struct StoredEpoch {
-    messages: Vec<HeldMessage>,
-}
+/// An epoch whose messages are taken out one by one, as it is settled what becomes of them.
+type Messages = Vec<Option<HeldMessage>>;
 
 impl Committer {
     /// Commits epochs, one after the other, until no more come.
@@ -49,86 +53,205 @@ impl Committer {
             let (id, reason) = (epoch.id.clone(), epoch.reason);
             let (ticks, rejects) = (epoch.ticks, epoch.rejects);
             let (files, messages) = (epoch.files.len(), epoch.messages.len());
-            match self.store(epoch).await {
-                Ok(stored) => {
-                    self.delete(stored).await;
-                    self.stats.took(Stage::Commit, started.elapsed());
-                    let ms = started.elapsed().as_millis() as u64;
-                    info!(epoch = %id, ?reason, ticks, rejects, files, messages, ms, "epoch committed");
-                }
-                Err(messages) => {
-                    warn!(epoch = %id, ticks, messages = messages.len(), "epoch not committed, giving its messages back");
-                    self.release(messages).await;
-                }
+            if self.commit(epoch).await {
+                self.stats.took(Stage::Commit, started.elapsed());
+                let ms = started.elapsed().as_millis() as u64;
+                info!(epoch = %id, ?reason, ticks, rejects, files, messages, ms, "epoch committed");
+            } else {
+                warn!(epoch = %id, ticks, messages, "epoch not committed, its messages will be delivered again");
             }
         }
     }
 
-    /// Waits for the alerts, then PUTs every file; gives the messages back if a stop or an error came first.
-    ///
-    /// Alerts first: published again, they carry the same ids, while rows that were stored would be stored twice.
-    async fn store(&self, epoch: EncodedEpoch) -> Result<StoredEpoch, Vec<HeldMessage>> {
+    /// Whether the whole of the epoch is in the lake.
+    async fn commit(&self, epoch: EncodedEpoch) -> bool {
         let EncodedEpoch { id, files, messages, alerts, ticks, rejects, .. } = epoch;
-        if !published(alerts).await {
-            return Err(messages);
+        let mut commit = Commit::new(messages.len(), files.len());
+        let mut messages: Messages = messages.into_iter().map(Some).collect();
+        let is_announced = self.announce(&mut commit, &id, &files, &messages).await;
+        if commit.phase() == Phase::Storing {
+            self.put_all(&mut commit, &id, files, &messages).await;
         }
-        let puts = bounded(files.into_iter().map(|file| self.put(&id, file)), PUTS).await;
-        match puts.into_iter().collect::<Result<(), GaveUp>>() {
-            Ok(()) => {}
-            Err(GaveUp::TimeIsUp) => return Err(messages),
-            Err(GaveUp::Stop(error)) => {
-                self.stop.fail(error);
-                return Err(messages);
+        // Published at once as they were raised, they mostly are out by now. They come after the files: what is published again
+        // carries the same id, and a message is deleted only after both.
+        let is_stored = commit.phase() == Phase::Publishing;
+        if is_stored {
+            self.stats.epochs_stored.add(1);
+            self.stats.ticks_stored.add(ticks);
+            self.stats.rejects_stored.add(rejects);
+            if published(alerts).await {
+                commit.published();
             }
         }
-        self.stats.epochs_stored.add(1);
-        self.stats.ticks_stored.add(ticks);
-        self.stats.rejects_stored.add(rejects);
-        Ok(StoredEpoch { messages })
+        self.delete(&mut commit, &mut messages).await;
+        // That of an aborted epoch may be the last to know of alerts that are not out.
+        let is_needed =
+            commit.phase() == Phase::Aborted && messages.iter().flatten().any(|held| !held.alerts.is_empty());
+        if is_announced && commit.may_remove_entry() && !is_needed {
+            self.ledger.retire(id.to_string());
+        }
+        let is_whole = commit.phase() == Phase::Deleting && commit.to_give_back().next().is_none();
+        self.release(messages.into_iter().flatten().collect()).await;
+        is_stored && is_whole
     }
 
-    async fn put(&self, epoch: &EpochId, file: DataFile) -> Result<(), GaveUp> {
-        let key = file.partition.key(&self.prefix, epoch);
+    /// Puts the entry; whether there may be one now.
+    async fn announce(&self, commit: &mut Commit, id: &EpochId, files: &[DataFile], messages: &Messages) -> bool {
+        if commit.phase() != Phase::Announcing {
+            return false;
+        }
+        if self.delivery == Delivery::AtLeastOnce {
+            commit.announced(|_| true);
+            return false;
+        }
+        let held = || messages.iter().flatten();
+        let (sets, named) = sets_of(held(), files);
+        let entry = Entry {
+            epoch: id.to_string(),
+            files: files.iter().map(|file| file.partition).collect(),
+            sets,
+            messages: named,
+            alerts: held()
+                .enumerate()
+                .flat_map(|(at, message)| message.alerts.iter().map(move |alert| (at as u32, alert.to_json())))
+                .collect(),
+        };
+        match self.ledger.announce(&entry).await {
+            Ok(()) => {
+                let now = Moment::now();
+                commit.announced(|index| messages[index].as_ref().is_some_and(|message| message.lease.is_ours(now)));
+            }
+            Err(gave_up) => {
+                commit.abort();
+                self.give_up(gave_up);
+            }
+        }
+        true
+    }
+
+    /// PUTs every file; those that are not decided when a stop comes stay open.
+    async fn put_all(&self, commit: &mut Commit, id: &EpochId, files: Vec<DataFile>, messages: &Messages) {
+        let partitions: Vec<Partition> = files.iter().map(|file| file.partition).collect();
+        let puts = files.into_iter().enumerate().map(|(file, data)| async move { (file, self.put(id, data).await) });
+        for (file, outcome) in bounded(puts, PUTS).await {
+            match outcome {
+                Ok(Fate::Stored) => commit.stored(file),
+                Ok(Fate::Voided) => {
+                    warn!(epoch = %id, partition = %partitions[file], "another worker has taken messages of this epoch over");
+                    let may_hold = |message: &HeldMessage| message.may_hold(partitions[file]);
+                    commit.voided(file, |index| messages[index].as_ref().is_some_and(may_hold));
+                }
+                Err(gave_up) => self.give_up(gave_up),
+            }
+        }
+    }
+
+    async fn put(&self, epoch: &EpochId, file: DataFile) -> Result<Fate, GaveUp> {
+        let (key, owner) = (file.partition.key(&self.prefix, epoch), epoch.to_string());
         let bytes = file.bytes.len();
         let body = bytes::Bytes::from(file.bytes);
-        let outcome = retry(self.stop.commit_by(), || self.store.put_new(&key, body.clone())).await?;
-        if outcome == PutOutcome::Exists {
-            // No other epoch ever has this name: it is an earlier attempt of ours, whose answer was lost.
-            info!(key, "object exists already, from an attempt without answer");
+        let put = || async {
+            let object = NewObject { key: &key, body: body.clone(), epoch: &owner, kind: ObjectKind::Data };
+            if self.store.put_new(object).await? == PutOutcome::Created {
+                return Ok(Fate::Stored);
+            }
+            // No other epoch ever has this name: it is an earlier attempt of ours, whose answer was lost, or a void.
+            match self.store.head(&key).await? {
+                Some(found) if found.is_void => Ok(Fate::Voided),
+                Some(found) if found.epoch.as_deref() == Some(&owner) => {
+                    info!(key, "object exists already, from an attempt without answer");
+                    Ok(Fate::Stored)
+                }
+                Some(found) => {
+                    let text = format!("{key} is there already, and of epoch {:?}, not {owner}", found.epoch);
+                    Err(PortError::Stop { action: "store a file", text })
+                }
+                // Somebody has removed it in between: what that leaves is found out by another PUT.
+                None => Err(PortError::Retry { action: "store a file", text: format!("{key} was there and is gone") }),
+            }
+        };
+        if retry(self.stop.commit_by(), put).await? == Fate::Voided {
+            return Ok(Fate::Voided);
         }
         self.stats.files_stored.add(1);
         if file.partition.table() == Table::Ticks {
             self.stats.tick_bytes_stored.add(bytes);
         }
-        Ok(())
+        Ok(Fate::Stored)
     }
 
-    async fn delete(&self, epoch: StoredEpoch) {
-        let deletes = by_queue(&self.queues, epoch.messages).map(|(queue, messages)| {
-            let delete = move |batch: &[HeldMessage]| {
-                let receipts = receipts(batch);
-                async move { queue.delete(&receipts).await }.boxed()
+    fn give_up(&self, gave_up: GaveUp) {
+        if let GaveUp::Stop(error) = gave_up {
+            self.stop.fail(error);
+        }
+    }
+
+    /// Deletes the messages that may be deleted, and takes them out of `messages`.
+    async fn delete(&self, commit: &mut Commit, messages: &mut Messages) {
+        let deletable: Vec<usize> = commit.to_delete().collect();
+        let items: Vec<Numbered> =
+            deletable.iter().filter_map(|&index| Some(Numbered { index, message: messages[index].take()? })).collect();
+        let answered = Mutex::new(Vec::with_capacity(items.len()));
+        let deletes = by_queue(&self.queues, items).map(|(queue, items)| {
+            let answered = &answered;
+            let delete = move |batch: &[Numbered]| {
+                let receipts: Vec<Receipt> = batch.iter().map(|item| item.message.lease.receipt().clone()).collect();
+                let leases: Vec<_> = batch.iter().map(|item| (item.index, item.message.lease.term())).collect();
+                async move {
+                    let failures = queue.delete(&receipts).await?;
+                    let now = Moment::now();
+                    let is_done = |at: &usize| !failures.iter().any(|failure| failure.index == *at);
+                    let done = (0..leases.len())
+                        .filter(is_done)
+                        .map(|at| (leases[at].0, leases[at].1.deadline(now).is_some()));
+                    answered.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
+                    Ok(failures)
+                }
+                .boxed()
             };
-            settle(messages, BATCHES, || self.stop.release_by().boxed(), delete)
+            settle(items, BATCHES, || self.stop.release_by().boxed(), delete)
         });
         for settled in join_all(deletes).await {
             self.stats.messages_deleted.add(settled.done);
             self.count_lapsed(settled, "delete");
         }
+        for (index, in_time) in answered.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            commit.deleted(index, in_time);
+        }
+        for index in deletable {
+            commit.not_deleted(index);
+        }
     }
 
+    /// Gives messages back that still are ours: one that is not is somebody else's, whom a release would rob of it.
     async fn release(&self, messages: Vec<HeldMessage>) {
+        let ends = Moment::now().after(self.release_margin);
+        let (ours, others): (Vec<_>, Vec<_>) = messages.into_iter().partition(|message| message.lease.is_ours(ends));
+        self.stats.messages_lapsed.add(others.len());
+        if ours.is_empty() {
+            return;
+        }
         // An extension that overtakes the release would hide the message again.
-        for message in &messages {
+        for message in &ours {
             message.lease.end();
         }
-        self.stop.polls_closed().await;
-        let releases = by_queue(&self.queues, messages).map(|(queue, messages)| {
-            let release = move |batch: &[HeldMessage]| {
-                let receipts = receipts(batch);
-                async move { queue.release(&receipts).await }.boxed()
+        if self.stop.has_begun() {
+            self.stop.polls_closed().await;
+        }
+        let ours = ours.into_iter().enumerate().map(|(index, message)| Numbered { index, message }).collect();
+        let releases = by_queue(&self.queues, ours).map(|(queue, items)| {
+            let release = move |batch: &[Numbered]| {
+                let receipts: Vec<Receipt> = batch.iter().map(|item| item.message.lease.receipt().clone()).collect();
+                async move {
+                    match queue.release(&receipts).await {
+                        // It may have arrived: once more could rob whoever has them now.
+                        Err(PortError::Retry { .. } | PortError::OverLimit { .. }) => Ok(no_answer(receipts.len())),
+                        answer => answer,
+                    }
+                }
+                .boxed()
             };
-            settle(messages, BATCHES, || self.stop.release_by().boxed(), release)
+            settle(items, BATCHES, || self.stop.release_by().boxed(), release)
         });
         for settled in join_all(releases).await {
             self.stats.messages_released.add(settled.done);
@@ -137,7 +260,7 @@ impl Committer {
     }
 
     /// What could be neither deleted nor released is delivered again when its visibility times out.
-    fn count_lapsed(&self, settled: Settled<HeldMessage>, action: &'static str) {
+    fn count_lapsed(&self, settled: Settled<Numbered>, action: &'static str) {
         let (refused, undecided) = (settled.refused.len(), settled.undecided.len());
         if refused + undecided > 0 {
             let code = settled.refused.first().map(|(_, code)| code.as_str());
@@ -150,14 +273,42 @@ impl Committer {
     }
 }
 
+/// Which of an epoch's files each of its messages may have rows in: the different sets of files, and the messages with theirs.
+fn sets_of<'a>(
+    messages: impl Iterator<Item = &'a HeldMessage>,
+    files: &[DataFile],
+) -> (Vec<Vec<u32>>, Vec<(MessageId, u32)>) {
+    let mut sets: Vec<Vec<u32>> = Vec::new();
+    let named = messages.map(|message| {
+        let holds = (0_u32..).zip(files).filter(|(_, file)| message.may_hold(file.partition));
+        let set: Vec<u32> = holds.map(|(file, _)| file).collect();
+        let known = sets.iter().rposition(|known| *known == set);
+        let at = known.unwrap_or_else(|| {
+            sets.push(set);
+            sets.len() - 1
+        });
+        (message.id, at as u32)
+    });
+    let named = named.collect();
+    (sets, named)
+}
+
+/// Entries that are not tried again.
+fn no_answer(entries: usize) -> Vec<EntryFailure> {
+    (0..entries).map(|index| EntryFailure { index, retryable: false, code: "NoAnswer".to_owned() }).collect()
+}
+
+/// A message, and its position in its epoch.
+struct Numbered {
+    index: usize,
+    message: HeldMessage,
+}
+
 /// The messages of each queue, in their order.
-fn by_queue(
-    queues: &[Arc<dyn Queue>],
-    messages: Vec<HeldMessage>,
-) -> impl Iterator<Item = (&Arc<dyn Queue>, Vec<HeldMessage>)> {
-    let mut of_queue: Vec<Vec<HeldMessage>> = queues.iter().map(|_| Vec::new()).collect();
-    for message in messages {
-        of_queue[message.queue].push(message);
+fn by_queue(queues: &[Arc<dyn Queue>], items: Vec<Numbered>) -> impl Iterator<Item = (&Arc<dyn Queue>, Vec<Numbered>)> {
+    let mut of_queue: Vec<Vec<Numbered>> = queues.iter().map(|_| Vec::new()).collect();
+    for item in items {
+        of_queue[item.message.queue].push(item);
     }
     queues.iter().zip(of_queue)
 }
@@ -170,8 +321,4 @@ async fn published(alerts: Vec<AlertsDone>) -> bool {
         }
     }
     true
-}
-
-fn receipts(batch: &[HeldMessage]) -> Vec<Receipt> {
-    batch.iter().map(|message| message.lease.receipt().clone()).collect()
 }

@@ -106,7 +106,7 @@ pub struct Queue {
     /// How long a poll waits for a message, 0 to 20 s, in whole seconds. Less than 20 s costs more requests on a quiet queue.
     #[serde(with = "humantime_serde")]
     pub wait: Duration,
-    /// How long a received message stays hidden from other consumers, 5 s to 12 h, in whole seconds. Who is held for longer than
+    /// How long a received message stays hidden from other consumers, 5 s to 12 h, in whole seconds, and longer than `wait`. Who is held for longer than
     /// half of it is hidden for another one. It is also how long others wait for the messages of a worker that died.
     #[serde(with = "humantime_serde")]
     pub visibility_timeout: Duration,
@@ -136,6 +136,20 @@ pub struct Lake {
     pub bucket: String,
     /// Goes before the tables' folders, without a slash at either end: `market/eu` gives `market/eu/ticks/dt=...`.
     pub prefix: String,
+    /// `exactly-once`, with a ledger of what is about to be stored; `at-least-once` saves one PUT and one DELETE per epoch, and
+    /// stores the rows again of what is delivered again. All workers of a lake have to agree.
+    pub delivery: Delivery,
+}
+
+/// How often the rows of a message may be in the lake.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// Once, whatever crashes.
+    #[default]
+    ExactlyOnce,
+    /// Once, unless a worker dies or loses messages between storing and deleting.
+    AtLeastOnce,
 }
 
 /// `[alerts]`: the SNS topic that alerts are published to.

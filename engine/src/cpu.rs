@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use ticklake_core::decode::Decoder;
 use ticklake_core::detect::{Detectors, Shard};
 use ticklake_core::encode::{EncodeError, Encoder};
@@ -75,6 +75,10 @@ pub struct Cpu<'a> {
 pub struct Channels {
     /// Takes as many batches as the budget admits messages: who holds permits never waits here.
     pub to_decode: Sender<ReceivedBatch>,
+    /// What has to be looked up in the ledger. Where it is dropped, batches of redelivered messages are lost.
+    pub unresolved: mpsc::UnboundedReceiver<Decoded<HeldMessage>>,
+    /// Takes it back; the builder waits until it is dropped.
+    pub resolved: Sender<Decoded<HeldMessage>>,
     /// What is to be stored.
     pub epochs: mpsc::Receiver<EncodedEpoch>,
     /// What is to be published. Where it is dropped, alerts go to the epochs only, which then count as not published.
@@ -94,6 +98,9 @@ impl Cpu<'_> {
         let (to_encode, built) = bounded(1);
         let (to_commit, epochs) = mpsc::channel(1);
         let (to_publish, alerts) = mpsc::channel(ALERT_BATCHES);
+        // The budget bounds what is on its way to the resolver and back.
+        let (to_resolve, unresolved) = mpsc::unbounded_channel();
+        let (resolved, resolved_batches) = unbounded();
         // One for each decoder: what is kept beyond the budget should be little.
         let (spare_batches, emptied_batches) = bounded(config.threads.decode);
         let (spare_columns, emptied_columns) = bounded(SPARE_COLUMNS);
@@ -107,6 +114,10 @@ impl Cpu<'_> {
             epochs: EpochBuilder::new(config.epoch.clone()),
             alerts_done: Vec::new(),
             batches: detected,
+            to_resolve: Some(to_resolve),
+            resolved: resolved_batches,
+            sources: 2,
+            symbols: names.symbols.clone(),
             spare_batches,
             waiting: VecDeque::new(),
             to_encode,
@@ -127,7 +138,7 @@ impl Cpu<'_> {
                 }
             })?);
         }
-        Ok(Channels { to_decode, epochs, alerts, threads })
+        Ok(Channels { to_decode, unresolved, resolved, epochs, alerts, threads })
     }
 
     /// The detectors, each a shard with a channel of its own. Returned are the channels' other ends.

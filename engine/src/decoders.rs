@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendError, Sender};
+use ticklake_core::commit::MessageId;
 use ticklake_core::decode::{Decoder, Message, Reject};
 use ticklake_core::epoch::{Decoded, GATHERED_ROWS_MAX, Yield};
 use ticklake_core::tick::TickBatch;
@@ -46,16 +47,23 @@ pub(crate) struct Decoding {
 impl Decoding {
     /// Decodes batches until no more come or nobody takes them.
     pub(crate) fn run(mut self) {
-        while let Ok(first) = self.batches.recv() {
+        let mut next = None;
+        while let Ok(first) = next.take().map_or_else(|| self.batches.recv(), Ok) {
             // What is decoded already flows on and is committed or given back, so the excess ends without this thread;
             // unless a stage behind this one has failed, and nothing flows any more.
             while self.meters.budget.is_exceeded() && !self.stop.has_failed() {
                 std::thread::sleep(EXCEEDED_WAIT);
             }
             let mut decoded = self.spare.try_recv().unwrap_or_default();
+            let is_redelivered = first.is_redelivered;
             self.decode(first, &mut decoded);
             while decoded.ticks.len() < TICKS_TOGETHER && !self.meters.budget.is_exceeded() {
                 let Ok(waiting) = self.batches.try_recv() else { break };
+                // What has to be looked up in the ledger does not hold up the rest.
+                if waiting.is_redelivered != is_redelivered {
+                    next = Some(waiting);
+                    break;
+                }
                 self.decode(waiting, &mut decoded);
             }
             self.meters.stats.ticks_decoded.add(decoded.ticks.len());
@@ -87,7 +95,10 @@ impl Decoding {
             let rejected = &decoded.rejects[rejects..];
             let yielded = Yield { ticks: decoded.ticks.len() - ticks, rejects: rejected.len() };
             bytes.push(yielded.ticks * TickBatch::ROW_BYTES + rejected.iter().map(Reject::bytes).sum::<usize>());
-            decoded.messages.push(HeldMessage { queue, lease, permit, yielded });
+            let times = &decoded.ticks.ts_us[ticks..];
+            let times_us = times.iter().copied().min().zip(times.iter().copied().max());
+            let (id, is_unresolved, alerts) = (MessageId::new(&message.id), batch.is_redelivered, Vec::new());
+            decoded.messages.push(HeldMessage { queue, lease, permit, yielded, id, is_unresolved, times_us, alerts });
         }
         let ticks = decoded.ticks.len() - ticks_before;
         self.meters.queues[queue].count(decoded.messages.len() - first, ticks);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
+use ticklake_core::alert::Alert;
 use ticklake_core::encode::{EncodeError, Encoder};
 use ticklake_core::epoch::Contents;
 use ticklake_core::lake::EpochId;
@@ -17,8 +18,8 @@ use crate::message::{BuiltEpoch, EncodedEpoch};
 use crate::stats::{Stage, Stats};
 
 /// Encodes epochs of `worker` until no more come or nobody takes them. What the columns of an epoch occupied is handed back
-/// through `spare_columns`. Messages that are not ours any more are left out, with all that they gave but the alerts: they will
-/// be delivered again, or have been.
+/// through `spare_columns`. Messages that are not ours any more are left out, with all that they gave: they will be delivered
+/// again, or have been.
 pub(crate) fn run(
     mut encoder: Encoder,
     worker: &Arc<str>,
@@ -33,7 +34,8 @@ pub(crate) fn run(
         let lost = epoch.contents.retain(|message| message.lease.is_ours(now), |message| message.yielded);
         stats.messages_lapsed.add(lost.len());
         let (reason, rows) = (epoch.reason, epoch.contents.rows());
-        let Contents { ticks, rejects, messages, alerts: raised } = epoch.contents;
+        let Contents { ticks, rejects, messages, .. } = epoch.contents;
+        let raised: Vec<Alert> = messages.iter().flat_map(|message| message.alerts.iter().cloned()).collect();
         encoder.sort(&ticks);
         // As soon as they can be used again, while the caches still know them; where there are spare ones already these are
         // dropped.

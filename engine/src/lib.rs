@@ -37,6 +37,10 @@ mod builder;
 
 mod encoders;
 
+mod ledger;
+
+mod resolver;
+
 mod committer;
 
 mod publisher;

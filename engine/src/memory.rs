@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use crate::clock::now_us;
 use crate::ports::{
-    BATCH_MAX, EntryFailure, Notification, Notifier, ObjectStore, PortError, PutOutcome, Queue, Receipt,
-    ReceivedMessage,
+    BATCH_MAX, EntryFailure, Found, NewObject, Notification, Notifier, ObjectKind, ObjectStore, PortError, PutOutcome,
+    Queue, Receipt, ReceivedMessage,
 };
 
 /// A queue in memory.
@@ -145,25 +145,47 @@ impl Queue for MemoryQueue {
 /// A store in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    objects: Mutex<BTreeMap<String, Bytes>>,
+    objects: Mutex<BTreeMap<String, (Bytes, Found)>>,
 }
 
 impl MemoryStore {
     /// All objects by key.
     pub fn objects(&self) -> BTreeMap<String, Bytes> {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.locked().iter().map(|(key, (body, _))| (key.clone(), body.clone())).collect()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<String, (Bytes, Found)>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl ObjectStore for MemoryStore {
-    async fn put_new(&self, key: &str, body: Bytes) -> Result<PutOutcome, PortError> {
-        let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
-        if objects.contains_key(key) {
+    async fn put_new(&self, object: NewObject<'_>) -> Result<PutOutcome, PortError> {
+        let mut objects = self.locked();
+        if objects.contains_key(object.key) {
             return Ok(PutOutcome::Exists);
         }
-        objects.insert(key.to_owned(), body);
+        let found = Found { epoch: Some(object.epoch.to_owned()), is_void: object.kind == ObjectKind::Void };
+        objects.insert(object.key.to_owned(), (object.body, found));
         Ok(PutOutcome::Created)
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<Found>, PortError> {
+        Ok(self.locked().get(key).map(|(_, found)| found.clone()))
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {
+        Ok(self.locked().keys().filter(|key| key.starts_with(prefix)).cloned().collect())
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, PortError> {
+        Ok(self.locked().get(key).map(|(body, _)| body.clone()))
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), PortError> {
+        self.locked().remove(key);
+        Ok(())
     }
 }
 

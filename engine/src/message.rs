@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ticklake_core::alert::Alert;
+use ticklake_core::commit::MessageId;
 use ticklake_core::encode::DataFile;
 use ticklake_core::epoch::{Decoded, Epoch, RollReason, Yield};
-use ticklake_core::lake::EpochId;
+use ticklake_core::lake::{EpochId, Partition};
 use ticklake_core::tick::TickBatch;
+use ticklake_schemas::Table;
 use tokio::sync::oneshot;
 
 use crate::budget::Permit;
@@ -23,6 +25,8 @@ pub struct ReceivedBatch {
     pub messages: Vec<(ReceivedMessage, Lease, Permit)>,
     /// The queue that they are from, by its position.
     pub queue: usize,
+    /// Whether they were delivered before, and so have to be looked up in the ledger.
+    pub is_redelivered: bool,
     /// When the receive was answered, microseconds since the Unix epoch, UTC.
     pub received_at_us: i64,
 }
@@ -38,6 +42,26 @@ pub struct HeldMessage {
     pub permit: Permit,
     /// What it gave.
     pub yielded: Yield,
+    /// Its id.
+    pub id: MessageId,
+    /// Whether it has to be looked up in the ledger before its rows may be stored.
+    pub is_unresolved: bool,
+    /// The first and the last event time of its ticks, microseconds since the Unix epoch; `None` if it gave none.
+    pub times_us: Option<(i64, i64)>,
+    /// The alerts that its ticks raised.
+    pub alerts: Vec<Alert>,
+}
+
+impl HeldMessage {
+    /// Whether it may have rows in `partition`: never no if it has.
+    pub(crate) fn may_hold(&self, partition: Partition) -> bool {
+        let times = partition.times_us();
+        match partition.table() {
+            Table::Ticks => self.times_us.is_some_and(|(first, last)| first < times.end && last >= times.start),
+            Table::Quarantine => self.yielded.rejects > 0,
+            Table::Alerts => self.alerts.iter().any(|alert| times.contains(&alert.ts_us)),
+        }
+    }
 }
 
 /// A decoded batch that the detectors look at, all of them at the same time. Whichever is the last takes it on.

@@ -39,7 +39,7 @@ const fn gauge(name: &'static str, help: &'static str, value: fn(&Meters) -> f64
 }
 
 /// All metrics but those of single queues ([`QUEUE_TABLE`]) and the histograms, which are those of [`Stage::ALL`].
-pub const TABLE: [Metric; 28] = [
+pub const TABLE: [Metric; 29] = [
     counter("ticklake_messages_received_total", "messages received, redeliveries included", |s| {
         s.messages_received.get()
     }),
@@ -62,6 +62,9 @@ pub const TABLE: [Metric; 28] = [
     counter("ticklake_ticks_rejected_total", "bad ticks and bodies, for the quarantine", |s| s.ticks_rejected.get()),
     counter("ticklake_ticks_stored_total", "ticks in stored epochs", |s| s.ticks_stored.get()),
     counter("ticklake_rejects_stored_total", "bad ticks and bodies in stored epochs", |s| s.rejects_stored.get()),
+    counter("ticklake_rows_found_stored_total", "rows of redelivered messages that were in the lake already", |s| {
+        s.rows_found_stored.get()
+    }),
     counter("ticklake_ticks_unwatched_total", "ticks not judged, for detect.symbols_max were watched", |s| {
         s.ticks_unwatched.get()
     }),

@@ -3,7 +3,8 @@
 //! ```text
 //! receivers --> decoders --> detectors --> builder --> encoders --> committer --> queue (delete)
 //!  (tasks)      (threads)    (threads)    (thread)    (threads)      (task)  \--> store (put)
-//!     \                                       \------> publisher (task) -------> notifier
+//!     \                                    ^  | \------> publisher (task) -------> notifier
+//!      \                                   '--+ resolver (task) ----------------> store (ledger)
 //!      \       '---------------------- cpu -----------------------'
 //!       \-----> heartbeat (task) -----------------------------------------------> queue (extend)
 //! ```
@@ -12,29 +13,37 @@
 //! end. Every channel is bounded, that of the heartbeat by the budget, which keeps the first one from filling up as well. The
 //! receivers set off polls, each a task of its own.
 
-use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
+use ticklake_core::encode::Encoder;
+use ticklake_core::lake::EpochId;
+use ticklake_core::tick::Dictionaries;
+use ticklake_schemas::Table;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::info;
 
+use crate::aws::ATTEMPTS;
 use crate::budget::{Amount, Budget};
 use crate::committer::Committer;
-use crate::config::Config;
+use crate::config::{Config, Delivery};
 use crate::cpu::{Channels, Cpu, StartError};
 use crate::drain::Drain;
 use crate::flush::Flush;
 use crate::heartbeat::Heartbeat;
+use crate::ledger::Ledger;
 use crate::meter::{QueueMeter, watch_backlog};
 use crate::pace::Pace;
 use crate::ports::{PortError, Ports};
 use crate::publisher::Publisher;
 use crate::receiver::{Poll, Receivers};
+use crate::resolver::Resolver;
 use crate::stats::Stats;
 use crate::stop::Stop;
 
@@ -112,7 +121,7 @@ pub async fn run(
     info!(%worker, queues = ports.queues.len(), "engine started");
 
     let cpu = Cpu { config, stop: &stop, meters: &meters, flush: &flush, worker: &worker };
-    let Channels { to_decode, epochs, alerts, threads } = cpu.start()?;
+    let Channels { to_decode, unresolved, resolved, epochs, alerts, threads } = cpu.start()?;
     let stats = meters.stats;
 
     let (mut receivers, mut watchers) = (JoinSet::new(), JoinSet::new());
@@ -125,6 +134,7 @@ pub async fn run(
             meter: meter.clone(),
             flush: flush.clone(),
             visibility_timeout,
+            resolves: config.lake.delivery == Delivery::ExactlyOnce,
             to_extend,
             wait: if options.drain { Drain::WAIT } else { config.queue.wait },
             to_decode: to_decode.clone(),
@@ -145,15 +155,28 @@ pub async fn run(
         let drain = Drain { queues: ports.queues.clone(), stats: stats.clone(), flush, stop: stop.clone() };
         receivers.spawn(guarded("drain", stop.clone(), drain.run()));
     }
+    let voids = voids(config)?;
+    let ledger = Ledger::new(ports.store.clone(), config.lake.prefix.clone(), voids, stop.clone());
+    let ledger = Arc::new(ledger);
+    let resolver =
+        Resolver { ledger: ledger.clone(), batches: unresolved, resolved, stop: stop.clone(), stats: stats.clone() };
     let publisher = Publisher { notifier: ports.notifier, alerts, stop: stop.clone(), stats: stats.clone() };
     let committer = Committer {
         queues: ports.queues,
         store: ports.store,
+        ledger: ledger.clone(),
+        delivery: config.lake.delivery,
+        release_margin: config.aws.attempt_timeout * ATTEMPTS,
         prefix: config.lake.prefix.clone(),
         epochs,
         stop: stop.clone(),
         stats: stats.clone(),
     };
+    watchers.spawn({
+        let ledger = ledger.clone();
+        async move { ledger.remove_retired().await }
+    });
+    receivers.spawn(guarded("resolver", stop.clone(), resolver.run()));
     let publisher = tokio::spawn(guarded("publisher", stop.clone(), publisher.run()));
     let committer = tokio::spawn(guarded("committer", stop.clone(), committer.run()));
 
@@ -165,12 +188,20 @@ pub async fn run(
     let late = finish(&stop, receivers, committer, publisher, threads).await;
     // Nothing is held any more, or nothing can be done about it.
     drop(watchers);
+    ledger.remove_all_retired().await;
     log_summary(&stats);
     match (stop.take_cause(), late) {
         (Some(cause), _) => Err(cause.into()),
         (None, Some(stage)) => Err(RunError::Late(config.shutdown.deadline, stage)),
         (None, None) => Ok(()),
     }
+}
+
+/// A file without rows of each table.
+fn voids(config: &Config) -> Result<BTreeMap<Table, Bytes>, StartError> {
+    let encoder = Encoder::new(&config.encode, Dictionaries::new(1))?;
+    let epoch = EpochId::new(Arc::from("void"), 0);
+    Table::ALL.into_iter().map(|table| Ok((table, encoder.void(table, &epoch)?.into()))).collect()
 }
 
 /// Waits for the stages in the order in which they end; names the one that was late, if one was.
@@ -181,18 +212,19 @@ async fn finish(
     publisher: tokio::task::JoinHandle<()>,
     threads: Vec<JoinHandle<()>>,
 ) -> Option<&'static str> {
-    let waiting_for = Cell::new("receivers");
+    let waiting_for = Mutex::new("receivers");
+    let now_waiting_for = |stage| *waiting_for.lock().unwrap_or_else(PoisonError::into_inner) = stage;
     // A task that panicked has ended the run through its guard; how it ended is of no interest here.
     let stages = async {
         while receivers.join_next().await.is_some() {}
-        waiting_for.set("committer");
+        now_waiting_for("committer");
         let _ = committer.await;
-        waiting_for.set("publisher");
+        now_waiting_for("publisher");
         let _ = publisher.await;
     };
     tokio::select! {
         () = stages => {}
-        () = stop.release_by() => return Some(waiting_for.get()),
+        () = stop.release_by() => return Some(*waiting_for.lock().unwrap_or_else(PoisonError::into_inner)),
     }
     // The committer ends after the encoders have, which end after the others have: none of these waits.
     for thread in threads {
@@ -221,6 +253,7 @@ fn log_summary(stats: &Stats) {
         ticks_stored = stats.ticks_stored.get(),
         ticks_unwatched = stats.ticks_unwatched.get(),
         rejects_stored = stats.rejects_stored.get(),
+        rows_found_stored = stats.rows_found_stored.get(),
         alerts_published = stats.alerts_published.get(),
         alerts_refused = stats.alerts_refused.get(),
         alerts_suppressed = stats.alerts_suppressed.get(),

@@ -77,6 +77,8 @@ impl<T: Into<Arc<str>>> From<T> for Receipt {
 /// An alert, ready to publish.
 #[derive(Debug, Clone)]
 pub struct Notification {
+    /// The alert's id: the same whenever it is published. What is ordered, by a topic that orders, is each symbol's.
+    pub id: String,
     /// The subject line that e-mail subscribers see.
     pub subject: String,
     /// The alert as JSON, per `schemas/alert.schema.json`.
@@ -125,6 +127,39 @@ pub struct EntryFailure {
     pub code: String,
 }
 
+/// An object to create.
+#[derive(Debug, Clone)]
+pub struct NewObject<'a> {
+    /// Its key.
+    pub key: &'a str,
+    /// Its bytes.
+    pub body: Bytes,
+    /// The epoch that puts it; a void carries the name of the one whose file it keeps away.
+    pub epoch: &'a str,
+    /// What it is.
+    pub kind: ObjectKind,
+}
+
+/// What an object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectKind {
+    /// A Parquet file with rows.
+    Data,
+    /// A Parquet file without rows, in the place of one that must never be stored.
+    Void,
+    /// An entry of the ledger.
+    Entry,
+}
+
+/// What is known of an object without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The epoch that put it; `None` if it is nobody's.
+    pub epoch: Option<String>,
+    /// Whether it is a void.
+    pub is_void: bool,
+}
+
 /// What became of a conditional PUT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PutOutcome {
@@ -153,11 +188,23 @@ pub trait Queue: Send + Sync {
     async fn backlog(&self) -> Result<u64, PortError>;
 }
 
-/// A store of immutable objects.
+/// A store of objects that are never changed, with reads that see every write before them.
 #[async_trait]
 pub trait ObjectStore: Send + Sync {
-    /// Creates the object `key`, unless there is one.
-    async fn put_new(&self, key: &str, body: Bytes) -> Result<PutOutcome, PortError>;
+    /// Creates an object, unless there is one of its key.
+    async fn put_new(&self, object: NewObject<'_>) -> Result<PutOutcome, PortError>;
+
+    /// What is at `key`; `None` if there is nothing.
+    async fn head(&self, key: &str) -> Result<Option<Found>, PortError>;
+
+    /// The keys that begin with `prefix`.
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, PortError>;
+
+    /// The object's bytes; `None` if there is none.
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, PortError>;
+
+    /// Deletes the object, if there is one.
+    async fn delete(&self, key: &str) -> Result<(), PortError>;
 }
 
 /// A topic.

@@ -79,6 +79,7 @@ impl Publisher {
 fn notification(alert: &Alert) -> Notification {
     let (kind, direction) = (alert.kind.as_str(), alert.direction.as_str());
     Notification {
+        id: alert.id.clone(),
         // SNS takes at most 100 characters of ASCII; a symbol is at most 64 by default.
         subject: format!("{} {kind} {direction} on {}", alert.severity.as_str(), alert.symbol)
             .chars()

@@ -52,6 +52,8 @@ pub(crate) struct Poll {
     pub(crate) flush: Arc<Flush>,
     pub(crate) wait: Duration,
     pub(crate) visibility_timeout: Duration,
+    /// Whether what was delivered before is looked up in the ledger.
+    pub(crate) resolves: bool,
     /// Takes what is received to the heartbeat, which bounds it by the budget.
     pub(crate) to_extend: mpsc::UnboundedSender<Vec<Arc<Term>>>,
     pub(crate) to_decode: Sender<ReceivedBatch>,
@@ -203,7 +205,10 @@ impl Poll {
         }
         let count = messages.len();
         self.stats.messages_received.add(count);
-        self.stats.messages_redelivered.add(messages.iter().filter(|message| message.receive_count > 1).count());
+        let redelivered = messages.iter().filter(|message| message.receive_count > 1).count();
+        self.stats.messages_redelivered.add(redelivered);
+        // All of them, where some were: they stay together, and so in their order.
+        let is_redelivered = self.resolves && redelivered > 0;
         self.stats.bytes_received.add(messages.iter().map(|message| message.body.len()).sum());
         let messages: Option<Vec<_>> = messages
             .into_iter()
@@ -217,8 +222,8 @@ impl Poll {
             // Without a heartbeat the run is over, and the leases end by themselves.
             let _ = self.to_extend.send(messages.iter().map(|(_, lease, _)| lease.term()).collect());
         }
-        let passed = messages
-            .map(|messages| self.to_decode.try_send(ReceivedBatch { messages, queue: self.index, received_at_us }));
+        let batch = |messages| ReceivedBatch { messages, queue: self.index, is_redelivered, received_at_us };
+        let passed = messages.map(|messages| self.to_decode.try_send(batch(messages)));
         if !matches!(passed, Some(Ok(()))) {
             // More than SQS promises to bring, a channel with less room than the budget admits, or a decoder that died:
             // each a broken promise, after which nothing can be relied on. The messages come back by their visibility.

@@ -8,12 +8,15 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::ports::{BATCH_MAX, EntryFailure, PortError};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Failures in a row that are worth a warning each: by then the wait is seconds.
+const PERSISTENT: u32 = 5;
 
 /// Exponential backoff with full jitter: the wait before attempt `n` is uniform between 0 and `50 ms * 2^n`, at most 5 s.
 /// ("Exponential Backoff And Jitter", AWS Architecture Blog.)
@@ -26,6 +29,11 @@ impl Backoff {
     /// Forgets earlier failures.
     pub fn reset(&mut self) {
         self.failures = 0;
+    }
+
+    /// Whether so much has failed in a row that somebody should know: a call that is throttled passes at its second or third try.
+    fn is_persistent(&self) -> bool {
+        self.failures >= PERSISTENT
     }
 
     /// How long to wait after one more failure.
@@ -58,7 +66,12 @@ where
                 Err(error @ PortError::Stop { .. }) => return Err(GaveUp::Stop(error)),
                 Err(error) => {
                     let wait = backoff.next_wait();
-                    warn!(%error, wait_ms = wait.as_millis() as u64, "call failed, trying again");
+                    let wait_ms = wait.as_millis() as u64;
+                    if backoff.is_persistent() {
+                        warn!(%error, wait_ms, "call failed again and again, still trying");
+                    } else {
+                        debug!(%error, wait_ms, "call failed, trying again");
+                    }
                     tokio::time::sleep(wait).await;
                 }
             }
@@ -140,7 +153,10 @@ async fn settle_batch<'a, T>(
             match call(&pending).await {
                 Ok(failures) => sort_out(&mut pending, failures, &mut settled),
                 Err(error @ PortError::Stop { .. }) => return Some(error),
-                Err(error) => warn!(%error, entries = pending.len(), "batch call failed, trying again"),
+                Err(error) if backoff.is_persistent() => {
+                    warn!(%error, entries = pending.len(), "batch call failed again and again, still trying");
+                }
+                Err(error) => debug!(%error, entries = pending.len(), "batch call failed, trying again"),
             }
             if pending.is_empty() {
                 return None;

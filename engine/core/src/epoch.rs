@@ -535,7 +535,16 @@ mod tests {
         let after = std::cell::RefCell::new(vec![given(0, 0); 4]);
         decoded.retain_rows(
             |message| before[*message as usize],
-            |message, partition| !(message == 2 && partition != hour(2)) && !(message == 0 && partition == hour(2)),
+            |message, partition| {
+                partition
+                    == if message == 0 {
+                        hour(1)
+                    } else if message == 2 {
+                        hour(2)
+                    } else {
+                        partition
+                    }
+            },
             |message, left| after.borrow_mut()[*message as usize] = left,
         );
         assert_eq!(after.into_inner(), [given(1, 0), given(0, 0), given(1, 0), given(1, 0)]);

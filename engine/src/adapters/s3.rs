@@ -5,9 +5,18 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
 use super::Call;
-use crate::ports::{ObjectStore, PortError, PutOutcome};
+use crate::ports::{Found, NewObject, ObjectKind, ObjectStore, PortError, PutOutcome};
 
 const PUT: Call = Call { action: "put object", permission: "s3:PutObject" };
+const HEAD: Call = Call { action: "look for an object", permission: "s3:GetObject" };
+const LIST: Call = Call { action: "list objects", permission: "s3:ListBucket" };
+const GET: Call = Call { action: "get object", permission: "s3:GetObject" };
+const DELETE: Call = Call { action: "delete object", permission: "s3:DeleteObject" };
+
+/// Metadata of every object: the epoch that it belongs to.
+const EPOCH: &str = "ticklake-epoch";
+/// Metadata of a void.
+const VOID: &str = "ticklake-void";
 
 /// One S3 bucket.
 #[derive(Debug)]
@@ -22,19 +31,25 @@ impl S3Store {
     pub fn new(client: aws_sdk_s3::Client, bucket: String) -> Self {
         Self { client, bucket }
     }
+
+    fn url(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.bucket)
+    }
 }
 
 #[async_trait]
 impl ObjectStore for S3Store {
-    async fn put_new(&self, key: &str, body: Bytes) -> Result<PutOutcome, PortError> {
-        let put = self
-            .client
-            .put_object()
-            .bucket(&self.bucket)
-            .key(key)
-            .if_none_match("*")
-            .content_type("application/vnd.apache.parquet")
-            .body(ByteStream::from(body));
+    async fn put_new(&self, object: NewObject<'_>) -> Result<PutOutcome, PortError> {
+        let NewObject { key, body, epoch, kind } = object;
+        let content_type = match kind {
+            ObjectKind::Data | ObjectKind::Void => "application/vnd.apache.parquet",
+            ObjectKind::Entry => "application/octet-stream",
+        };
+        let put = self.client.put_object().bucket(&self.bucket).key(key).if_none_match("*").content_type(content_type);
+        let mut put = put.metadata(EPOCH, epoch).body(ByteStream::from(body));
+        if kind == ObjectKind::Void {
+            put = put.metadata(VOID, "1");
+        }
         match put.send().await {
             Ok(_) => Ok(PutOutcome::Created),
             Err(error) => match error.raw_response().map(|response| response.status().as_u16()) {
@@ -42,11 +57,56 @@ impl ObjectStore for S3Store {
                 Some(412) => Ok(PutOutcome::Exists),
                 // 409 when another write to the key was under way: its outcome is not known yet.
                 Some(409) => {
-                    let text = format!("s3://{}/{key}: another write is under way", self.bucket);
+                    let text = format!("{}: another write is under way", self.url(key));
                     Err(PortError::Retry { action: PUT.action, text })
                 }
-                _ => Err(PUT.failed(&format!("s3://{}/{key}", self.bucket), &error)),
+                _ => Err(PUT.failed(&self.url(key), &error)),
             },
         }
     }
+
+    async fn head(&self, key: &str) -> Result<Option<Found>, PortError> {
+        match self.client.head_object().bucket(&self.bucket).key(key).send().await {
+            Ok(found) => {
+                let metadata = found.metadata.unwrap_or_default();
+                Ok(Some(Found { epoch: metadata.get(EPOCH).cloned(), is_void: metadata.contains_key(VOID) }))
+            }
+            // Without s3:ListBucket it would be a 403.
+            Err(error) if is_404(error.raw_response().map(|response| response.status().as_u16())) => Ok(None),
+            Err(error) => Err(HEAD.failed(&self.url(key), &error)),
+        }
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {
+        let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+        let mut pages = list.into_paginator().send();
+        let mut keys = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| LIST.failed(&self.url(prefix), &error))?;
+            keys.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key));
+        }
+        Ok(keys)
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, PortError> {
+        match self.client.get_object().bucket(&self.bucket).key(key).send().await {
+            Ok(found) => {
+                let body = found.body.collect().await;
+                let failed =
+                    |error| PortError::Retry { action: GET.action, text: format!("{}: {error}", self.url(key)) };
+                Ok(Some(body.map_err(failed)?.into_bytes()))
+            }
+            Err(error) if is_404(error.raw_response().map(|response| response.status().as_u16())) => Ok(None),
+            Err(error) => Err(GET.failed(&self.url(key), &error)),
+        }
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), PortError> {
+        let deleted = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
+        deleted.map(drop).map_err(|error| DELETE.failed(&self.url(key), &error))
+    }
+}
+
+fn is_404(status: Option<u16>) -> bool {
+    status == Some(404)
 }

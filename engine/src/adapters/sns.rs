@@ -28,10 +28,11 @@ impl SnsTopic {
 impl Notifier for SnsTopic {
     async fn publish(&self, notifications: &[Notification]) -> Result<Vec<EntryFailure>, PortError> {
         let fail = |error| PUBLISH.failed(&self.arn, &error);
+        let is_fifo = self.arn.strip_suffix(".fifo").is_some();
         let entries = notifications
             .iter()
             .enumerate()
-            .map(|(index, notification)| entry(index, notification))
+            .map(|(index, notification)| entry(index, notification, is_fifo))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| fail(SdkError::construction_failure(error)))?;
         let call = self.client.publish_batch().topic_arn(&self.arn).set_publish_batch_request_entries(Some(entries));
@@ -45,6 +46,7 @@ impl Notifier for SnsTopic {
 fn entry(
     index: usize,
     notification: &Notification,
+    is_fifo: bool,
 ) -> Result<PublishBatchRequestEntry, aws_smithy_types::error::operation::BuildError> {
     let mut entry = PublishBatchRequestEntry::builder()
         .id(index.to_string())
@@ -53,6 +55,12 @@ fn entry(
     for (name, value) in &notification.attributes {
         let value = MessageAttributeValue::builder().data_type("String").string_value(value).build()?;
         entry = entry.message_attributes(*name, value);
+    }
+    if is_fifo {
+        // A repeat within five minutes is not delivered again; the order is kept per symbol.
+        let symbol =
+            notification.attributes.iter().find(|(name, _)| *name == "symbol").map(|(_, symbol)| symbol.as_str());
+        entry = entry.message_deduplication_id(&notification.id).message_group_id(symbol.unwrap_or("alerts"));
     }
     entry.build()
 }

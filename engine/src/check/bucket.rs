@@ -8,7 +8,7 @@ use aws_sdk_s3::primitives::ByteStream;
 
 use super::Findings;
 use crate::aws::error::Trouble;
-use crate::config::Lake;
+use crate::config::{Delivery, Lake};
 
 pub(super) async fn check(s3: &Client, lake: &Lake) -> Findings {
     let mut findings = Findings::default();
@@ -19,9 +19,10 @@ pub(super) async fn check(s3: &Client, lake: &Lake) -> Findings {
     };
     match head(s3, lake).await {
         Ok(()) => {}
-        // The engine stores without listing; a role that may only write is enough, and the probe goes on to tell.
+        // At least once, the engine stores without listing; the probe goes on to tell the rest.
         Err(trouble @ Trouble::Denied { .. }) => {
-            findings.warn(format!("{place}: {trouble} on arn:aws:s3:::{}", lake.bucket));
+            let text = format!("{place}: {trouble} on arn:aws:s3:::{}", lake.bucket);
+            if is_exact(lake) { findings.fail(text) } else { findings.warn(text) }
         }
         Err(trouble) => {
             findings.fail(format!("{place}: {}", in_words(&trouble)));
@@ -54,18 +55,33 @@ async fn probe(s3: &Client, lake: &Lake, place: &str, findings: &mut Findings) {
     }
     match put(s3, lake, &key).await {
         Ok(Put::Existed) => findings.ok(format!("{place} (stored a probe, conditional PUT works)")),
-        Ok(Put::Stored) => findings.fail(format!(
-            "{place}: the store ignores If-None-Match, without which two workers can store the same epoch"
+        Ok(Put::Stored) if is_exact(lake) => findings.fail(format!(
+            "{place}: the store ignores If-None-Match, without which two workers can store the same rows; lake.delivery = \
+             \"at-least-once\" does without"
         )),
+        Ok(Put::Stored) => {
+            findings.warn(format!("{place}: the store ignores If-None-Match: what is delivered again is stored again"));
+        }
         Err(trouble) => findings.fail(format!("{place}: failed to store an object twice: {trouble}")),
+    }
+    if let Err(error) = s3.get_object().bucket(&lake.bucket).key(&key).send().await {
+        let text = format!("{place}: {} on {objects}", Trouble::of(&error, "s3:GetObject"));
+        if is_exact(lake) { findings.fail(text) } else { findings.warn(text) }
     }
     match s3.delete_object().bucket(&lake.bucket).key(&key).send().await {
         Ok(_) => {}
         Err(error) => {
             let trouble = Trouble::of(&error, "s3:DeleteObject");
-            findings.warn(format!("{place}: the probe {key} stays: {trouble} on {objects}"));
+            findings.warn(format!(
+                "{place}: the probe {key} stays, and so would every ledger entry: {trouble} on {objects}"
+            ));
         }
     }
+}
+
+/// Whether the engine needs the ledger: to write, list, read and, so that it does not grow, to delete.
+fn is_exact(lake: &Lake) -> bool {
+    lake.delivery == Delivery::ExactlyOnce
 }
 
 enum Put {

@@ -106,6 +106,15 @@ fn queue(problems: &mut Problems, settings: &Settings) {
     problems.whole_seconds("queue.wait", queue.wait);
     problems.duration("queue.visibility_timeout", queue.visibility_timeout, VISIBILITY_MIN..=VISIBILITY_MAX);
     problems.whole_seconds("queue.visibility_timeout", queue.visibility_timeout);
+    let is_long_enough = queue.visibility_timeout > queue.wait || queue.visibility_timeout < VISIBILITY_MIN;
+    problems.unless(is_long_enough, || {
+        format!(
+            "`queue.visibility_timeout` must be longer than `queue.wait`, or what a quiet poll brings is not ours when it comes (is \
+             {}, and `queue.wait` is {})",
+            shown(queue.visibility_timeout),
+            shown(queue.wait)
+        )
+    });
 }
 
 fn queue_url(problems: &mut Problems, key: &str, url: &str) {

@@ -108,7 +108,8 @@ async fn missing_permission_is_named_as_an_action() {
         ("sqs:ChangeMessageVisibility", Subject::Queue, Verdict::Fail),
         ("s3:PutObject", Subject::Bucket, Verdict::Fail),
         ("s3:DeleteObject", Subject::Bucket, Verdict::Warn),
-        ("s3:ListBucket", Subject::Bucket, Verdict::Warn),
+        ("s3:ListBucket", Subject::Bucket, Verdict::Fail),
+        ("s3:GetObject", Subject::Bucket, Verdict::Fail),
         ("sns:GetTopicAttributes", Subject::Topic, Verdict::Fail),
     ];
     for (action, subject, verdict) in cases {

@@ -275,6 +275,7 @@ fn every_bound_is_enforced_and_named() {
         ("queue.wait", "21s", "`queue.wait` must be from 0s to 20s (is 21s)"),
         ("queue.wait", "1500ms", "`queue.wait` must be in whole seconds"),
         ("queue.visibility_timeout", "13h", "`queue.visibility_timeout` must be from 5s to 12h (is 13h)"),
+        ("queue.visibility_timeout", "20s", "`queue.visibility_timeout` must be longer than `queue.wait`"),
         ("queue.visibility_timeout", "4s", "`queue.visibility_timeout` must be from 5s to 12h (is 4s)"),
         ("lake.bucket", "", "`lake.bucket` is required"),
         ("lake.bucket", "s3://market-lake", "`lake.bucket` must be a bucket's name"),

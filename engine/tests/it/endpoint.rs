@@ -15,7 +15,7 @@ use ticklake::aws::Clients;
 use ticklake::check::check;
 use ticklake::config::{Config, Settings};
 use ticklake::pipeline::{Meters, RunOptions, run};
-use ticklake::ports::PutOutcome;
+use ticklake::ports::{Found, NewObject, ObjectKind, PutOutcome};
 use ticklake::sandbox::{Resources, connect};
 
 use crate::{lake, local::MINUTE};
@@ -120,9 +120,17 @@ async fn ticks_rejects_and_alerts_arrive_once() {
 async fn name_is_given_to_one_object_only() {
     let world = World::new("names").await;
     let store = ports(&world.clients, &world.config()).store;
-    assert_eq!(store.put_new("k", Bytes::from_static(b"one")).await.unwrap(), PutOutcome::Created);
-    assert_eq!(store.put_new("k", Bytes::from_static(b"two")).await.unwrap(), PutOutcome::Exists);
-    assert_eq!(world.objects().await["k"], "one");
+    let object = |body: &'static str, kind| NewObject { key: "a/k", body: body.into(), epoch: "w-1", kind };
+    assert_eq!(store.head("a/k").await.unwrap(), None);
+    assert_eq!(store.get("a/k").await.unwrap(), None);
+    assert_eq!(store.put_new(object("one", ObjectKind::Void)).await.unwrap(), PutOutcome::Created);
+    assert_eq!(store.put_new(object("two", ObjectKind::Data)).await.unwrap(), PutOutcome::Exists);
+    let found = Found { epoch: Some("w-1".to_owned()), is_void: true };
+    assert_eq!(store.head("a/k").await.unwrap(), Some(found), "whose it is, and what");
+    assert_eq!(store.get("a/k").await.unwrap().unwrap(), "one");
+    assert_eq!(store.list("a/").await.unwrap(), ["a/k"]);
+    store.delete("a/k").await.unwrap();
+    assert!(store.list("a/").await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

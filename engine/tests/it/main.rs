@@ -5,6 +5,7 @@ mod check;
 mod config;
 mod edge;
 mod endpoint;
+mod exactly_once;
 mod faults;
 mod lake;
 mod local;

@@ -4,8 +4,8 @@
 //! ends in a checksum, and one that cannot be read is an error, never an empty one: to guess would be to store twice.
 //!
 //! ```text
-//! "TLE" version=1  epoch: text  files: u32 (table: u8 slot: i64)*  messages: u32 (id: u128)*
-//! alerts: u32 (message: u32 alert: text)*  crc32: u32        text: u32 bytes*; all numbers little-endian
+//! "TLE" version=1  epoch: text  files: u32 (table: u8 slot: i64)*  sets: u32 (files: u32 (file: u32)*)*
+//! messages: u32 (id: u128 set: u32)*  alerts: u32 (message: u32 alert: text)*  crc32: u32        text: u32 bytes*; all numbers little-endian
 //! ```
 
 use sha2::{Digest as _, Sha256};
@@ -42,8 +42,10 @@ pub struct Entry {
     pub epoch: String,
     /// Its files, by what they hold: together with the epoch that is their name.
     pub files: Vec<Partition>,
-    /// Its messages.
-    pub messages: Vec<MessageId>,
+    /// Sets of files, by position, that messages may have rows in. Most messages share one.
+    pub sets: Vec<Vec<u32>>,
+    /// Its messages, each with the position of its set.
+    pub messages: Vec<(MessageId, u32)>,
     /// Its alerts as JSON, each with the position of the message whose tick raised it. Whoever takes the message over publishes
     /// them, for this epoch's worker may have died before it could.
     pub alerts: Vec<(u32, String)>,
@@ -78,9 +80,17 @@ impl Entry {
             bytes.push(code_of(file.table()));
             bytes.extend(file.slot().to_le_bytes());
         }
+        put_len(&mut bytes, self.sets.len());
+        for set in &self.sets {
+            put_len(&mut bytes, set.len());
+            for file in set {
+                bytes.extend(file.to_le_bytes());
+            }
+        }
         put_len(&mut bytes, self.messages.len());
-        for message in &self.messages {
+        for (message, set) in &self.messages {
             bytes.extend(message.0.to_le_bytes());
+            bytes.extend(set.to_le_bytes());
         }
         put_len(&mut bytes, self.alerts.len());
         for (message, alert) in &self.alerts {
@@ -90,6 +100,12 @@ impl Entry {
         let crc = crc32fast::hash(&bytes);
         bytes.extend(crc.to_le_bytes());
         bytes
+    }
+
+    /// The files that the message at position `at` may have rows in.
+    pub fn files_of(&self, at: u32) -> impl Iterator<Item = Partition> {
+        let set = self.messages.get(at as usize).and_then(|(_, set)| self.sets.get(*set as usize));
+        set.into_iter().flatten().filter_map(|file| self.files.get(*file as usize).copied())
     }
 
     /// The entry that `bytes` are.
@@ -138,19 +154,24 @@ impl<'a> Reader<'a> {
             let table = Table::ALL.into_iter().find(|table| code_of(*table) == code)?;
             Some(Partition::at(table, i64::from_le_bytes(reader.array()?)))
         })?;
-        let messages = self.list(|reader| Some(MessageId(u128::from_le_bytes(reader.array()?))))?;
-        let alerts = self.list(|reader| Some((u32::from_le_bytes(reader.array()?), reader.text()?)))?;
-        Some(Entry { epoch, files, messages, alerts })
+        let sets = self.list(|reader| reader.list(Reader::number))?;
+        let messages = self.list(|reader| Some((MessageId(u128::from_le_bytes(reader.array()?)), reader.number()?)))?;
+        let alerts = self.list(|reader| Some((reader.number()?, reader.text()?)))?;
+        Some(Entry { epoch, files, sets, messages, alerts })
     }
 
     fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
-        let len = u32::from_le_bytes(self.array()?);
+        let len = self.number()?;
         (0..len).map(|_| item(self)).collect()
     }
 
     fn text(&mut self) -> Option<String> {
-        let len = u32::from_le_bytes(self.array()?) as usize;
+        let len = self.number()? as usize;
         String::from_utf8(self.take(len)?.to_vec()).ok()
+    }
+
+    fn number(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.array()?))
     }
 
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -170,12 +191,14 @@ mod tests {
 
     fn entries() -> impl Strategy<Value = Entry> {
         let files = prop::collection::vec((prop::sample::select(&Table::ALL[..]), any::<i64>()), 0..5);
-        let messages = prop::collection::vec(any::<u128>(), 0..20);
+        let sets = prop::collection::vec(prop::collection::vec(any::<u32>(), 0..3), 0..3);
+        let messages = prop::collection::vec((any::<u128>(), any::<u32>()), 0..20);
         let alerts = prop::collection::vec((any::<u32>(), ".{0,20}"), 0..3);
-        ("[a-z0-9-]{0,40}", files, messages, alerts).prop_map(|(epoch, files, messages, alerts)| Entry {
+        ("[a-z0-9-]{0,40}", files, sets, messages, alerts).prop_map(|(epoch, files, sets, messages, alerts)| Entry {
             epoch,
             files: files.into_iter().map(|(table, slot)| Partition::at(table, slot)).collect(),
-            messages: messages.into_iter().map(MessageId).collect(),
+            sets,
+            messages: messages.into_iter().map(|(id, set)| (MessageId(id), set)).collect(),
             alerts,
         })
     }
@@ -215,5 +238,21 @@ mod tests {
         let others = ["", "message-1", "message-2", uuid, &uuid[1..], "6cbcd4d9-b4ef-4d27-a5f4-9f3d0f3b5a1x"];
         let different: std::collections::BTreeSet<_> = others.iter().map(|text| MessageId::new(text)).collect();
         assert_eq!(different.len(), others.len());
+    }
+
+    #[test]
+    fn files_of_a_message_are_those_of_its_set() {
+        let hour = |slot| Partition::at(Table::Ticks, slot);
+        let entry = Entry {
+            files: vec![hour(1), hour(2), hour(3)],
+            sets: vec![vec![0], vec![0, 2], vec![]],
+            messages: [1, 0, 2, 7].map(|set| (MessageId(0), set)).to_vec(),
+            ..Entry::default()
+        };
+        let of = |at| entry.files_of(at).collect::<Vec<_>>();
+        assert_eq!(
+            [of(0), of(1), of(2), of(3), of(4)],
+            [vec![hour(1), hour(3)], vec![hour(1)], vec![], vec![], vec![]]
+        );
     }
 }

@@ -1,7 +1,9 @@
 //! The commit protocol, in every interleaving of small cases, and broken in every way that it must not be.
 //!
 //! Larger cases: `cargo test --release -p ticklake-core --test protocol -- --ignored --nocapture`.
+#![expect(clippy::print_stdout, clippy::expect_used, reason = "what a search found is what it is for")]
 
+mod state;
 mod world;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,241 @@
+//! The ledger: who has announced what, and what became of it.
+//!
+//! It executes on the store what [`ticklake_core::commit`] decides: entries are put before their files and removed after their
+//! messages, and of a file that an entry names it is found out, once and for all, whether it exists or never will. What was read
+//! or decided is kept, for it never changes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustc_hash::{FxHashMap, FxHashSet};
+use ticklake_core::commit::{Decision, Entry, Fate, Look, MessageId, Step};
+use ticklake_core::lake::Partition;
+use ticklake_schemas::Table;
+use tokio::sync::{Mutex, OnceCell};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::ports::{NewObject, ObjectKind, ObjectStore, PortError, PutOutcome};
+use crate::retry::{GaveUp, bounded, retry};
+use crate::stop::Stop;
+
+/// How long an entry stays after the last delete of its messages.
+const GRACE: Duration = Duration::from_mins(5);
+
+/// How often retired entries are looked at.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Entries that are read at a time.
+const GETS: usize = 16;
+
+/// Removals under way at once.
+const REMOVALS: usize = 8;
+
+/// Fates that are kept. One that was forgotten is looked up again.
+const FATES_MAX: usize = 100_000;
+
+/// The ledger of one lake.
+pub(crate) struct Ledger {
+    store: Arc<dyn ObjectStore>,
+    prefix: String,
+    /// A Parquet file without rows of each table.
+    voids: BTreeMap<Table, Bytes>,
+    stop: Stop,
+    known: Mutex<Known>,
+    /// Entries of epochs whose messages are all deleted, and when they may go.
+    retired: std::sync::Mutex<VecDeque<(Instant, String)>>,
+    is_proven: OnceCell<()>,
+}
+
+/// A message as an entry names it.
+#[derive(Clone)]
+pub(crate) struct Named {
+    pub(crate) entry: Arc<Entry>,
+    /// Its position in the entry.
+    pub(crate) at: u32,
+}
+
+/// What was read and decided.
+#[derive(Default)]
+struct Known {
+    entries: BTreeMap<String, Arc<Entry>>,
+    by_message: FxHashMap<MessageId, Vec<Named>>,
+    fates: FxHashMap<String, Fate>,
+}
+
+impl Ledger {
+    /// The ledger of the lake below `prefix`.
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: String, voids: BTreeMap<Table, Bytes>, stop: Stop) -> Self {
+        let (known, retired, is_proven) = Default::default();
+        Self { store, prefix, voids, stop, known, retired, is_proven }
+    }
+
+    /// Puts the entry of an epoch. One that is there already is an earlier attempt of ours: no other epoch has this name.
+    pub(crate) async fn announce(&self, entry: &Entry) -> Result<(), GaveUp> {
+        self.is_proven.get_or_try_init(|| self.prove()).await?;
+        let (key, body) = (self.key(&entry.epoch), Bytes::from(entry.encode()));
+        let put = || {
+            let object = NewObject { key: &key, body: body.clone(), epoch: &entry.epoch, kind: ObjectKind::Entry };
+            self.store.put_new(object)
+        };
+        retry(self.stop.commit_by(), put).await.map(drop)
+    }
+
+    /// Has the entry of an epoch removed after a while: SQS may deliver a message again that it has just deleted.
+    pub(crate) fn retire(&self, epoch: String) {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.push_back((Instant::now() + GRACE, epoch));
+    }
+
+    /// Removes retired entries when their time has come, for as long as it is polled.
+    pub(crate) async fn remove_retired(&self) {
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            let now = Instant::now();
+            self.remove_until(|due| due <= now).await;
+        }
+    }
+
+    /// Removes all retired entries, as far as the time for a stop allows.
+    pub(crate) async fn remove_all_retired(&self) {
+        let removing = self.remove_until(|_| true);
+        tokio::select! {
+            () = removing => {}
+            () = self.stop.release_by() => {}
+        }
+    }
+
+    async fn remove_until(&self, is_due: impl Fn(Instant) -> bool) {
+        let due: Vec<String> = {
+            let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = retired.iter().take_while(|(at, _)| is_due(*at)).count();
+            retired.drain(..due).map(|(_, epoch)| epoch).collect()
+        };
+        bounded(due.into_iter().map(|epoch| self.remove(epoch)), REMOVALS).await;
+    }
+
+    async fn remove(&self, epoch: String) {
+        if let Err(error) = self.store.delete(&self.key(&epoch)).await {
+            debug!(epoch, %error, "failed to remove a ledger entry, trying again");
+            self.retire(epoch);
+        }
+    }
+
+    /// Proves, once, that the store keeps the first of two objects of one name: without that two workers may store the same rows.
+    async fn prove(&self) -> Result<(), GaveUp> {
+        let key = self.key(&format!(".proof-{}", uuid::Uuid::now_v7().simple()));
+        let put = || {
+            let object = NewObject { key: &key, body: Bytes::new(), epoch: "", kind: ObjectKind::Entry };
+            self.store.put_new(object)
+        };
+        retry(self.stop.commit_by(), put).await?;
+        let again = retry(self.stop.commit_by(), put).await?;
+        if let Err(error) = self.store.delete(&key).await {
+            warn!(key, %error, "an empty object stays");
+        }
+        if again == PutOutcome::Exists {
+            return Ok(());
+        }
+        let text = "the store ignores If-None-Match, and so cannot keep two workers from storing the same rows; with \
+                    lake.delivery = \"at-least-once\" ticklake does without";
+        Err(GaveUp::Stop(PortError::Stop { action: "store exactly once", text: text.to_owned() }))
+    }
+
+    /// The entries that name each of `messages`, as of now or later.
+    pub(crate) async fn naming(&self, messages: &[MessageId]) -> Result<Vec<Vec<Named>>, GaveUp> {
+        let mut known = self.known.lock().await;
+        let folder = self.key("");
+        let keys = retry(self.stop.commit_by(), || self.store.list(&folder)).await?;
+        let listed: FxHashSet<&str> = keys.iter().map(String::as_str).collect();
+        let before = known.entries.len();
+        known.entries.retain(|key, _| listed.contains(key.as_str()));
+        let mut is_changed = known.entries.len() != before;
+        let new: Vec<String> =
+            keys.iter().filter(|key| !is_hidden(key) && !known.entries.contains_key(*key)).cloned().collect();
+        let gets = new.into_iter().map(|key| async move {
+            let bytes = retry(self.stop.commit_by(), || self.store.get(&key)).await;
+            (key, bytes)
+        });
+        for (key, bytes) in bounded(gets, GETS).await {
+            // One that is gone by now was removed by its owner: nobody will be given its messages again.
+            if let Some(bytes) = bytes? {
+                let entry = Entry::decode(&bytes).map_err(|error| {
+                    let text = format!("{key}: {error}; what it names may be in the lake, so nothing that was delivered before is stored");
+                    GaveUp::Stop(PortError::Stop { action: "read the ledger", text })
+                })?;
+                known.entries.insert(key, Arc::new(entry));
+                is_changed = true;
+            }
+        }
+        if is_changed {
+            known.index();
+        }
+        Ok(messages.iter().map(|message| known.by_message.get(message).cloned().unwrap_or_default()).collect())
+    }
+
+    /// What became of the file of `epoch` in `partition`: if there is none, there never will be.
+    pub(crate) async fn fate(&self, epoch: &str, partition: Partition) -> Result<Fate, GaveUp> {
+        let key = partition.key(&self.prefix, &epoch);
+        if let Some(&fate) = self.known.lock().await.fates.get(&key) {
+            return Ok(fate);
+        }
+        let void = self.voids.get(&partition.table()).cloned().unwrap_or_default();
+        let mut decision = Decision::default();
+        let fate = loop {
+            match decision.step() {
+                Step::Look => decision.looked(self.look(&key).await?),
+                Step::PutVoid => {
+                    let put = || {
+                        let object = NewObject { key: &key, body: void.clone(), epoch, kind: ObjectKind::Void };
+                        self.store.put_new(object)
+                    };
+                    let outcome = retry(self.stop.commit_by(), put).await?;
+                    decision.void_put(outcome == PutOutcome::Created);
+                }
+                Step::Done(fate) => break fate,
+            }
+        };
+        if fate == Fate::Voided {
+            info!(key, "a file that was announced is not there, and never will be");
+        }
+        let mut known = self.known.lock().await;
+        if known.fates.len() >= FATES_MAX {
+            known.fates.clear();
+        }
+        known.fates.insert(key, fate);
+        Ok(fate)
+    }
+
+    /// What is at the place of a data file.
+    async fn look(&self, key: &str) -> Result<Look, GaveUp> {
+        let found = retry(self.stop.commit_by(), || self.store.head(key)).await?;
+        Ok(match found {
+            None => Look::Nothing,
+            Some(found) if found.is_void => Look::Found(Fate::Voided),
+            Some(_) => Look::Found(Fate::Stored),
+        })
+    }
+
+    fn key(&self, epoch: &str) -> String {
+        let separator = if self.prefix.is_empty() { "" } else { "/" };
+        format!("{}{separator}ledger/{epoch}", self.prefix)
+    }
+}
+
+/// The name of what is no entry begins with a dot, or is empty: some tools leave an object in the place of a folder.
+fn is_hidden(key: &str) -> bool {
+    key.rsplit('/').next().is_some_and(|name| name.is_empty() || name.starts_with('.'))
+}
+
+impl Known {
+    fn index(&mut self) {
+        self.by_message.clear();
+        for entry in self.entries.values() {
+            for (at, &(message, _)) in (0..).zip(&entry.messages) {
+                self.by_message.entry(message).or_default().push(Named { entry: entry.clone(), at });
+            }
+        }
+    }
+}

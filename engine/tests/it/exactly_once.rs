@@ -1,0 +1,404 @@
+//! Invariant 2: a tick is in the lake once, whatever crashes. Workers die and stall at every step of a commit, and others take
+//! over what they held.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use ticklake::config::{Config, Delivery, Settings};
+use ticklake::memory::{MemoryNotifier, MemoryQueue, MemoryStore};
+use ticklake::pipeline::{Meters, RunError, RunOptions, run};
+use ticklake::ports::{
+    EntryFailure, Found, NewObject, Notification, Notifier, ObjectKind, ObjectStore, PortError, Ports, PutOutcome,
+    Queue, Receipt, ReceivedMessage,
+};
+use tokio::sync::Notify;
+
+use crate::{lake, local::MINUTE};
+
+/// After how long messages come back, whatever a worker believes: shorter than what it asks for, as if it had been frozen.
+const VISIBILITY: Duration = Duration::from_secs(2);
+
+const HOUR_US: i64 = 3_600_000_000;
+/// 2026-11-23T14:00:00Z.
+const AFTERNOON_US: i64 = 1_795_442_400_000_000;
+
+fn config() -> Config {
+    let mut settings = Settings::default();
+    "http://127.0.0.1/000000000000/ticks".clone_into(&mut settings.queue.url);
+    "lake".clone_into(&mut settings.lake.bucket);
+    settings.decode.ts_future_max = Duration::from_hours(24 * 365 * 100);
+    settings.epoch.age_max = Duration::from_millis(200);
+    settings.queue.visibility_timeout = Duration::from_secs(5);
+    settings.queue.wait = Duration::from_secs(1);
+    settings.validate().unwrap()
+}
+
+/// What both workers share.
+struct World {
+    queue: Arc<MemoryQueue>,
+    store: Arc<MemoryStore>,
+    notifier: Arc<MemoryNotifier>,
+}
+
+impl World {
+    /// Messages of ten ticks each, which lie in two hours, one of them with a spike, and a bad one.
+    fn new() -> Self {
+        let world =
+            Self { queue: Arc::new(MemoryQueue::new(VISIBILITY)), store: Arc::default(), notifier: Arc::default() };
+        for message in 0..MESSAGES {
+            let tick = |tick: usize| {
+                let seq = message * 10 + tick;
+                let ts = AFTERNOON_US + (tick as i64 % 2) * HOUR_US + seq as i64;
+                let price = if seq == SPIKE { 150.25 } else { 100.25 };
+                format!(r#"{{"symbol":"AAPL","price":{price},"volume":1,"ts":{ts},"seq":{seq}}}"#)
+            };
+            let ticks: Vec<String> = (0..10).map(tick).collect();
+            world.queue.send(format!("[{}]", ticks.join(",")), None);
+        }
+        world.queue.send("garbage", None);
+        world
+    }
+
+    fn ports(&self) -> Ports {
+        Ports { queues: vec![self.queue.clone()], store: self.store.clone(), notifier: Some(self.notifier.clone()) }
+    }
+
+    /// Drains with a worker that nothing happens to. One that does not detect anything itself has to take the alert over.
+    async fn drain(&self, detects: bool) -> (Result<(), RunError>, Meters) {
+        let mut settings = (*config()).clone();
+        settings.detect.spike.enabled = detects;
+        let (config, options) = (settings.validate().unwrap(), RunOptions { drain: true });
+        let meters = Meters::new(&config);
+        let run = run(self.ports(), &config, options, meters.clone(), std::future::pending());
+        (tokio::time::timeout(MINUTE, run).await.expect("the queue is drained"), meters)
+    }
+
+    /// Every tick, reject and alert is in the lake once, and every alert was published.
+    async fn assert_exact(&self) {
+        let objects = self.store.objects();
+        let mut seqs: Vec<i64> = lake::ticks(&objects).iter().map(|tick| tick.seq.unwrap()).collect();
+        seqs.sort_unstable();
+        assert_eq!(seqs, (0..MESSAGES as i64 * 10).collect::<Vec<_>>(), "every tick once");
+        assert_eq!(lake::rejects(&objects).len(), 1, "the reject once");
+        let stored = lake::alert_ids(&objects);
+        assert_eq!(stored.len(), 1, "the alert once: {stored:?}");
+        let published = self.notifier.published();
+        assert!(!published.is_empty() && published.iter().all(|one| one.body.contains(&stored[0])), "with one id");
+        assert_eq!(self.queue.backlog().await.unwrap(), 0);
+    }
+}
+
+const MESSAGES: usize = 20;
+const SPIKE: usize = 150;
+
+/// A store that stops at the `nth` PUT of some kind, until it is told to go on.
+struct Stalling {
+    store: Arc<MemoryStore>,
+    kind: ObjectKind,
+    nth: usize,
+    /// The object arrives, and its answer does not.
+    answer_only: bool,
+    seen: AtomicUsize,
+    stalled: Notify,
+    go_on: Notify,
+}
+
+impl Stalling {
+    fn new(store: &Arc<MemoryStore>, kind: ObjectKind, nth: usize, answer_only: bool) -> Arc<Self> {
+        let (seen, stalled, go_on) = Default::default();
+        Arc::new(Self { store: store.clone(), kind, nth, answer_only, seen, stalled, go_on })
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Stalling {
+    async fn put_new(&self, object: NewObject<'_>) -> Result<PutOutcome, PortError> {
+        // Not the object by which a worker tries the store out.
+        let is_meant = object.kind == self.kind && !object.key.contains(".proof-");
+        if !is_meant || self.seen.fetch_add(1, Ordering::SeqCst) + 1 < self.nth {
+            return self.store.put_new(object).await;
+        }
+        let early = if self.answer_only { Some(self.store.put_new(object.clone()).await?) } else { None };
+        self.stalled.notify_one();
+        self.go_on.notified().await;
+        self.go_on.notify_one();
+        match early {
+            Some(outcome) => Ok(outcome),
+            None => self.store.put_new(object).await,
+        }
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<Found>, PortError> {
+        self.store.head(key).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {
+        self.store.list(prefix).await
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, PortError> {
+        self.store.get(key).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), PortError> {
+        self.store.delete(key).await
+    }
+}
+
+/// A queue that brings each message once, takes some batches of deletes and then no more, and extends nothing.
+struct Undeleting {
+    queue: Arc<MemoryQueue>,
+    received: AtomicUsize,
+    deletes: AtomicUsize,
+    deletes_max: usize,
+    stalled: Notify,
+}
+
+impl Undeleting {
+    fn new(queue: &Arc<MemoryQueue>, deletes_max: usize) -> Arc<Self> {
+        let (received, deletes, stalled) = Default::default();
+        Arc::new(Self { queue: queue.clone(), received, deletes, deletes_max, stalled })
+    }
+}
+
+#[async_trait]
+impl Queue for Undeleting {
+    async fn receive(&self, wait: Duration) -> Result<Vec<ReceivedMessage>, PortError> {
+        // What comes back is the other worker's.
+        if self.received.load(Ordering::SeqCst) > MESSAGES {
+            std::future::pending::<()>().await;
+        }
+        let messages = self.queue.receive(wait).await?;
+        self.received.fetch_add(messages.len(), Ordering::SeqCst);
+        Ok(messages)
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
+        if self.deletes.fetch_add(1, Ordering::SeqCst) < self.deletes_max {
+            return self.queue.delete(receipts).await;
+        }
+        self.stalled.notify_one();
+        std::future::pending().await
+    }
+
+    async fn extend(&self, _: &[Receipt], _: Duration) -> Result<Vec<EntryFailure>, PortError> {
+        std::future::pending().await
+    }
+
+    async fn release(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
+        self.queue.release(receipts).await
+    }
+
+    async fn backlog(&self) -> Result<u64, PortError> {
+        self.queue.backlog().await
+    }
+}
+
+/// Starts a worker, which is killed when the handle is aborted.
+fn start(ports: Ports) -> tokio::task::JoinHandle<Result<(), RunError>> {
+    tokio::spawn(async move {
+        let config = config();
+        run(ports, &config, RunOptions::default(), Meters::new(&config), std::future::pending()).await
+    })
+}
+
+/// The files of one epoch: two hours of ticks, the alert, the reject.
+const FILES: usize = 4;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_that_dies_between_any_two_puts_leaves_every_row_once() {
+    // Before and after the entry, before each of the files, and after the last.
+    let files = (1..=FILES).map(|nth| (ObjectKind::Data, nth, false));
+    let others = [(ObjectKind::Entry, 1, false), (ObjectKind::Entry, 1, true), (ObjectKind::Data, FILES, true)];
+    for (kind, nth, answer_only) in files.chain(others) {
+        let world = World::new();
+        let store = Stalling::new(&world.store, kind, nth, answer_only);
+        let worker = start(Ports { store: store.clone(), ..world.ports() });
+        tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker gets there");
+        worker.abort();
+        let is_announced = kind == ObjectKind::Data || answer_only;
+        let (result, meters) = world.drain(!is_announced).await;
+        result.unwrap();
+        world.assert_exact().await;
+        assert!(meters.stats.messages_redelivered.get() > 0, "{kind:?} {nth}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_that_dies_before_or_between_its_deletes_leaves_every_row_once() {
+    for deletes in [0, 1, 2] {
+        let world = World::new();
+        let queue = Undeleting::new(&world.queue, deletes);
+        let worker = start(Ports { queues: vec![queue.clone()], ..world.ports() });
+        tokio::time::timeout(MINUTE, queue.stalled.notified()).await.expect("the worker gets there");
+        worker.abort();
+        let (result, meters) = world.drain(false).await;
+        result.unwrap();
+        world.assert_exact().await;
+        assert!(meters.stats.rows_found_stored.get() > 0, "they were in the lake");
+    }
+}
+
+/// A topic that takes nothing, and says nothing.
+struct Silent(Notify);
+
+#[async_trait]
+impl Notifier for Silent {
+    async fn publish(&self, _: &[Notification]) -> Result<Vec<EntryFailure>, PortError> {
+        self.0.notify_one();
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alert_of_a_worker_that_dies_while_publishing_is_published_by_another() {
+    let world = World::new();
+    let topic = Arc::new(Silent(Notify::new()));
+    let worker = start(Ports { notifier: Some(topic.clone()), ..world.ports() });
+    tokio::time::timeout(MINUTE, topic.0.notified()).await.expect("the worker gets there");
+    let is_stored = || world.store.objects().keys().filter(|key| !key.starts_with("ledger/")).count() >= FILES;
+    while !is_stored() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    worker.abort();
+    let (result, meters) = world.drain(false).await;
+    result.unwrap();
+    world.assert_exact().await;
+    assert_eq!(meters.stats.alerts_published.get(), world.notifier.published().len() as u64);
+}
+
+/// A store that takes a second object of one name for a new one.
+struct Overwriting(MemoryStore);
+
+#[async_trait]
+impl ObjectStore for Overwriting {
+    async fn put_new(&self, object: NewObject<'_>) -> Result<PutOutcome, PortError> {
+        self.0.delete(object.key).await?;
+        self.0.put_new(object).await
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<Found>, PortError> {
+        self.0.head(key).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {
+        self.0.list(prefix).await
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, PortError> {
+        self.0.get(key).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), PortError> {
+        self.0.delete(key).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn store_without_conditional_writes_is_refused_unless_less_is_asked_of_it() {
+    for delivery in [Delivery::ExactlyOnce, Delivery::AtLeastOnce] {
+        let world = World::new();
+        let mut settings = (*config()).clone();
+        settings.lake.delivery = delivery;
+        let config = settings.validate().unwrap();
+        let store = Arc::new(Overwriting(MemoryStore::default()));
+        let ports = Ports { store: store.clone(), ..world.ports() };
+        let options = RunOptions { drain: true };
+        let run = run(ports, &config, options, Meters::new(&config), std::future::pending());
+        let ended = tokio::time::timeout(MINUTE, run).await.expect("it ends");
+        let stored = lake::ticks(&store.0.objects()).len();
+        if delivery == Delivery::ExactlyOnce {
+            let error = ended.unwrap_err().to_string();
+            assert!(error.contains("If-None-Match") && error.contains("at-least-once"), "{error}");
+            assert_eq!(stored, 0);
+        } else {
+            ended.unwrap();
+            assert_eq!(stored, MESSAGES * 10);
+        }
+    }
+}
+
+/// A worker that was frozen for longer than the visibility timeout goes on where it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_that_stalls_before_any_put_and_goes_on_stores_nothing_twice() {
+    let entry = [false, true].map(|answer_only| (ObjectKind::Entry, 1, answer_only));
+    let files = [1, 2].map(|nth| (ObjectKind::Data, nth, false));
+    for (kind, nth, answer_only) in entry.into_iter().chain(files) {
+        let world = World::new();
+        let store = Stalling::new(&world.store, kind, nth, answer_only);
+        let queue = Undeleting::new(&world.queue, 0);
+        let worker = start(Ports { store: store.clone(), queues: vec![queue], ..world.ports() });
+        tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker gets there");
+        // Another one takes over what comes back, and finishes.
+        world.drain(kind == ObjectKind::Entry && !answer_only).await.0.unwrap();
+        world.assert_exact().await;
+        // Its lease has ended as well, whatever the other one took.
+        tokio::time::sleep(config().queue.visibility_timeout).await;
+        store.go_on.notify_one();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        worker.abort();
+        world.assert_exact().await;
+    }
+}
+
+/// Workers in the middle of a change of configuration: what one refuses another takes. That a file of an epoch is stored says
+/// nothing of a message that has no rows in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn tick_that_the_dead_worker_refused_is_not_taken_for_one_that_it_stored() {
+    let world =
+        World { queue: Arc::new(MemoryQueue::new(VISIBILITY)), store: Arc::default(), notifier: Arc::default() };
+    for symbol in ["A", "LONGER"] {
+        let body = format!(r#"{{"symbol":"{symbol}","price":1,"volume":1,"ts":{AFTERNOON_US},"seq":1}}"#);
+        world.queue.send(body, None);
+    }
+    // Ticks first, then rejects: the reject is not stored any more.
+    let store = Stalling::new(&world.store, ObjectKind::Data, 2, false);
+    let ports = Ports { store: store.clone(), ..world.ports() };
+    let worker = tokio::spawn(async move {
+        let mut settings = (*config()).clone();
+        settings.decode.symbol_max_bytes = 1;
+        let config = settings.validate().unwrap();
+        run(ports, &config, RunOptions::default(), Meters::new(&config), std::future::pending()).await
+    });
+    tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker gets there");
+    while lake::ticks(&world.store.objects()).is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    worker.abort();
+    world.drain(true).await.0.unwrap();
+    let mut symbols: Vec<_> = lake::ticks(&world.store.objects()).into_iter().map(|tick| tick.symbol).collect();
+    symbols.sort_unstable();
+    assert_eq!(symbols, ["A", "LONGER"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entry_that_cannot_be_read_stops_the_commit_and_is_named() {
+    let world = World::new();
+    let store = Stalling::new(&world.store, ObjectKind::Data, 1, false);
+    let worker = start(Ports { store: store.clone(), ..world.ports() });
+    tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker gets there");
+    worker.abort();
+    let damaged = NewObject {
+        key: "ledger/damaged-1",
+        body: "TLE\u{1}nonsense".into(),
+        epoch: "damaged-1",
+        kind: ObjectKind::Entry,
+    };
+    world.store.put_new(damaged).await.unwrap();
+    let error = world.drain(true).await.0.unwrap_err().to_string();
+    assert!(error.contains("ledger/damaged-1") && error.contains("damaged"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn undisturbed_epochs_leave_no_entry_behind() {
+    let world = World::new();
+    world.drain(true).await.0.unwrap();
+    world.assert_exact().await;
+    let left: BTreeMap<_, _> =
+        world.store.objects().into_iter().filter(|(key, _)| key.starts_with("ledger/")).collect();
+    assert!(left.is_empty(), "{:?}", left.keys());
+}
