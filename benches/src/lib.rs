@@ -2,7 +2,9 @@
 //!
 //! The stages are in process and on one thread, so that a figure is about the stage and not about the machine's I/O.
 
+pub mod exactly_once;
 pub mod figure;
+pub mod fleet;
 
 pub mod sample;
 pub mod stage;

@@ -23,12 +23,26 @@ enum Command {
         /// For the topics `hot-path` and `lake`, a Parquet file of trades, preset `us-equity-trades`
         #[arg(long, value_name = "FILE")]
         trades: Option<PathBuf>,
+        /// For `exactly-once`, how many rounds of killing and freezing workers
+        #[arg(long, value_name = "ROUNDS", default_value_t = 100)]
+        rounds: u64,
+        /// For `exactly-once`, from what the moments of these follow; printed, so that a run can be repeated
+        #[arg(long, value_name = "SEED")]
+        seed: Option<u64>,
     },
     /// Print what each way to store each column of a tick costs, in bytes and in time
     Encodings {
         /// A Parquet file of trades to measure as well, preset `us-equity-trades`
         #[arg(long, value_name = "FILE")]
         trades: Option<PathBuf>,
+    },
+    /// Kill and freeze workers, and cut them off, for as many rounds as wanted; exit status 1 where anything is lost or doubled
+    Harass {
+        #[arg(long, default_value_t = 1_000)]
+        rounds: u64,
+        /// From what the moments follow; printed, so that a run can be repeated
+        #[arg(long)]
+        seed: Option<u64>,
     },
     /// The process that `check localaws` measures
     #[command(hide = true)]
@@ -51,6 +65,8 @@ enum Topic {
     Localaws,
     /// How much faster two cores are than one
     Pipeline,
+    /// What is lost and doubled while workers are killed and frozen, and what it costs to lose and double nothing
+    ExactlyOnce,
     /// What draining SQS costs, beside the plain SDK, and what the edge endures
     SqsEdge,
 }
@@ -63,14 +79,17 @@ fn trades_by_environment() -> Option<PathBuf> {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let (topic, trades) = match Args::parse().command {
-        Command::Check { topic, trades } => (topic, trades.or_else(trades_by_environment)),
+    let (topic, trades, rounds, seed) = match Args::parse().command {
+        Command::Check { topic, trades, rounds, seed } => {
+            (Some(topic), trades.or_else(trades_by_environment), rounds, seed)
+        }
         Command::Encodings { trades } => {
             let trades = trades.or_else(trades_by_environment);
             return benches::encodings::print(trades.as_deref(), &mut io::stdout()).map(|()| ExitCode::SUCCESS);
         }
         Command::ServeLocalAws { dir } => return benches::localaws::serve(&dir).map(|()| ExitCode::SUCCESS),
-        Command::Engine(args) => return benches::sqs_edge::engine(&args).map(|()| ExitCode::SUCCESS),
+        Command::Harass { rounds, seed } => (None, None, rounds, seed),
+        Command::Engine(args) => return benches::fleet::engine(&args).map(|()| ExitCode::SUCCESS),
         Command::PlainConsumer { endpoint, queue, messages } => {
             return benches::sqs_edge::plain::consume(&endpoint, &queue, messages).map(|()| ExitCode::SUCCESS);
         }
@@ -82,13 +101,15 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     let trades = trades.filter(|trades| trades.exists());
     match topic {
-        Topic::HotPath => benches::hot_path::figures(trades.as_deref(), &mut report)?,
-        Topic::Lake => benches::lake::figures(trades.as_deref(), &mut report)?,
-        Topic::Pipeline => benches::pipeline::figures(&mut report)?,
-        Topic::SqsEdge => benches::sqs_edge::figures(&mut report)?,
-        Topic::Localaws => benches::localaws::figures(&mut report)?,
+        None => benches::exactly_once::harass_figures(rounds, seed, &mut report)?,
+        Some(Topic::HotPath) => benches::hot_path::figures(trades.as_deref(), &mut report)?,
+        Some(Topic::Lake) => benches::lake::figures(trades.as_deref(), &mut report)?,
+        Some(Topic::Pipeline) => benches::pipeline::figures(&mut report)?,
+        Some(Topic::ExactlyOnce) => benches::exactly_once::figures(rounds, seed, &mut report)?,
+        Some(Topic::SqsEdge) => benches::sqs_edge::figures(&mut report)?,
+        Some(Topic::Localaws) => benches::localaws::figures(&mut report)?,
     }
-    if matches!(topic, Topic::HotPath | Topic::Lake) && trades.is_none() {
+    if matches!(topic, Some(Topic::HotPath | Topic::Lake)) && trades.is_none() {
         writeln!(io::stdout(), "skip bytes per recorded trade: no file at --trades or {TRADES}")?;
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

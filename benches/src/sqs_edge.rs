@@ -4,23 +4,17 @@
 //! faults are the endpoint's, which delays and spoils its answers; the endpoint that is away is behind a proxy.
 
 pub mod plain;
-mod process;
-mod proxy;
-mod scene;
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use self::process::{Ended, Process};
-use self::proxy::Proxy;
-use self::scene::Scene;
 use crate::figure::Figure;
+use crate::fleet::process::{Ended, Process};
+use crate::fleet::proxy::Proxy;
+use crate::fleet::scene::Scene;
 use crate::localaws::served::Served;
-
-/// Whatever has not ended by then never will.
-const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Messages of one tick.
 const SINGLE: u64 = 50_000;
@@ -80,15 +74,6 @@ pub fn figures(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Res
         stops().await?.into_iter().try_for_each(&mut *report)?;
         Ok(())
     })
-}
-
-/// The engine's process: `ticklake run`, with its configuration from the environment.
-pub fn engine(args: &ticklake::cli::RunArgs) -> anyhow::Result<()> {
-    let config = ticklake::cli::configure(&args.config)?;
-    let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime")?;
-    let ended = runtime.block_on(ticklake::cli::run::run(args, config));
-    runtime.shutdown_background();
-    ended.map(drop)
 }
 
 /// One tick to a message: the engine, which decodes, detects and stores, beside the plain consumer, which does nothing.
@@ -212,6 +197,7 @@ async fn long_epochs() -> anyhow::Result<[Figure; 2]> {
     let sent = scene.send(200_000, 10, None).await?;
     let mut command = scene.engine()?;
     command.env("TICKLAKE_QUEUE__VISIBILITY_TIMEOUT", "10s").env("TICKLAKE_EPOCH__AGE_MAX", "30s");
+    command.env("TICKLAKE_QUEUE__WAIT", "5s");
     let engine = Process::start(command)?;
     scene.drained().await?;
     anyhow::ensure!(engine.age() > Duration::from_secs(30), "the epoch was closed before its time");
@@ -267,7 +253,7 @@ async fn stops() -> anyhow::Result<[Figure; 3]> {
 }
 
 /// Sends, drains with the engine, and audits.
-async fn drain(scene: &Scene<'_>, ticks: u64, per_message: usize) -> anyhow::Result<Ended> {
+async fn drain(scene: &Scene, ticks: u64, per_message: usize) -> anyhow::Result<Ended> {
     let sent = scene.send(ticks, per_message, None).await?;
     let mut command = scene.engine()?;
     command.arg("--drain");
@@ -283,7 +269,7 @@ async fn finish(engine: Process) -> anyhow::Result<Ended> {
 }
 
 /// The lake is what was sent, and nothing else.
-async fn clean(scene: &Scene<'_>, sent: loadgen::Sent) -> anyhow::Result<()> {
+async fn clean(scene: &Scene, sent: loadgen::Sent) -> anyhow::Result<()> {
     let audit = scene.audit(sent).await?;
     anyhow::ensure!(audit.is_clean(), "the lake is not what was sent:\n{audit}");
     Ok(())

@@ -68,11 +68,21 @@ impl Served {
 
     /// Makes these faults, in the words of `localaws/README.md`, the server's only ones.
     pub(crate) async fn set_faults(&self, faults: &[&str]) -> anyhow::Result<()> {
-        let (stdin, stdout) = &mut *self.pipes.lock().await;
-        stdin.write_all(format!("{}\n", faults.join(" ")).as_bytes()).await.context("the server has ended")?;
-        let said = stdout.next_line().await?.context("the server has ended")?;
+        let said = self.ask(&faults.join(" ")).await?;
         anyhow::ensure!(said == FAULTS_SET, "the server refuses the faults: {said}");
         Ok(())
+    }
+
+    /// How many requests of `action` there were.
+    pub(crate) async fn calls(&self, action: &str) -> anyhow::Result<u64> {
+        let said = self.ask(&format!("{CALLS}{action}")).await?;
+        said.parse().with_context(|| format!("the server does not count {action}: {said}"))
+    }
+
+    async fn ask(&self, line: &str) -> anyhow::Result<String> {
+        let (stdin, stdout) = &mut *self.pipes.lock().await;
+        stdin.write_all(format!("{line}\n").as_bytes()).await.context("the server has ended")?;
+        stdout.next_line().await?.context("the server has ended")
     }
 
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
@@ -90,10 +100,14 @@ impl Served {
     }
 }
 
+/// What begins a question for the number of requests.
+const CALLS: &str = "calls ";
+
 /// What the server says once it has the faults that it was asked for.
 const FAULTS_SET: &str = "faults set";
 
-/// The process's side: serves below `dir` until standard input ends. Every line of it is the faults to have from then on.
+/// The process's side: serves below `dir` until standard input ends. Every line of it is the faults to have from then
+/// on, or a question.
 pub fn serve(dir: &Path) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("failed to start the server's runtime")?;
     runtime.block_on(async {
@@ -110,6 +124,10 @@ pub fn serve(dir: &Path) -> anyhow::Result<()> {
 fn obey(faults: &Faults) -> anyhow::Result<()> {
     for line in io::stdin().lock().lines() {
         let line = line.context("failed to read what to do")?;
+        if let Some(action) = line.strip_prefix(CALLS) {
+            writeln!(io::stdout().lock(), "{}", faults.calls(action)).context("failed to answer")?;
+            continue;
+        }
         let parsed: Result<Vec<Fault>, _> = line.split_whitespace().map(str::parse).collect();
         let said = match parsed {
             Ok(parsed) => {

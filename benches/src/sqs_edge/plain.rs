@@ -14,7 +14,7 @@ const LOOPS: usize = 16;
 pub fn consume(endpoint: &str, queue: &str, messages: usize) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime")?;
     runtime.block_on(async {
-        let sqs = super::scene::connect(endpoint).await.sqs;
+        let sqs = crate::fleet::scene::connect(endpoint).await.sqs;
         let left = Arc::new(AtomicUsize::new(messages));
         let mut loops = JoinSet::new();
         for _ in 0..LOOPS {

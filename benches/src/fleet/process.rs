@@ -12,7 +12,7 @@ use wait4::Wait4 as _;
 use super::PATIENCE;
 
 /// A running process. One that is not waited for is killed.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Option<Child>,
     pid: u32,
     name: String,
@@ -22,17 +22,17 @@ pub(super) struct Process {
 
 /// A process that has ended, with success.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(crate) struct Ended {
     /// CPU time, microseconds.
-    pub(super) cpu_us: f64,
+    pub(crate) cpu_us: f64,
     /// The most memory that was resident, bytes.
-    pub(super) memory: u64,
+    pub(crate) memory: u64,
     /// The last line of its log, if that is JSON.
     last: serde_json::Value,
 }
 
 impl Process {
-    pub(super) fn start(mut command: Command) -> anyhow::Result<Self> {
+    pub(crate) fn start(mut command: Command) -> anyhow::Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         let stderr = NamedTempFile::new().context("failed to make a file for a log")?;
         let log: File = stderr.reopen().context("failed to open the file for a log")?;
@@ -41,14 +41,14 @@ impl Process {
         Ok(Self { pid: child.id(), child: Some(child), name, started: Instant::now(), stderr })
     }
 
-    pub(super) fn signal(&self, signal: &str) -> anyhow::Result<()> {
+    pub(crate) fn signal(&self, signal: &str) -> anyhow::Result<()> {
         let sent = Command::new("kill").args([signal, &self.pid.to_string()]).status();
         anyhow::ensure!(sent.context("failed to run kill")?.success(), "failed to send {signal} to {}", self.name);
         Ok(())
     }
 
     /// Its CPU time so far.
-    pub(super) fn cpu(&self) -> anyhow::Result<Duration> {
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         let mut system = System::new().context("failed to ask the system for processes")?;
         let (pid, what) = (Pid::from_u32(self.pid), ProcessRefreshKind::nothing().with_cpu().without_tasks());
         system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, what);
@@ -57,12 +57,17 @@ impl Process {
     }
 
     /// Since it was started.
-    pub(super) fn age(&self) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         self.started.elapsed()
     }
 
+    /// Ends it on the spot.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+
     /// Waits for its end, which has to be a success.
-    pub(super) async fn ended(mut self) -> anyhow::Result<Ended> {
+    pub(crate) async fn ended(mut self) -> anyhow::Result<Ended> {
         let child = self.child.take().context("the process was waited for already")?;
         let (pid, name) = (self.pid, self.name.clone());
         let waiting = tokio::task::spawn_blocking(move || child.wait4());
@@ -92,7 +97,7 @@ impl Drop for Process {
 
 impl Ended {
     /// A number of the engine's last words.
-    pub(super) fn count(&self, name: &str) -> anyhow::Result<u64> {
+    pub(crate) fn count(&self, name: &str) -> anyhow::Result<u64> {
         let fields = self.last.get("fields").unwrap_or(&self.last);
         fields
             .get(name)

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 /// The door, open.
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     address: SocketAddr,
     to: String,
     serving: tokio::task::JoinHandle<()>,
@@ -15,7 +15,7 @@ pub(super) struct Proxy {
 
 impl Proxy {
     /// Before the endpoint at `url`.
-    pub(super) fn open(url: &str) -> anyhow::Result<Self> {
+    pub(crate) fn open(url: &str) -> anyhow::Result<Self> {
         let to = url.strip_prefix("http://").context("the endpoint has no plain URL")?.trim_end_matches('/').to_owned();
         Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), to)
     }
@@ -31,12 +31,12 @@ impl Proxy {
     }
 
     /// What to use in place of the endpoint's.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Shuts it for as long as `work` takes.
-    pub(super) async fn shut_during<T>(
+    pub(crate) async fn shut_during<T>(
         self,
         work: impl Future<Output = anyhow::Result<T>>,
     ) -> anyhow::Result<(Self, T)> {
