@@ -279,12 +279,12 @@ fn sets_of<'a>(
     files: &[DataFile],
 ) -> (Vec<Vec<u32>>, Vec<(MessageId, u32)>) {
     let mut sets: Vec<Vec<u32>> = Vec::new();
+    let mut set = Vec::new();
     let named = messages.map(|message| {
-        let holds = (0_u32..).zip(files).filter(|(_, file)| message.may_hold(file.partition));
-        let set: Vec<u32> = holds.map(|(file, _)| file).collect();
-        let known = sets.iter().rposition(|known| *known == set);
-        let at = known.unwrap_or_else(|| {
-            sets.push(set);
+        set.clear();
+        set.extend((0_u32..).zip(files).filter(|(_, file)| message.may_hold(file.partition)).map(|(file, _)| file));
+        let at = sets.iter().rposition(|known| *known == set).unwrap_or_else(|| {
+            sets.push(set.clone());
             sets.len() - 1
         });
         (message.id, at as u32)

@@ -71,7 +71,7 @@ impl Entry {
     /// Its bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(64 + self.files.len() * 9 + self.messages.len() * 16);
+        let mut bytes = Vec::with_capacity(256 + self.files.len() * 9 + self.messages.len() * 20);
         bytes.extend(MAGIC);
         bytes.push(VERSION);
         put_text(&mut bytes, &self.epoch);
