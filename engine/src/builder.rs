@@ -1,7 +1,8 @@
 //! The building stage: one thread that gathers what the detectors have seen into epochs.
 //!
-//! It hands alerts on at once: they wait neither for the epoch nor for a store that is down. When an epoch rolls is decided
-//! in [`ticklake_core::epoch`].
+//! It hands alerts on at once: they wait neither for the epoch nor for a store that is down, but for those of redelivered messages,
+//! which are looked up in the ledger first. When an epoch rolls is decided in [`ticklake_core::epoch`], and here, where more can
+//! only come after it is stored.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -63,6 +64,7 @@ impl Builder {
                     self.add(start.elapsed(), batch);
                     self.due(start.elapsed())
                 }
+                Next::Elsewhere => self.due(start.elapsed()),
                 Next::Nothing => self.due(start.elapsed()).or_else(|| self.idle_reason()),
                 Next::End => break,
             };
@@ -121,7 +123,7 @@ impl Builder {
             default(IDLE) => (None, None),
         };
         match (detected, resolved) {
-            (Some(Ok(batch)), _) => self.look_up(batch).map_or(Next::Nothing, Next::Batch),
+            (Some(Ok(batch)), _) => self.look_up(batch).map_or(Next::Elsewhere, Next::Batch),
             (Some(Err(_)), _) => {
                 // Nothing more comes from there. The resolver ends once it has given back what it has.
                 self.batches = crossbeam_channel::never();
@@ -200,6 +202,9 @@ impl Builder {
 #[expect(clippy::large_enum_variant, reason = "taken apart as soon as it is made")]
 enum Next {
     Batch(Decoded<HeldMessage>),
+    /// A batch came, and has gone to the resolver.
+    Elsewhere,
+    /// It waited in vain.
     Nothing,
     End,
 }

@@ -1,3 +1,5 @@
+//! The audit: what it finds lost, duplicate, altered and unknown. It does *not* own the command, which `tests/it` runs.
+
 use std::sync::Arc;
 
 use arrow::array::{Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};

@@ -1,3 +1,5 @@
+//! The model market: the same ticks for the same seed, whatever the threads. It does *not* own how ticks are packed.
+
 use std::collections::VecDeque;
 
 use super::*;

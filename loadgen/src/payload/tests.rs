@@ -1,3 +1,5 @@
+//! Messages: how ticks are written and packed, read back by others. It does *not* own sending them.
+
 use proptest::prelude::*;
 use serde_json::Value;
 

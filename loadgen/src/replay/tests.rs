@@ -1,3 +1,5 @@
+//! Recorded files: how their columns are mapped, and what is refused. It does *not* own sending them.
+
 use std::{fs::File, io::Write, sync::Arc};
 
 use arrow::{
