@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! "TLE" version=1  epoch: text  files: u32 (table: u8 slot: i64)*  sets: u32 (files: u32 (file: u32)*)*
-//! messages: u32 (id: u128 set: u32)*  alerts: u32 (message: u32 alert: text)*  crc32: u32        text: u32 bytes*; all numbers little-endian
+//! messages: u32 (set: u32 ids: u32 (id: u128)*)*, in runs of the same set  alerts: u32 (message: u32 alert: text)*  crc32: u32        text: u32 bytes*; all numbers little-endian
 //! ```
 
 use sha2::{Digest as _, Sha256};
@@ -71,7 +71,7 @@ impl Entry {
     /// Its bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(256 + self.files.len() * 9 + self.messages.len() * 20);
+        let mut bytes = Vec::with_capacity(256 + self.files.len() * 9 + self.messages.len() * 16);
         bytes.extend(MAGIC);
         bytes.push(VERSION);
         put_text(&mut bytes, &self.epoch);
@@ -87,10 +87,14 @@ impl Entry {
                 bytes.extend(file.to_le_bytes());
             }
         }
-        put_len(&mut bytes, self.messages.len());
-        for (message, set) in &self.messages {
-            bytes.extend(message.0.to_le_bytes());
-            bytes.extend(set.to_le_bytes());
+        let runs = || self.messages.chunk_by(|(_, one), (_, other)| one == other);
+        put_len(&mut bytes, runs().count());
+        for run in runs() {
+            bytes.extend(run[0].1.to_le_bytes());
+            put_len(&mut bytes, run.len());
+            for (message, _) in run {
+                bytes.extend(message.0.to_le_bytes());
+            }
         }
         put_len(&mut bytes, self.alerts.len());
         for (message, alert) in &self.alerts {
@@ -155,7 +159,11 @@ impl<'a> Reader<'a> {
             Some(Partition::at(table, i64::from_le_bytes(reader.array()?)))
         })?;
         let sets = self.list(|reader| reader.list(Reader::number))?;
-        let messages = self.list(|reader| Some((MessageId(u128::from_le_bytes(reader.array()?)), reader.number()?)))?;
+        let runs = self.list(|reader| {
+            let set = reader.number()?;
+            reader.list(|reader| Some((MessageId(u128::from_le_bytes(reader.array()?)), set)))
+        })?;
+        let messages = runs.concat();
         let alerts = self.list(|reader| Some((reader.number()?, reader.text()?)))?;
         Some(Entry { epoch, files, sets, messages, alerts })
     }
@@ -192,7 +200,7 @@ mod tests {
     fn entries() -> impl Strategy<Value = Entry> {
         let files = prop::collection::vec((prop::sample::select(&Table::ALL[..]), any::<i64>()), 0..5);
         let sets = prop::collection::vec(prop::collection::vec(any::<u32>(), 0..3), 0..3);
-        let messages = prop::collection::vec((any::<u128>(), any::<u32>()), 0..20);
+        let messages = prop::collection::vec((any::<u128>(), 0..3_u32), 0..20);
         let alerts = prop::collection::vec((any::<u32>(), ".{0,20}"), 0..3);
         ("[a-z0-9-]{0,40}", files, sets, messages, alerts).prop_map(|(epoch, files, sets, messages, alerts)| Entry {
             epoch,

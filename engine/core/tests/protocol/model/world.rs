@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stateright::{Model, Property};
 use ticklake_core::commit::Phase;
 
-use crate::state::{Extension, Queued, Rows, State, Worker};
+use super::state::{Delivery, Extension, Held, Queued, Row, Rows, State, Worker};
 
 /// How the protocol may be broken. Each has to be found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,12 @@ pub(crate) enum Broken {
     EntryRemovedAfterStaleDelete,
     /// An extension counts whenever it is answered.
     LateExtensionTrusted,
+    /// A message is released whether or not it still is ours, and SQS takes it from its holder.
+    LateRelease,
+    /// A message's rows lie in other partitions when it is delivered again.
+    OtherPartitions,
+    /// What an entry names is taken to be stored, without a look.
+    EntryTrusted,
 }
 
 /// A small case.
@@ -44,6 +50,8 @@ pub(crate) struct World {
     pub extensions: bool,
     /// Workers that may crash.
     pub crashes: usize,
+    /// Whether workers may give an epoch up, as they do when the time for a stop is over.
+    pub stops: bool,
     pub broken: Option<Broken>,
 }
 
@@ -53,16 +61,33 @@ pub(crate) struct World {
 pub(crate) enum Action {
     Receive { worker: usize, message: usize },
     VisibilityTimesOut { message: usize },
-    SendExtension { worker: usize, message: usize },
-    ExtensionAnswered { worker: usize, message: usize },
-    ListLedger { worker: usize, message: usize },
-    Resolve { worker: usize, message: usize, answered: bool },
+    SendExtension { worker: usize, delivery: Delivery },
+    ExtensionAnswered { worker: usize, delivery: Delivery },
+    ListLedger { worker: usize, delivery: Delivery },
+    Resolve { worker: usize, delivery: Delivery, answered: bool },
     OpenEpoch { worker: usize },
     PutEntry { worker: usize, answered: bool },
     PutFile { worker: usize, file: usize, answered: bool },
     Delete { worker: usize, index: usize, honoured: bool, answered: bool },
+    GiveUp { worker: usize },
     EndEpoch { worker: usize, remove_entry: bool },
+    Release { worker: usize, delivery: Delivery, honoured: bool },
     Crash { worker: usize },
+}
+
+impl Action {
+    /// Whether something goes wrong: an answer is lost, a worker is.
+    fn is_failure(self) -> bool {
+        match self {
+            Self::Resolve { answered, .. } | Self::PutEntry { answered, .. } | Self::PutFile { answered, .. } => {
+                !answered
+            }
+            Self::Delete { honoured, answered, .. } => !(honoured && answered),
+            Self::Release { honoured, .. } => !honoured,
+            Self::GiveUp { .. } | Self::Crash { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 impl Model for World {
@@ -101,19 +126,14 @@ impl Model for World {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always("never twice", |world: &World, state: &State| {
-                world.all_rows().all(|(message, partition)| state.copies(message, partition) <= 1)
+                world.all_rows().all(|row| state.copies(row) <= 1)
             }),
             Property::always("no deletion before durability", |world: &World, state: &State| {
-                let is_deleted = |message: usize| state.queue[message].is_deleted;
-                world
-                    .all_rows()
-                    .all(|(message, partition)| !is_deleted(message) || state.copies(message, partition) == 1)
+                world.all_rows().all(|row| !state.queue[row.0].is_deleted || state.copies(row) > 0)
             }),
-            Property::always("nobody is stuck", |world: &World, state: &State| {
-                let mut actions = Vec::new();
-                world.actions(state, &mut actions);
-                let is_stuck = |worker: &Worker| !worker.has_crashed && worker.open.is_some();
-                !actions.is_empty() || !state.workers.iter().any(is_stuck)
+            Property::always("never lost", |world: &World, state: &State| {
+                let end = world.without_failures(state.clone());
+                end.queue.iter().all(|queued| queued.is_deleted) && world.all_rows().all(|row| end.copies(row) > 0)
             }),
             Property::sometimes("everything stored and deleted after a redelivery", |_: &World, state: &State| {
                 state.queue.iter().all(|queued| queued.is_deleted)
@@ -127,9 +147,47 @@ impl Model for World {
 }
 
 impl World {
-    fn all_rows(&self) -> impl Iterator<Item = (usize, u8)> {
-        let rows = self.messages.iter().enumerate();
-        rows.flat_map(|(message, partitions)| partitions.iter().map(move |&partition| (message, partition)))
+    fn all_rows(&self) -> impl Iterator<Item = Row> {
+        self.messages.iter().enumerate().flat_map(|(message, rows)| rows.iter().map(move |&row| (message, row)))
+    }
+
+    /// The partition that a row lies in: the same at every delivery.
+    fn partition(&self, (_, row): Row, delivered: u8) -> u8 {
+        if delivered > 1 && self.is(Broken::OtherPartitions) { row + 1 } else { row }
+    }
+
+    /// The partitions that a message has rows in, as it was delivered.
+    pub(crate) fn partitions(&self, (message, delivered): Delivery) -> BTreeSet<u8> {
+        self.messages[message].iter().map(|&row| self.partition((message, row), delivered)).collect()
+    }
+
+    /// The rows that a message has in `partition`, as it was delivered.
+    pub(crate) fn rows(&self, (message, delivered): Delivery, partition: u8) -> impl Iterator<Item = Row> {
+        let rows = self.messages[message].iter().map(move |&row| (message, row));
+        rows.filter(move |&row| self.partition(row, delivered) == partition)
+    }
+
+    /// What comes of `state` when all workers stand still from now on, and another one works without a failure.
+    fn without_failures(&self, mut state: State) -> State {
+        let worker = state.workers.len();
+        state.workers.push(Worker::default());
+        let world = Self { epochs: u8::MAX, deliveries: u8::MAX, extensions: false, stops: false, ..self.clone() };
+        for message in 0..state.queue.len() {
+            if state.queue[message].holder.is_some() {
+                state.take(&world, Action::VisibilityTimesOut { message });
+            }
+        }
+        let mut actions = Vec::new();
+        // Far more than it takes.
+        for _ in 0..100 {
+            actions.clear();
+            world.actions_of(&state, worker, &mut actions);
+            match actions.iter().find(|action| !action.is_failure()) {
+                Some(&action) => state.take(&world, action),
+                None => break,
+            }
+        }
+        state
     }
 
     pub(crate) fn is(&self, broken: Broken) -> bool {
@@ -138,35 +196,50 @@ impl World {
 
     fn actions_of(&self, state: &State, worker: usize, actions: &mut Vec<Action>) {
         let own = &state.workers[worker];
+        if own.held.is_empty() && own.open.is_none() && own.epochs >= self.epochs {
+            return;
+        }
         if state.workers.iter().filter(|worker| worker.has_crashed).count() < self.crashes {
             actions.push(Action::Crash { worker });
         }
         for (message, queued) in state.queue.iter().enumerate() {
-            let may_work = own.epochs < self.epochs && !own.held.contains_key(&message);
-            if may_work && !queued.is_deleted && queued.holder.is_none() && queued.deliveries < self.deliveries {
+            if own.epochs < self.epochs
+                && !queued.is_deleted
+                && queued.holder.is_none()
+                && queued.deliveries < self.deliveries
+            {
                 actions.push(Action::Receive { worker, message });
             }
         }
-        for (&message, held) in &own.held {
+        for (&delivery, held) in own.held.iter().filter(|(delivery, _)| !own.returning.contains(delivery)) {
             match held.extension {
-                Extension::Possible if self.extensions => actions.push(Action::SendExtension { worker, message }),
-                Extension::Sent => actions.push(Action::ExtensionAnswered { worker, message }),
+                Extension::Possible if self.extensions => actions.push(Action::SendExtension { worker, delivery }),
+                Extension::Sent => actions.push(Action::ExtensionAnswered { worker, delivery }),
                 _ => {}
             }
             match &held.rows {
-                Rows::Unlisted => actions.push(Action::ListLedger { worker, message }),
+                Rows::Unlisted => actions.push(Action::ListLedger { worker, delivery }),
                 Rows::Deciding(_) => {
-                    actions.extend([true, false].map(|answered| Action::Resolve { worker, message, answered }));
+                    actions.extend([true, false].map(|answered| Action::Resolve { worker, delivery, answered }));
                 }
                 Rows::Decided(_) => {}
             }
         }
+        for &delivery in &own.returning {
+            actions.extend([true, false].map(|honoured| Action::Release { worker, delivery, honoured }));
+        }
         let Some(open) = &own.open else {
-            if own.epochs < self.epochs && own.held.values().any(|held| matches!(held.rows, Rows::Decided(_))) {
+            let is_decided = |(delivery, held): (&Delivery, &Held)| {
+                matches!(held.rows, Rows::Decided(_)) && !own.returning.contains(delivery)
+            };
+            if own.epochs < self.epochs && own.held.iter().any(is_decided) {
                 actions.push(Action::OpenEpoch { worker });
             }
             return;
         };
+        if self.stops {
+            actions.push(Action::GiveUp { worker });
+        }
         if open.commit.phase() == Phase::Announcing {
             actions.extend([true, false].map(|answered| Action::PutEntry { worker, answered }));
         }
@@ -175,10 +248,11 @@ impl World {
         }
         let early = self.is(Broken::DeleteFirst) && open.commit.phase() == Phase::Storing;
         let deletes: Vec<usize> =
-            if early { (0..open.messages.len()).collect() } else { open.commit.to_delete().collect() };
+            if early { (0..open.deliveries.len()).collect() } else { open.commit.to_delete().collect() };
         for &index in &deletes {
-            let message = open.messages[index];
-            let is_stale = state.queue[message].holder != Some(worker);
+            let (message, delivered) = open.deliveries[index];
+            let queued = &state.queue[message];
+            let is_stale = queued.holder != Some(worker) || queued.deliveries != delivered;
             for answered in [true, false] {
                 actions.push(Action::Delete { worker, index, honoured: true, answered });
                 // A delete by the receipt of an earlier delivery.
