@@ -29,6 +29,7 @@ Faults are written ACTION=EFFECT or ACTION=EFFECT@HOW_OFTEN. ACTION is an IAM ac
   error, status:503, code:409:ConditionalRequestConflict
                             nothing happens, and this is the answer
   fail-entries              single entries of a batch fail
+  old-receipts              deletes and visibility changes in batches count although the message was received again
   delay:20ms, delay:5ms..40ms
                             later answers; median and 99th percentile
   reset                     the connection is dropped, and nothing happens

@@ -197,13 +197,13 @@ impl Faults {
         verdict
     }
 
-    /// Whether the next entry of a batch of `operation` fails by itself.
-    pub(crate) fn entry_fails(&self, operation: Operation) -> bool {
+    /// Whether the next entry of a batch of `operation` meets `effect` by itself.
+    pub(crate) fn entry_meets(&self, operation: Operation, effect: &Effect) -> bool {
         if !self.armed() {
             return false;
         }
         let Switches { rules, dice, .. } = &mut *self.rules();
-        let mut rules = rules.iter_mut().filter(|rule| rule.fault.effect == Effect::FailEntries);
+        let mut rules = rules.iter_mut().filter(|rule| rule.fault.effect == *effect);
         rules.any(|rule| rule.strikes(operation, dice))
     }
 
@@ -301,9 +301,12 @@ fn request_effect(effect: &Effect) -> Option<RequestEffect> {
         Effect::CutAnswer => RequestEffect::Verdict(Verdict::CutAnswer),
         Effect::Delay { median, p99 } => RequestEffect::Delay(*median, *p99),
         Effect::Rate(rate) => RequestEffect::Rate(*rate),
-        Effect::FailEntries | Effect::Duplicate | Effect::Shuffle(_) | Effect::Sample(_) | Effect::Stale(_) => {
-            return None;
-        }
+        Effect::FailEntries
+        | Effect::OldReceipts
+        | Effect::Duplicate
+        | Effect::Shuffle(_)
+        | Effect::Sample(_)
+        | Effect::Stale(_) => return None,
     })
 }
 

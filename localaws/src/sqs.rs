@@ -40,7 +40,7 @@ use self::{live::LiveQueue, message::Content, protocol::QueueRequest, queue::Que
 use crate::{
     body::ReplyBody,
     clock::Clock,
-    faults::{FaultKind, Faults, Operation, Verdict},
+    faults::{Effect, FaultKind, Faults, Operation, Verdict},
     server::{BodyError, Reset},
     sigv4::Refusal,
 };
@@ -205,7 +205,7 @@ impl Sqs {
 
     /// The faults that strike single entries of a batch.
     fn check_entry(&self, operation: Operation) -> Result<(), SqsError> {
-        if self.faults.entry_fails(operation) {
+        if self.faults.entry_meets(operation, &Effect::FailEntries) {
             return Err(SqsError::from_fault(&FaultKind::InternalError));
         }
         Ok(())

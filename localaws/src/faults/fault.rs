@@ -37,6 +37,9 @@ pub enum Effect {
     Fail(FaultKind),
     /// `fail-entries`: single entries of a batch fail with an internal error, the rest of the batch succeeds.
     FailEntries,
+    /// `old-receipts`: an entry of a batch of deletes or visibility changes counts although its message was received again since.
+    /// Standard queues only.
+    OldReceipts,
     /// `delay:20ms`, or `delay:5ms..40ms` for a log-normal distribution with this median and 99th percentile.
     Delay {
         /// Half of the delays are shorter.
@@ -139,9 +142,14 @@ impl FromStr for Fault {
         if !crate::operations().any(|operation| fault.names(operation)) {
             return Err(refuse(format!("no operation that is served here is called `{action}`")));
         }
-        let is_batch = |operation: Operation| operation.name.ends_with("Batch") && fault.names(operation);
-        if fault.effect == Effect::FailEntries && !crate::operations().any(is_batch) {
-            return Err(refuse("this effect shows on batches only, as sqs:SendMessageBatch".to_owned()));
+        let suffixes: &[&str] = match fault.effect {
+            Effect::FailEntries => &["Batch"],
+            Effect::OldReceipts => &["DeleteMessageBatch", "ChangeMessageVisibilityBatch"],
+            _ => &[""],
+        };
+        let shows = |operation: Operation| suffixes.iter().any(|suffix| operation.name.ends_with(suffix));
+        if !crate::operations().any(|operation| shows(operation) && fault.names(operation)) {
+            return Err(refuse(format!("this effect shows on {} only", suffixes.join(" and "))));
         }
         if let Some(only) = fault.only_on().filter(|only| !fault.names(*only)) {
             return Err(refuse(format!("this effect shows on {} only", only.name)));
@@ -179,6 +187,7 @@ fn parse_effect(text: &str) -> Result<Effect, String> {
             Effect::Fail(FaultKind::Code { status, code: code.to_owned() })
         }
         ("fail-entries", "") => Effect::FailEntries,
+        ("old-receipts", "") => Effect::OldReceipts,
         ("delay", _) => {
             let (median, p99) = value.split_once("..").unwrap_or((value, value));
             let delay = duration(median).zip(duration(p99)).filter(|(median, p99)| median <= p99);
@@ -201,8 +210,8 @@ fn parse_effect(text: &str) -> Result<Effect, String> {
         }
         _ => {
             return Err(format!(
-                "`{text}` is none of deny, throttle, slow-down, error, status:N, code:N:NAME, fail-entries, delay:TIME, \
-                 reset, lose-answer, cut-answer, duplicate, shuffle:N, sample:N%, stale:TIME, rate:N"
+                "`{text}` is none of deny, throttle, slow-down, error, status:N, code:N:NAME, fail-entries, \
+                 old-receipts, delay:TIME, reset, lose-answer, cut-answer, duplicate, shuffle:N, sample:N%, stale:TIME, rate:N"
             ));
         }
     })
@@ -237,6 +246,7 @@ impl fmt::Display for Fault {
             Effect::Fail(FaultKind::Status(status)) => write!(f, "status:{status}"),
             Effect::Fail(FaultKind::Code { status, code }) => write!(f, "code:{status}:{code}"),
             Effect::FailEntries => f.write_str("fail-entries"),
+            Effect::OldReceipts => f.write_str("old-receipts"),
             Effect::Delay { median, p99 } if median == p99 => write!(f, "delay:{}", time(median)),
             Effect::Delay { median, p99 } => write!(f, "delay:{}..{}", time(median), time(p99)),
             Effect::Reset => f.write_str("reset"),
@@ -270,6 +280,7 @@ mod tests {
             "sns:Publish=status:503",
             "s3:PutObject=code:409:ConditionalRequestConflict@0.5%",
             "sqs:SendMessageBatch=fail-entries@1/2",
+            "sqs:ChangeMessageVisibility=old-receipts@50%",
             "s3:GetObject=delay:20ms",
             "sqs:*=delay:5ms..40ms",
             "sqs:DeleteMessage=reset",
@@ -302,7 +313,8 @@ mod tests {
             ("s3:PutObject=duplicate", "sqs:ReceiveMessage only"),
             ("sqs:ReceiveMessage=stale:1s", "sqs:GetQueueAttributes only"),
             ("s3:PutObject=rate:0", "requests a second"),
-            ("s3:DeleteObjects=fail-entries", "batches only"),
+            ("s3:DeleteObjects=fail-entries", "Batch only"),
+            ("sqs:SendMessageBatch=old-receipts", "DeleteMessageBatch and"),
         ] {
             let error = text.parse::<Fault>().unwrap_err().to_string();
             assert!(error.contains(wanted), "{text}: {error}");

@@ -41,7 +41,7 @@ async fn nth_request_fails_and_every_call_is_counted() {
 fn entries_fail_by_themselves_and_leave_requests_alone() {
     let faults = Faults::default();
     faults.add("sqs:SendMessage=fail-entries@1/2".parse().unwrap());
-    assert_eq!([1, 2, 3, 4].map(|_| faults.entry_fails(SEND)), [false, true, false, true]);
+    assert_eq!([1, 2, 3, 4].map(|_| faults.entry_meets(SEND, &Effect::FailEntries)), [false, true, false, true]);
     assert_eq!(faults.judge(SEND, "").1, Verdict::Proceed);
 }
 

@@ -18,7 +18,7 @@ use super::{
     topic::{Notification, Protocol, Subscription, Topic},
 };
 use crate::{
-    faults::Operation,
+    faults::{Effect, Operation},
     hex::hex,
     query::Form,
     sqs::{Attribute, AttributeInput, Attributes, Extras, sequence_number},
@@ -78,7 +78,7 @@ impl Sns {
         let parsed: Vec<Result<Notification, SnsError>> = prefixes
             .iter()
             .map(|prefix| {
-                if self.faults.entry_fails(operation) {
+                if self.faults.entry_meets(operation, &Effect::FailEntries) {
                     return Err(SnsError::from_fault(&crate::FaultKind::InternalError));
                 }
                 notification(topic, form, prefix)

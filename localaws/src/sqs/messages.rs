@@ -22,7 +22,11 @@ use super::{
     reply,
     settings::{MESSAGE_BYTES_MAX, Settings},
 };
-use crate::{clock::Millis, faults::Operation, hex::hex};
+use crate::{
+    clock::Millis,
+    faults::{Effect, Operation},
+    hex::hex,
+};
 
 /// The most entries in a batch, and the most messages in a receive.
 const BATCH_MAX: usize = 10;
@@ -128,7 +132,9 @@ impl Sqs {
         check_ids(&ids)?;
         let results = queue.for_receipts(&entries, |state, entry, now| {
             self.check_entry(operation)?;
-            change(state, entry, now)
+            let receipt = receipt(entry)?;
+            let counts = !state.settings.fifo && self.faults.entry_meets(operation, &Effect::OldReceipts);
+            change(state, if counts { state.newest(receipt) } else { receipt }, entry, now)
         })?;
         let mut answer = BatchReply { successful: Vec::with_capacity(ids.len()), failed: Vec::new() };
         for (id, result) in ids.iter().zip(&results) {
@@ -145,9 +151,10 @@ impl Sqs {
 #[derive(Debug, Serialize)]
 pub(super) struct Empty {}
 
-type ReceiptChange = fn(&mut Queue, &ReceiptEntry<'_>, Millis) -> Result<(), SqsError>;
+type ReceiptChange = fn(&mut Queue, Receipt, &ReceiptEntry<'_>, Millis) -> Result<(), SqsError>;
 
 fn single(queue: &LiveQueue, entry: &ReceiptEntry<'_>, change: ReceiptChange) -> Result<(), SqsError> {
+    let change = |state: &mut Queue, entry: &ReceiptEntry<'_>, now| change(state, receipt(entry)?, entry, now);
     queue.for_receipts([entry], change)?.pop().unwrap_or(Ok(()))
 }
 
@@ -158,14 +165,19 @@ fn receipt(entry: &ReceiptEntry<'_>) -> Result<Receipt, SqsError> {
     entry.receipt_handle.parse()
 }
 
-fn delete(queue: &mut Queue, entry: &ReceiptEntry<'_>, _now: Millis) -> Result<(), SqsError> {
-    queue.delete(receipt(entry)?)
+fn delete(queue: &mut Queue, receipt: Receipt, _: &ReceiptEntry<'_>, _now: Millis) -> Result<(), SqsError> {
+    queue.delete(receipt)
 }
 
-fn change_visibility(queue: &mut Queue, entry: &ReceiptEntry<'_>, now: Millis) -> Result<(), SqsError> {
+fn change_visibility(
+    queue: &mut Queue,
+    receipt: Receipt,
+    entry: &ReceiptEntry<'_>,
+    now: Millis,
+) -> Result<(), SqsError> {
     let seconds = entry.visibility_timeout.ok_or_else(|| SqsError::missing_parameter("VisibilityTimeout"))?;
     let seconds = in_range("VisibilityTimeout", seconds, 0, 43_200)?;
-    queue.change_visibility(receipt(entry)?, seconds, now)
+    queue.change_visibility(receipt, seconds, now)
 }
 
 fn sent_reply<'a>(id: &'a str, content: &Content, sent: Sent) -> SentReply<'a> {

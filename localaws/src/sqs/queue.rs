@@ -165,6 +165,12 @@ impl Queue {
         }
     }
 
+    /// The receipt of the last receive of `receipt`'s message.
+    pub(crate) fn newest(&self, receipt: Receipt) -> Receipt {
+        let receives = self.messages.get(&receipt.sequence).map_or(receipt.receives, |message| message.receives);
+        Receipt { receives, ..receipt }
+    }
+
     /// Deletes the message, unless it was received again since: then its newer receipt is needed, and nothing happens.
     pub(crate) fn delete(&mut self, receipt: Receipt) -> Result<(), SqsError> {
         self.check(receipt)?;

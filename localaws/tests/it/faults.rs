@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sqs::types::{
-    Message, MessageSystemAttributeName as System, QueueAttributeName, SendMessageBatchRequestEntry,
+    DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName as System, QueueAttributeName,
+    SendMessageBatchRequestEntry,
 };
 use localaws::FaultKind;
 
@@ -83,6 +84,28 @@ async fn batches_fail_by_half() {
     let ids: Vec<_> = sent.failed.iter().map(|failed| (failed.id.as_str(), failed.sender_fault)).collect();
     assert_eq!(ids, [("1", false), ("3", false)]);
     assert_eq!(local.bodies(&queue, 4).await, ["m0", "m2"]);
+}
+
+#[tokio::test]
+async fn old_receipts_count_where_they_are_said_to() {
+    let local = Local::start().await;
+    let queue = local.queue("q").await;
+    local.sqs.send_message().queue_url(&queue).message_body("m").send().await.unwrap();
+    let receive = async || {
+        let receive = local.sqs.receive_message().queue_url(&queue).visibility_timeout(1).wait_time_seconds(3);
+        let received = receive.send().await.unwrap().messages.unwrap_or_default();
+        received.first().and_then(|message| message.receipt_handle.clone())
+    };
+    let delete = async |receipt: &Option<String>| {
+        let entry = DeleteMessageBatchRequestEntry::builder().id("0").set_receipt_handle(receipt.clone());
+        local.sqs.delete_message_batch().queue_url(&queue).entries(entry.build().unwrap()).send().await.unwrap();
+    };
+    let (first, second) = (receive().await, receive().await);
+    delete(&first).await;
+    assert!(receive().await.is_some(), "the first receipt is worth nothing any more");
+    local.server.faults().add("sqs:*=old-receipts".parse().unwrap());
+    delete(&second).await;
+    assert_eq!(receive().await, None);
 }
 
 #[tokio::test]
