@@ -279,14 +279,17 @@ fn sets_of<'a>(
     files: &[DataFile],
 ) -> (Vec<Vec<u32>>, Vec<(MessageId, u32)>) {
     let mut sets: Vec<Vec<u32>> = Vec::new();
-    let mut set = Vec::new();
+    let mut at = 0;
     let named = messages.map(|message| {
-        set.clear();
-        set.extend((0_u32..).zip(files).filter(|(_, file)| message.may_hold(file.partition)).map(|(file, _)| file));
-        let at = sets.iter().rposition(|known| *known == set).unwrap_or_else(|| {
-            sets.push(set.clone());
-            sets.len() - 1
-        });
+        let set = || (0_u32..).zip(files).filter(|(_, file)| message.may_hold(file.partition)).map(|(file, _)| file);
+        // Mostly it is that of the message before.
+        let is_set = |known: &Vec<u32>| set().eq(known.iter().copied());
+        if !sets.get(at).is_some_and(is_set) {
+            at = sets.iter().position(is_set).unwrap_or_else(|| {
+                sets.push(set().collect());
+                sets.len() - 1
+            });
+        }
         (message.id, at as u32)
     });
     let named = named.collect();

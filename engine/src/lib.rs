@@ -26,6 +26,7 @@ pub mod stats;
 pub mod stop;
 
 mod receiver;
+mod recent;
 
 mod heartbeat;
 

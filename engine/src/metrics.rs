@@ -39,12 +39,15 @@ const fn gauge(name: &'static str, help: &'static str, value: fn(&Meters) -> f64
 }
 
 /// All metrics but those of single queues ([`QUEUE_TABLE`]) and the histograms, which are those of [`Stage::ALL`].
-pub const TABLE: [Metric; 29] = [
+pub const TABLE: [Metric; 30] = [
     counter("ticklake_messages_received_total", "messages received, redeliveries included", |s| {
         s.messages_received.get()
     }),
     counter("ticklake_messages_redelivered_total", "messages received that were received before", |s| {
         s.messages_redelivered.get()
+    }),
+    counter("ticklake_messages_repeated_total", "messages that SQS delivered twice as if for the first time", |s| {
+        s.messages_repeated.get()
     }),
     counter("ticklake_messages_extended_total", "times that a held message was hidden for longer", |s| {
         s.messages_extended.get()

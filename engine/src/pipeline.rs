@@ -124,6 +124,7 @@ pub async fn run(
     let Channels { to_decode, unresolved, resolved, epochs, alerts, threads } = cpu.start()?;
     let stats = meters.stats;
 
+    let is_exact = config.lake.delivery == Delivery::ExactlyOnce;
     let (mut receivers, mut watchers) = (JoinSet::new(), JoinSet::new());
     for (index, (queue, meter)) in ports.queues.iter().zip(meters.queues.iter()).enumerate() {
         let (to_extend, received) = mpsc::unbounded_channel();
@@ -134,7 +135,7 @@ pub async fn run(
             meter: meter.clone(),
             flush: flush.clone(),
             visibility_timeout,
-            resolves: config.lake.delivery == Delivery::ExactlyOnce,
+            recent: is_exact.then(Arc::default),
             to_extend,
             wait: if options.drain { Drain::WAIT } else { config.queue.wait },
             to_decode: to_decode.clone(),
@@ -244,6 +245,7 @@ async fn guarded(stage: &'static str, stop: Stop, task: impl Future<Output = ()>
 fn log_summary(stats: &Stats) {
     info!(
         messages_received = stats.messages_received.get(),
+        messages_repeated = stats.messages_repeated.get(),
         messages_redelivered = stats.messages_redelivered.get(),
         messages_deleted = stats.messages_deleted.get(),
         messages_released = stats.messages_released.get(),

@@ -41,7 +41,8 @@ pub struct ReceivedMessage {
 }
 
 impl ReceivedMessage {
-    /// A message with its attributes as SQS sends them: milliseconds, and a count that is 1 where it is missing.
+    /// A message with its attributes as SQS sends them: milliseconds, and a count that is 2 where it is missing: it may have been
+    /// delivered before.
     pub(crate) fn new(
         id: String,
         receipt: Receipt,
@@ -51,7 +52,7 @@ impl ReceivedMessage {
         receive_count: Option<i64>,
     ) -> Self {
         let sent_at_us = sent_at_ms.map(|ms| ms.saturating_mul(1_000));
-        let receive_count = receive_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1);
+        let receive_count = receive_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(2);
         Self { id, receipt, body, content_encoding, sent_at_us, receive_count }
     }
 }

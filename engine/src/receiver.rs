@@ -21,6 +21,7 @@ use crate::message::ReceivedBatch;
 use crate::meter::QueueMeter;
 use crate::pace::Pace;
 use crate::ports::{BATCH_MAX, PortError, Queue, ReceivedMessage};
+use crate::recent::Recent;
 use crate::retry::Backoff;
 use crate::stats::{Stage, Stats};
 use crate::stop::Stop;
@@ -52,8 +53,8 @@ pub(crate) struct Poll {
     pub(crate) flush: Arc<Flush>,
     pub(crate) wait: Duration,
     pub(crate) visibility_timeout: Duration,
-    /// Whether what was delivered before is looked up in the ledger.
-    pub(crate) resolves: bool,
+    /// What was received lately, where what was delivered before is looked up in the ledger.
+    pub(crate) recent: Option<Arc<Recent>>,
     /// Takes what is received to the heartbeat, which bounds it by the budget.
     pub(crate) to_extend: mpsc::UnboundedSender<Vec<Arc<Term>>>,
     pub(crate) to_decode: Sender<ReceivedBatch>,
@@ -196,7 +197,13 @@ impl Poll {
         }
     }
 
-    fn pass_on(&self, messages: Vec<ReceivedMessage>, asked_at: Moment, mut permit: Permit) {
+    fn pass_on(&self, mut messages: Vec<ReceivedMessage>, asked_at: Moment, mut permit: Permit) {
+        if let Some(recent) = &self.recent {
+            let received = messages.len();
+            // It comes back by its visibility, counted as delivered before, and by then the ledger knows it.
+            recent.retain_new(&mut messages, |message| (message.receive_count == 1).then_some(message.id.as_str()));
+            self.stats.messages_repeated.add(received - messages.len());
+        }
         let received_at_us = now_us();
         let oldest_us = messages.iter().filter_map(|message| message.sent_at_us).min();
         self.meter.note_age(oldest_us.map(|sent_at_us| received_at_us - sent_at_us));
@@ -208,7 +215,7 @@ impl Poll {
         let redelivered = messages.iter().filter(|message| message.receive_count > 1).count();
         self.stats.messages_redelivered.add(redelivered);
         // All of them, where some were: they stay together, and so in their order.
-        let is_redelivered = self.resolves && redelivered > 0;
+        let is_redelivered = self.recent.is_some() && redelivered > 0;
         self.stats.bytes_received.add(messages.iter().map(|message| message.body.len()).sum());
         let messages: Option<Vec<_>> = messages
             .into_iter()

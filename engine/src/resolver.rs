@@ -22,6 +22,9 @@ use crate::retry::GaveUp;
 use crate::stats::Stats;
 use crate::stop::Stop;
 
+/// Batches that are looked up in the ledger at once, when many wait.
+const TOGETHER: usize = 64;
+
 /// The stage's neighbours.
 pub(crate) struct Resolver {
     pub(crate) ledger: Arc<Ledger>,
@@ -36,27 +39,38 @@ pub(crate) struct Resolver {
 impl Resolver {
     /// Resolves batches until no more come.
     pub(crate) async fn run(mut self) {
-        while let Some(mut batch) = self.batches.recv().await {
-            match self.resolve(&mut batch).await {
-                Ok(()) => {
-                    if self.resolved.send(batch).is_err() {
-                        return;
+        let mut waiting = Vec::new();
+        while self.batches.recv_many(&mut waiting, TOGETHER).await > 0 {
+            let ids: Vec<_> = waiting.iter().flat_map(|batch| &batch.messages).map(|message| message.id).collect();
+            let batches = waiting.drain(..);
+            match self.ledger.naming(&ids).await {
+                Ok(entries) => {
+                    let mut entries = entries.into_iter();
+                    for mut batch in batches {
+                        let messages = batch.messages.len();
+                        let own: Vec<_> = entries.by_ref().take(messages).collect();
+                        match self.resolve(&mut batch, &own).await {
+                            Ok(()) if self.resolved.send(batch).is_err() => return,
+                            Ok(()) => {}
+                            Err(gave_up) => self.lapse(messages, gave_up),
+                        }
                     }
                 }
-                Err(gave_up) => {
-                    // They come back by their visibility.
-                    self.stats.messages_lapsed.add(batch.messages.len());
-                    if let GaveUp::Stop(error) = gave_up {
-                        self.stop.fail(error);
-                    }
-                }
+                Err(gave_up) => self.lapse(ids.len(), gave_up),
             }
         }
     }
 
-    async fn resolve(&self, batch: &mut Decoded<HeldMessage>) -> Result<(), GaveUp> {
-        let ids: Vec<_> = batch.messages.iter().map(|message| message.id).collect();
-        let entries = self.ledger.naming(&ids).await?;
+    /// They come back by their visibility.
+    fn lapse(&self, messages: usize, gave_up: GaveUp) {
+        self.stats.messages_lapsed.add(messages);
+        if let GaveUp::Stop(error) = gave_up {
+            self.stop.fail(error);
+        }
+    }
+
+    /// Drops what is in the lake already; `entries` are those that name each message of the batch.
+    async fn resolve(&self, batch: &mut Decoded<HeldMessage>, entries: &[Vec<Named>]) -> Result<(), GaveUp> {
         let partitions = batch.partitions(|message| message.yielded);
         let mut dropped: BTreeMap<(usize, Partition), bool> = BTreeMap::new();
         for (index, (entries, partitions)) in entries.iter().zip(&partitions).enumerate() {
@@ -83,7 +97,7 @@ impl Resolver {
         let (ticks, rejects) = (before.0 - batch.ticks.len(), before.1 - batch.rejects.len());
         self.stats.rows_found_stored.add(ticks + rejects);
         info!(
-            messages = ids.len(),
+            messages = batch.messages.len(),
             ticks, rejects, "redelivered messages resolved; these rows are in the lake already"
         );
         Ok(())

@@ -74,6 +74,8 @@ pub struct Stats {
     pub messages_received: Counter,
     /// Messages received whose receive count was above 1.
     pub messages_redelivered: Counter,
+    /// Messages received twice with a receive count of 1.
+    pub messages_repeated: Counter,
     /// Messages deleted after their rows were stored.
     pub messages_deleted: Counter,
     /// Messages given back to the queue because a stop came before their commit.
