@@ -1,5 +1,6 @@
 //! Engines in processes of their own, before one endpoint in another: what `check sqs-edge` and `check exactly-once` are made of.
 
+pub(crate) mod callgrind;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod scene;

@@ -27,7 +27,7 @@ pub(crate) struct Ended {
     pub(crate) cpu_us: f64,
     /// The most memory that was resident, bytes.
     pub(crate) memory: u64,
-    /// The last line of its log, if that is JSON.
+    /// The last line of JSON in its log.
     last: serde_json::Value,
 }
 
@@ -81,7 +81,7 @@ impl Process {
         let last = log.lines().last().unwrap_or_default();
         anyhow::ensure!(ended.status.success(), "{name} ended with {}: {last}", ended.status);
         let cpu = ended.rusage.utime + ended.rusage.stime;
-        let last = serde_json::from_str(last).unwrap_or_default();
+        let last = log.lines().rev().find_map(|line| serde_json::from_str(line).ok()).unwrap_or_default();
         Ok(Ended { cpu_us: cpu.as_secs_f64() * 1e6, memory: ended.rusage.maxrss, last })
     }
 }

@@ -1,5 +1,6 @@
 //! A queue with ticks in it, behind an endpoint in another process, and the processes that drain it.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use aws_sdk_sqs::config::Credentials;
 use aws_sdk_sqs::types::QueueAttributeName;
-use loadgen::{Dialect, Layout, MarketConfig, Packing, Plan, Sent, Source};
+use loadgen::{Dialect, Layout, MarketConfig, Packing, Plan, Sent, Source, SpikeConfig};
 use ticklake::aws::Clients;
 use ticklake::config::Aws;
 
@@ -54,12 +55,44 @@ impl Scene {
     pub(crate) async fn send(&self, ticks: u64, per_message: usize, rate: Option<u64>) -> anyhow::Result<Sent> {
         let layout = if per_message == 1 { Layout::Object } else { Layout::Array };
         let packing = Packing::new(per_message, layout, Dialect::Canonical)?;
+        // As soon as the detectors know a symbol.
+        let spikes = SpikeConfig { count: 200, quiet_ticks: 20, quiet: Duration::ZERO, ..SpikeConfig::default() };
         let market =
-            MarketConfig { ticks, span: Duration::from_secs(ticks.div_ceil(1_000)), ..MarketConfig::default() };
+            MarketConfig { ticks, span: Duration::from_secs(ticks.div_ceil(1_000)), spikes, ..MarketConfig::default() };
         let rate = rate.and_then(NonZeroU64::new);
         let plan = Plan { rate, ..Plan::new(Source::Market(market), packing) };
         let sqs = self.clients.sqs.clone();
         Ok(loadgen::run(sqs, &self.queue, plan, Arc::default()).await?)
+    }
+
+    /// Sends bodies one by one, spread over `span`.
+    pub(crate) async fn send_bodies(&self, bodies: impl Iterator<Item = String>, span: Duration) -> anyhow::Result<()> {
+        let bodies: Vec<String> = bodies.collect();
+        let mut turns = tokio::time::interval(span.div_f64(bodies.len().max(1) as f64));
+        for body in bodies {
+            turns.tick().await;
+            self.clients.sqs.send_message().queue_url(&self.queue).message_body(body).send().await?;
+        }
+        Ok(())
+    }
+
+    /// A topic for alerts, all of which are kept.
+    pub(crate) async fn topic(&self) -> anyhow::Result<Topic> {
+        let name = format!("{}-alerts", self.bucket);
+        let queue = self.clients.sqs.create_queue().queue_name(&name).send().await?.queue_url;
+        let queue = queue.context("the queue has no URL")?;
+        let asked = self.clients.sqs.get_queue_attributes().queue_url(&queue);
+        let asked = asked.attribute_names(QueueAttributeName::QueueArn).send().await?;
+        let arn = asked.attributes.and_then(|mut all| all.remove(&QueueAttributeName::QueueArn));
+        let topic = self.clients.sns.create_topic().name(&name).send().await?.topic_arn.context("no topic")?;
+        let subscribe = self.clients.sns.subscribe().topic_arn(&topic).protocol("sqs").set_endpoint(arn);
+        subscribe.attributes("RawMessageDelivery", "true").send().await?;
+        Ok(Topic { clients: self.clients.clone(), arn: topic, queue })
+    }
+
+    /// The folder that is the lake.
+    pub(crate) fn lake(&self) -> PathBuf {
+        self.dir.join(&self.bucket)
     }
 
     /// `ticklake run`, set up for this scene and otherwise as it is by default.
@@ -123,7 +156,36 @@ impl Scene {
 
     /// Compares the lake with what was sent.
     pub(crate) async fn audit(&self, sent: Sent) -> anyhow::Result<loadgen::Report> {
-        let lake: PathBuf = self.dir.join(&self.bucket);
+        let lake = self.lake();
         Ok(tokio::task::spawn_blocking(move || loadgen::audit(&lake, &sent)).await??)
+    }
+}
+
+/// A topic, and the queue in which everything that was published is.
+pub(crate) struct Topic {
+    clients: Clients,
+    arn: String,
+    queue: String,
+}
+
+impl Topic {
+    pub(crate) fn arn(&self) -> &str {
+        &self.arn
+    }
+
+    /// The ids of all alerts that were published so far and not asked for before.
+    pub(crate) async fn published(&self) -> anyhow::Result<BTreeSet<String>> {
+        let mut ids = BTreeSet::new();
+        loop {
+            let receive = self.clients.sqs.receive_message().queue_url(&self.queue).max_number_of_messages(10);
+            let messages = receive.send().await?.messages.unwrap_or_default();
+            if messages.is_empty() {
+                return Ok(ids);
+            }
+            for message in messages {
+                let alert: serde_json::Value = serde_json::from_str(message.body.as_deref().unwrap_or_default())?;
+                ids.insert(alert["id"].as_str().context("an alert has no id")?.to_owned());
+            }
+        }
     }
 }
