@@ -4,7 +4,10 @@ mod audit;
 mod connect;
 mod deliver;
 mod fetch;
+mod mapping;
+mod plant;
 mod replay;
+mod score;
 mod send;
 
 use std::process::ExitCode;
@@ -18,6 +21,12 @@ use clap::{Parser, Subcommand};
 ///   1. `loadgen send` fills a queue and writes down what it sent (`--sent`) and which anomalies it planted (`--truth`).
 ///   2. The consumer drains the queue into Parquet files.
 ///   3. `loadgen audit` compares the two: every tick there, once, unaltered.
+///
+/// How good its alerts are is measured on recorded trades:
+///
+///   1. `loadgen plant` alters a recording by known events and lists them (`--truth`).
+///   2. The consumer is sent the result by `loadgen replay --preset ticklake`, or reads it.
+///   3. `loadgen score` compares its alerts with that list.
 #[derive(Debug, Parser)]
 #[command(version, verbatim_doc_comment)]
 pub(crate) struct Args {
@@ -30,6 +39,8 @@ enum Command {
     Send(Box<send::SendArgs>),
     Replay(Box<replay::ReplayArgs>),
     Audit(audit::AuditArgs),
+    Plant(Box<plant::PlantArgs>),
+    Score(score::ScoreArgs),
 }
 
 impl Args {
@@ -39,6 +50,8 @@ impl Args {
             Command::Send(args) => args.run().await,
             Command::Replay(args) => args.run().await,
             Command::Audit(args) => args.run().await,
+            Command::Plant(args) => args.run(),
+            Command::Score(args) => args.run(),
         }
     }
 }
@@ -66,6 +79,6 @@ mod tests {
                 assert!(Args::try_parse_from(line.split_whitespace()).is_ok(), "{line}");
             }
         }
-        assert!(examples >= 6, "{examples}");
+        assert!(examples >= 10, "{examples}");
     }
 }

@@ -4,6 +4,8 @@
 //! what every symbol was sent, with a checksum, and the anomalies that were planted on the way. [`audit()`] compares that
 //! with the Parquet files that the consumer wrote. The same seed gives the same messages, whatever the number of threads.
 //!
+//! [`plant::plant`] alters recorded trades by known events, and [`score::score`] compares the consumer's alerts with these.
+//!
 //! The crate knows the consumer by its contracts only: the JSON of a tick and the columns of the lake. It shares no
 //! types with the engine that it puts to the test.
 //!
@@ -17,6 +19,8 @@ pub mod market;
 pub mod replay;
 pub mod truth;
 
+pub mod plant;
+
 pub mod batch;
 pub mod payload;
 
@@ -25,6 +29,7 @@ pub mod produce;
 pub mod send;
 
 pub mod audit;
+pub mod score;
 
 pub use audit::{Report, audit};
 pub use manifest::Sent;

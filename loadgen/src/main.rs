@@ -1,4 +1,4 @@
-//! The command `loadgen`: sends model or recorded ticks to an SQS queue, and audits what became of them.
+//! The command `loadgen`: sends model or recorded ticks to an SQS queue, audits what became of them, and scores alerts.
 //!
 //! This file owns the exit status; the commands are in `cli`.
 

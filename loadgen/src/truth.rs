@@ -2,7 +2,7 @@
 
 use std::io;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The kinds of planted anomalies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,10 +38,15 @@ impl Anomaly {
 }
 
 /// Writes one JSON object per line.
-pub fn write_ndjson(anomalies: &[Anomaly], mut to: impl io::Write) -> io::Result<()> {
-    for anomaly in anomalies {
-        serde_json::to_writer(&mut to, anomaly)?;
+pub fn write_ndjson<T: Serialize>(lines: &[T], mut to: impl io::Write) -> io::Result<()> {
+    for line in lines {
+        serde_json::to_writer(&mut to, line)?;
         to.write_all(b"\n")?;
     }
     to.flush()
+}
+
+/// Reads the JSON objects that [`write_ndjson`] wrote.
+pub fn read_ndjson<T: DeserializeOwned>(from: impl io::Read) -> serde_json::Result<Vec<T>> {
+    serde_json::Deserializer::from_reader(from).into_iter().collect()
 }

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, BufWriter, Write},
     num::NonZeroU64,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -161,7 +161,11 @@ fn progress_bar(ticks: Option<u64>) -> anyhow::Result<ProgressBar> {
     })
 }
 
-fn write_file(path: &PathBuf, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> anyhow::Result<()> {
+/// Creates the file and has `write` fill it.
+pub(super) fn write_file(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> anyhow::Result<()> {
     let written = File::create(path).map(BufWriter::new).and_then(|mut file| {
         write(&mut file)?;
         file.flush()

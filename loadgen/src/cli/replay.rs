@@ -2,16 +2,13 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
-use loadgen::{
-    Mapping, Recording, Source,
-    replay::{PRESETS, TsUnit},
-};
+use clap::Args;
+use loadgen::{Recording, Source};
 
 use super::{
     connect::Destination,
     deliver::{Delivery, PaceArgs, PackingArgs},
+    mapping::MappingArgs,
 };
 
 /// Send the trades of a recorded file, CSV (also .csv.gz) or Parquet.
@@ -24,6 +21,7 @@ use super::{
 
   us-equity-trades  columns ts_ms, symbol, price, size, exchange, cond; event time in milliseconds
   binance-trades    columns trade_ms, symbol, trade_id, price, qty; event time in milliseconds, trade_id as seq
+  ticklake          columns ts, symbol, price, volume, seq, venue, conditions; as `loadgen plant` writes them
 
 Examples:
 
@@ -41,18 +39,8 @@ pub(super) struct ReplayArgs {
     /// The file.
     file: PathBuf,
 
-    /// Which column holds what: FIELD=COLUMN,... with the fields symbol, ts, price, volume and, if there are such columns,
-    /// seq, venue, conditions.
-    #[arg(long, value_name = "MAPPING", required_unless_present = "preset")]
-    map: Option<Mapping>,
-
-    /// A mapping by name; see the list below.
-    #[arg(long, conflicts_with = "map")]
-    preset: Option<String>,
-
-    /// Unit of event times that are plain integers. Timestamps in Parquet know theirs.
-    #[arg(long, value_enum)]
-    ts_unit: Option<Unit>,
+    #[command(flatten)]
+    mapping: MappingArgs,
 
     /// How many rows to send, from the beginning of the file.
     #[arg(long, value_name = "ROWS")]
@@ -68,21 +56,9 @@ pub(super) struct ReplayArgs {
     to: Destination,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Unit {
-    /// Seconds.
-    S,
-    /// Milliseconds.
-    Ms,
-    /// Microseconds.
-    Us,
-    /// Nanoseconds.
-    Ns,
-}
-
 impl ReplayArgs {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let recording = Recording { path: self.file.clone(), mapping: self.mapping()?, limit: self.limit };
+        let recording = Recording { path: self.file.clone(), mapping: self.mapping.mapping()?, limit: self.limit };
         Delivery {
             ticks: None,
             source: Source::Recording(recording),
@@ -93,24 +69,5 @@ impl ReplayArgs {
         }
         .run()
         .await
-    }
-
-    fn mapping(&self) -> anyhow::Result<Mapping> {
-        let mut mapping = match (&self.map, &self.preset) {
-            (Some(mapping), _) => mapping.clone(),
-            (None, Some(name)) => Mapping::preset(name).with_context(|| {
-                format!("there is no preset {name:?}, only {}", PRESETS.map(|preset| preset.name).join(", "))
-            })?,
-            (None, None) => bail!("neither --map nor --preset is given"),
-        };
-        if let Some(unit) = self.ts_unit {
-            mapping.ts_unit = match unit {
-                Unit::S => TsUnit::S,
-                Unit::Ms => TsUnit::Ms,
-                Unit::Us => TsUnit::Us,
-                Unit::Ns => TsUnit::Ns,
-            };
-        }
-        Ok(mapping)
     }
 }

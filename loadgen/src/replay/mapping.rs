@@ -116,7 +116,7 @@ pub struct Preset {
 }
 
 /// Shapes of files that are common enough to have a name.
-pub const PRESETS: [Preset; 2] = [
+pub const PRESETS: [Preset; 3] = [
     Preset {
         name: "us-equity-trades",
         mapping: "symbol=symbol,ts=ts_ms,price=price,volume=size,venue=exchange,conditions=cond",
@@ -126,6 +126,12 @@ pub const PRESETS: [Preset; 2] = [
         name: "binance-trades",
         mapping: "symbol=symbol,ts=trade_ms,price=price,volume=qty,seq=trade_id",
         ts_unit: TsUnit::Ms,
+    },
+    // The columns of a tick by their own names: what `plant` writes, and the files of a lake.
+    Preset {
+        name: "ticklake",
+        mapping: "symbol=symbol,ts=ts,price=price,volume=volume,seq=seq,venue=venue,conditions=conditions",
+        ts_unit: TsUnit::Us,
     },
 ];
 
