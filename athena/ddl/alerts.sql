@@ -1,6 +1,6 @@
 CREATE EXTERNAL TABLE IF NOT EXISTS alerts (
   id string COMMENT 'follows from what the alert is about: a repeat has the same id',
-  kind string COMMENT 'spike or threshold',
+  kind string COMMENT 'spike, threshold, move, volatility, volume or gap',
   severity string COMMENT 'info, warning or critical',
   symbol string COMMENT 'the instrument, as in ticks',
   direction string COMMENT 'up or down',

@@ -28,15 +28,16 @@ pub struct Alert {
     /// When it was raised, microseconds since the Unix epoch, UTC. RFC 3339 in JSON.
     #[serde(rename = "detected_at", serialize_with = "rfc3339", deserialize_with = "from_rfc3339")]
     pub detected_at_us: i64,
-    /// The price of the tick.
+    /// What was found: a price; for volatility what it goes from tick to tick, for volume the geometric mean volume, for a gap the seconds
+    /// of silence.
     pub observed: f64,
-    /// The price that it was judged against: the median of the recent prices, or the line.
+    /// What it was judged against: the median of the recent prices, the line, the price a minute ago, or what is usual.
     pub expected: f64,
-    /// What counts as one usual step of the price.
+    /// What counts as one usual step from it: a price; for volatility and volume of their logarithms, for a gap seconds.
     pub scale: f64,
     /// Distance of `observed` from `expected` in units of `scale`.
     pub score: f64,
-    /// What the detector is configured to react to: a score for a spike, a price for a threshold.
+    /// What the detector is configured to react to: a score; a price for a threshold.
     pub threshold: f64,
 }
 
@@ -48,6 +49,14 @@ pub enum Kind {
     Spike,
     /// A price that crossed a configured line.
     Threshold,
+    /// A price that went far within a minute.
+    Move,
+    /// Prices that jump about more than usual.
+    Volatility,
+    /// Trades that are larger than usual.
+    Volume,
+    /// A symbol, or the whole feed (`*`), that has fallen silent.
+    Gap,
 }
 
 /// How much attention an alert asks for.
@@ -79,6 +88,10 @@ impl Kind {
         match self {
             Kind::Spike => "spike",
             Kind::Threshold => "threshold",
+            Kind::Move => "move",
+            Kind::Volatility => "volatility",
+            Kind::Volume => "volume",
+            Kind::Gap => "gap",
         }
     }
 }
@@ -234,7 +247,7 @@ mod tests {
 
     #[test]
     fn names_are_the_same_in_json_and_everywhere_else() {
-        for kind in [Kind::Spike, Kind::Threshold] {
+        for kind in [Kind::Spike, Kind::Threshold, Kind::Move, Kind::Volatility, Kind::Volume, Kind::Gap] {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
         for severity in [Severity::Info, Severity::Warning, Severity::Critical] {

@@ -1,17 +1,18 @@
 //! Anomaly detection per symbol, tick by tick, in the order in which the ticks arrive.
 //!
-//! Every tick is shown to the detectors of its symbol, which say whether its price is an anomaly: *spike* (far from the
-//! recent prices) and *threshold* (crossed a configured line). An anomaly becomes an alert unless its detector raised
-//! one for the symbol within the cool-down. Two runs over the same ticks in the same order raise the same alerts, with
-//! the same ids.
+//! Every tick is shown to the detectors of its symbol: *spike* (a price far from the recent ones), *threshold* (one that crossed
+//! a configured line), *move*, *volatility*, *volume* (of the last minute, see [`activity`]) and *gap* (no tick for too long, which
+//! the ticks of others tell). An anomaly becomes an alert unless its detector raised one for the symbol within the cool-down. Two runs
+//! over the same ticks in the same order raise the same alerts, with the same ids.
 //!
-//! This file owns the way from a batch to alerts. It does *not* own the detectors, which are in [`spike`] and [`mod@line`],
+//! This file owns the way from a batch to alerts. It does *not* own the detectors, which are in [`spike`], [`mod@line`] and [`activity`],
 //! nor what becomes of alerts. All state is per symbol, so that symbols can be spread over several [`Detectors`], each of
 //! which is a [`Shard`].
 
 mod config;
 
 mod shard;
+mod timers;
 mod watch_list;
 mod watched;
 
@@ -20,6 +21,15 @@ mod spike;
 
 mod deviation;
 mod median;
+
+mod activity;
+mod baseline;
+mod lateness;
+mod movement;
+mod panes;
+mod silence;
+mod volatility;
+mod volume;
 
 mod anomaly;
 mod cool_down;
@@ -33,10 +43,17 @@ mod trades;
 
 use std::time::Duration;
 
-pub use config::{DetectConfig, DetectConfigError, SpikeConfig, ThresholdConfig};
+pub use config::{
+    DetectConfig, DetectConfigError, GapConfig, MoveConfig, SpikeConfig, ThresholdConfig, VolatilityConfig,
+    VolumeConfig,
+};
 
 pub use self::shard::Shard;
 
+use self::anomaly::Anomaly;
+use self::lateness::Lateness;
+use self::silence::Silence;
+use self::timers::Timers;
 use self::watch_list::WatchList;
 use self::watched::{Observation, Rules, Watched};
 use crate::alert::Alert;
@@ -53,6 +70,10 @@ pub struct Detectors {
     own: Vec<OwnTick>,
     suppressed: u64,
     unwatched: u64,
+    timers: Timers,
+    /// Of any symbol, if any was seen.
+    feed: Option<Silence>,
+    lateness: Lateness,
 }
 
 impl Detectors {
@@ -73,6 +94,9 @@ impl Detectors {
             own: Vec::new(),
             suppressed: 0,
             unwatched: 0,
+            timers: Timers::default(),
+            feed: None,
+            lateness: Lateness::default(),
         }
     }
 
@@ -85,9 +109,13 @@ impl Detectors {
         let moved_on = |now_us, ts_us| WatchList::<Watched>::moved_on(now_us, ts_us, detected_at_us);
         let rows = ticks.symbol.iter().zip(&ticks.ts_us);
         let mut now_us = self.symbols.now_us();
+        if self.feed.is_none() && self.rules.activity.has_gaps() {
+            self.feed = ticks.ts_us.first().map(|&ts_us| Silence::new(moved_on(now_us, ts_us)));
+        }
         if self.shard == Shard::WHOLE {
             for ((&symbol, &ts_us), row) in rows.zip(0_u32..) {
                 now_us = moved_on(now_us, ts_us);
+                self.lateness.note(ts_us, now_us);
                 let (place, _) = self.shard.place(symbol);
                 self.judge(OwnTick { row, place, now_us }, ticks, symbols, detected_at_us, alerts);
             }
@@ -101,19 +129,61 @@ impl Detectors {
         let mut count = 0;
         for ((&symbol, &ts_us), row) in rows.zip(0_u32..) {
             now_us = moved_on(now_us, ts_us);
+            self.lateness.note(ts_us, now_us);
             let (place, is_own) = self.shard.place(symbol);
             // Whosever tick it is that lets the list look for the silent, all that came before it must have been seen.
-            if self.symbols.is_due(now_us) {
+            if self.is_due(now_us) {
                 own[..count].iter().for_each(|tick| self.judge(*tick, ticks, symbols, detected_at_us, alerts));
                 count = 0;
-                self.symbols.advance(now_us);
+                self.advance(now_us, symbols, detected_at_us, alerts);
             }
             own[count] = OwnTick { row, place, now_us };
             count += usize::from(is_own);
         }
         own[..count].iter().for_each(|tick| self.judge(*tick, ticks, symbols, detected_at_us, alerts));
-        self.symbols.advance(now_us);
+        self.advance(now_us, symbols, detected_at_us, alerts);
         self.own = own;
+    }
+
+    /// Moves the clock on to `now_us`, event time, and adds alerts about who has been silent for too long by then.
+    ///
+    /// Ticks move it on by themselves; where none come, whoever has a clock calls this. Where all are silent at once, that is one
+    /// alert, of the feed, and the first shard raises it.
+    pub fn advance(&mut self, now_us: i64, symbols: &Names, detected_at_us: i64, alerts: &mut Vec<Alert>) {
+        self.symbols.advance(now_us);
+        let Some(feed) = self.feed.as_ref().filter(|feed| feed.is_over(now_us)) else { return };
+        let (since_us, too_long_us) = (feed.last_us(), self.rules.activity.too_long_us(feed));
+        let is_feed = symbols.len() > 1 && too_long_us.is_some_and(|too_long_us| too_long_us <= now_us);
+        // By then all have come that will.
+        let waited_us = now_us.saturating_sub(self.lateness.delay_us());
+        while let Some((due_us, slot)) = self.timers.next(waited_us) {
+            let Some(watched) = self.symbols.at(slot).filter(|watched| watched.activity.due_us == due_us) else {
+                continue;
+            };
+            watched.activity.due_us = 0;
+            match self.rules.activity.too_long_us(&watched.activity.silence) {
+                Some(until_us) if until_us > waited_us => {
+                    watched.activity.due_us = until_us;
+                    self.timers.set(until_us, slot);
+                }
+                Some(until_us) if is_feed && until_us > since_us => {}
+                Some(until_us) => alerts.push(watched.gap(until_us, detected_at_us)),
+                // Not for long enough on the list: the next tick sets it again.
+                None => {}
+            }
+        }
+        if let Some(feed) = &mut self.feed {
+            if let Some(until_us) = too_long_us.filter(|_| is_feed && self.shard.is_first()) {
+                let anomaly = Anomaly::gap(feed, until_us);
+                alerts.push(anomaly.alert(&"*".into(), until_us, detected_at_us));
+            }
+            feed.seen(now_us);
+        }
+    }
+
+    /// Whether [`Detectors::advance`] does more at `now_us` than to move the clock.
+    fn is_due(&self, now_us: i64) -> bool {
+        self.symbols.is_due(now_us) || self.feed.is_some_and(|feed| feed.is_over(now_us))
     }
 
     fn judge(
@@ -126,14 +196,21 @@ impl Detectors {
     ) {
         let OwnTick { row, place, now_us } = tick;
         let row = row as usize;
-        self.symbols.advance(now_us);
-        let watch = |slot| Some(self.rules.watch(slot, symbols.get(ticks.symbol[row])?));
+        let ts_us = ticks.ts_us[row];
+        self.advance(now_us, symbols, detected_at_us, alerts);
+        let watch = |slot| Some(self.rules.watch(slot, symbols.get(ticks.symbol[row])?, ts_us));
         let Some((slot, watched)) = self.symbols.state(place as usize, watch) else {
             self.unwatched += 1;
             return;
         };
-        let tick = Observation { ts_us: ticks.ts_us[row], price: ticks.price[row], detected_at_us };
+        let tick = Observation { ts_us, price: ticks.price[row], volume: ticks.volume[row], detected_at_us };
         self.suppressed += self.rules.observe(slot, watched, tick, alerts);
+        if watched.activity.due_us == 0
+            && let Some(due_us) = self.rules.activity.too_long_us(&watched.activity.silence)
+        {
+            watched.activity.due_us = due_us;
+            self.timers.set(due_us, slot);
+        }
     }
 
     /// How many anomalies did not become alerts because their detector was cooling down.

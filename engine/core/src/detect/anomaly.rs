@@ -12,8 +12,10 @@ use crate::alert::{Alert, Direction, Kind, Severity};
 pub(super) struct Anomaly {
     pub(super) severity: Severity,
     pub(super) direction: Direction,
+    pub(super) observed: f64,
     pub(super) expected: f64,
     pub(super) scale: f64,
+    pub(super) score: f64,
     pub(super) threshold: f64,
     pub(super) detector: Detector,
 }
@@ -25,11 +27,15 @@ pub(super) enum Detector {
     Spike,
     /// There is one per side and price.
     Line(Direction, f64),
+    Move,
+    Volatility,
+    Volume,
+    Gap,
 }
 
 impl Anomaly {
     /// The alert about this anomaly.
-    pub(super) fn alert(&self, symbol: &Arc<str>, ts_us: i64, observed: f64, detected_at_us: i64) -> Alert {
+    pub(super) fn alert(&self, symbol: &Arc<str>, ts_us: i64, detected_at_us: i64) -> Alert {
         Alert {
             id: Alert::id_of(&self.detector.to_string(), symbol, ts_us),
             kind: self.detector.kind(),
@@ -38,11 +44,11 @@ impl Anomaly {
             direction: self.direction,
             ts_us,
             detected_at_us,
-            observed,
+            observed: self.observed,
             expected: self.expected,
             scale: self.scale,
             // The largest of prices over the smallest of scales would be infinite, which JSON cannot say.
-            score: ((observed - self.expected).abs() / self.scale).min(f64::MAX),
+            score: self.score.min(f64::MAX),
             threshold: self.threshold,
         }
     }
@@ -53,6 +59,10 @@ impl Detector {
         match self {
             Detector::Spike => Kind::Spike,
             Detector::Line(..) => Kind::Threshold,
+            Detector::Move => Kind::Move,
+            Detector::Volatility => Kind::Volatility,
+            Detector::Volume => Kind::Volume,
+            Detector::Gap => Kind::Gap,
         }
     }
 }
@@ -61,7 +71,7 @@ impl fmt::Display for Detector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind().as_str())?;
         match self {
-            Detector::Spike => Ok(()),
+            Detector::Spike | Detector::Move | Detector::Volatility | Detector::Volume | Detector::Gap => Ok(()),
             Detector::Line(Direction::Up, price) => write!(f, "-above-{price}"),
             Detector::Line(Direction::Down, price) => write!(f, "-below-{price}"),
         }

@@ -43,6 +43,14 @@ pub struct DetectConfig {
     pub idle_max: Duration,
     /// Prices far from the recent ones.
     pub spike: SpikeConfig,
+    /// Prices that went far within a minute.
+    pub r#move: MoveConfig,
+    /// Prices that jump about more than usual.
+    pub volatility: VolatilityConfig,
+    /// Trades that are larger than usual.
+    pub volume: VolumeConfig,
+    /// Symbols that fall silent.
+    pub gap: GapConfig,
     /// Lines that prices cross.
     pub threshold: Vec<ThresholdConfig>,
 }
@@ -54,6 +62,10 @@ impl Default for DetectConfig {
             symbols_max: 16_384,
             idle_max: Duration::from_hours(24),
             spike: SpikeConfig::default(),
+            r#move: MoveConfig::default(),
+            volatility: VolatilityConfig::default(),
+            volume: VolumeConfig::default(),
+            gap: GapConfig::default(),
             threshold: Vec::new(),
         }
     }
@@ -72,6 +84,8 @@ pub struct SpikeConfig {
     /// equities, 6 finds all and 8 four fifths; of the trades themselves, 8 spares the alerts on some that lie 6 to 8
     /// ticks away.
     pub threshold: f64,
+    /// The smallest one that is worth an alert, as a fraction of the price, whatever is usual.
+    pub least: f64,
     /// The smallest price step: the scale is never less. Prices rounded to it are often all equal, and then any other
     /// measure of their spread is zero.
     pub tick_size: f64,
@@ -82,7 +96,76 @@ pub struct SpikeConfig {
 
 impl Default for SpikeConfig {
     fn default() -> Self {
-        Self { enabled: true, window: 50, threshold: 6.0, tick_size: 0.01, slow: Duration::from_mins(5) }
+        Self { enabled: true, window: 50, threshold: 6.0, least: 0.0006, tick_size: 0.01, slow: Duration::from_mins(5) }
+    }
+}
+
+/// The move detector: a price is a move when it lies `threshold` times the usual distance away from that of a minute before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MoveConfig {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// The score from which it is a move.
+    pub threshold: f64,
+    /// The smallest one that is worth an alert, as a fraction of the price, whatever is usual.
+    pub least: f64,
+}
+
+impl Default for MoveConfig {
+    fn default() -> Self {
+        Self { enabled: true, threshold: 4.0, least: 0.0025 }
+    }
+}
+
+/// The volatility detector: a burst is when how far prices go when they change, over a minute, has a score of `threshold`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VolatilityConfig {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// The score from which it is a burst.
+    pub threshold: f64,
+}
+
+impl Default for VolatilityConfig {
+    fn default() -> Self {
+        Self { enabled: true, threshold: 3.6 }
+    }
+}
+
+/// The volume detector: a burst is when the volumes of half a minute have a score of `threshold`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VolumeConfig {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// The score from which it is a burst: usual deviations of the logarithm.
+    pub threshold: f64,
+}
+
+impl Default for VolumeConfig {
+    fn default() -> Self {
+        Self { enabled: true, threshold: 1.7 }
+    }
+}
+
+/// The gap detector: a silence is a gap when one as long has less than `probability`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GapConfig {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// How unlikely a silence has to be.
+    pub probability: f64,
+    /// How long it has to be at least.
+    #[serde(with = "humantime_serde")]
+    pub least: Duration,
+}
+
+impl Default for GapConfig {
+    fn default() -> Self {
+        Self { enabled: true, probability: 0.0001, least: Duration::from_secs(5) }
     }
 }
 
@@ -133,8 +216,17 @@ impl DetectConfig {
         let window = format!("from 5 to {WINDOW_MAX}");
         within((5..=WINDOW_MAX).contains(&spike.window), "spike.window", &spike.window, &window)?;
         within(is_positive(spike.threshold), "spike.threshold", &spike.threshold, POSITIVE)?;
+        let bound = "a finite number, not negative";
+        within(spike.least >= 0.0 && spike.least.is_finite(), "spike.least", &spike.least, bound)?;
         within(is_positive(spike.tick_size), "spike.tick_size", &spike.tick_size, POSITIVE)?;
         within(!spike.slow.is_zero(), "spike.slow", &"zero", "longer")?;
+        within(is_positive(self.r#move.threshold), "move.threshold", &self.r#move.threshold, POSITIVE)?;
+        within(is_positive(self.r#move.least), "move.least", &self.r#move.least, POSITIVE)?;
+        within(is_positive(self.volatility.threshold), "volatility.threshold", &self.volatility.threshold, POSITIVE)?;
+        within(is_positive(self.volume.threshold), "volume.threshold", &self.volume.threshold, POSITIVE)?;
+        let (probability, unlikely) = (self.gap.probability, "above 0 and below 1");
+        within(probability > 0.0 && probability < 1.0, "gap.probability", &probability, unlikely)?;
+        within(!self.gap.least.is_zero(), "gap.least", &"zero", "longer")?;
         let rules = self.threshold.len();
         within(rules <= THRESHOLDS_MAX, "threshold", &rules, &format!("at most {THRESHOLDS_MAX} rules"))?;
         self.threshold.iter().enumerate().try_for_each(|(index, rule)| rule.validate(index))

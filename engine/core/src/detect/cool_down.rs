@@ -2,25 +2,31 @@
 //!
 //! This file owns when it holds. It does *not* own what becomes of the anomalies that it holds back.
 
+/// An anomaly of so many times the score is another event, or more of one than was said.
+const WORSE: f64 = 2.0;
+
 /// The cool-down of one detector for one symbol, in event time.
 ///
 /// It holds for anomalies less than its length before or after the alert's own time, so that late ticks of the same
 /// event belong to it, and a tick far in the future or in the past silences nothing but its own surroundings. The last
 /// two alerts are remembered, not one: when the ticks of two times alternate, as those of a backlog and of the live
-/// feed do, each of them would otherwise lift the other's cool-down.
+/// feed do, each of them would otherwise lift the other's cool-down. What is twice as bad is not held back: a small event must not
+/// hide a large one.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct CoolDown {
-    /// Event times of the last two alerts, the last one first.
-    alerts_us: [Option<i64>; 2],
+    /// Event times and scores of the last two alerts, the last one first.
+    alerts: [Option<(i64, f64)>; 2],
 }
 
 impl CoolDown {
     /// Whether an anomaly at `ts_us` may become an alert; if so, the next cool-down starts with it.
-    pub(super) fn admits(&mut self, ts_us: i64, length_us: u64) -> bool {
-        if self.alerts_us.iter().flatten().any(|alert_us| alert_us.abs_diff(ts_us) < length_us) {
+    pub(super) fn admits(&mut self, ts_us: i64, score: f64, length_us: u64) -> bool {
+        let holds =
+            |&(alert_us, alert_score): &(i64, f64)| alert_us.abs_diff(ts_us) < length_us && score < WORSE * alert_score;
+        if self.alerts.iter().flatten().any(holds) {
             return false;
         }
-        self.alerts_us = [Some(ts_us), self.alerts_us[0]];
+        self.alerts = [Some((ts_us, score)), self.alerts[0]];
         true
     }
 }
@@ -31,7 +37,7 @@ mod tests {
 
     fn admitted(times: &[i64]) -> Vec<i64> {
         let mut cool_down = CoolDown::default();
-        times.iter().copied().filter(|&ts_us| cool_down.admits(ts_us, 30)).collect()
+        times.iter().copied().filter(|&ts_us| cool_down.admits(ts_us, 6.0, 30)).collect()
     }
 
     #[test]
@@ -57,10 +63,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_twice_as_bad_is_not_held_back() {
+        let mut cool_down = CoolDown::default();
+        let scores = [6.0, 11.0, 12.0, 23.0, 7.0, 24.0];
+        let admitted = scores.into_iter().filter(|&score| cool_down.admits(0, score, 30));
+        assert_eq!(admitted.collect::<Vec<_>>(), [6.0, 12.0, 24.0]);
+    }
+
+    #[test]
     fn zero_length_holds_nothing_back() {
         assert!([5, 5].into_iter().all({
             let mut cool_down = CoolDown::default();
-            move |ts_us| cool_down.admits(ts_us, 0)
+            move |ts_us| cool_down.admits(ts_us, 6.0, 0)
         }));
     }
 }

@@ -58,7 +58,9 @@ impl Line {
             // How unusual the price is, is not in the line: whoever drew it wants to know.
             severity: Severity::Warning,
             direction: self.direction,
+            observed: price,
             expected: self.price,
+            score: (price - self.price).abs() / self.scale,
             scale: self.scale,
             threshold: self.price,
             detector: Detector::Line(self.direction, self.price),

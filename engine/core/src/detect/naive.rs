@@ -42,7 +42,7 @@ impl NaiveSpike {
             let deviation = (price - center).abs();
             if window.len() == config.window {
                 let scale = (MAD_TO_DEVIATION * mad(window)).max(self.slow).max(config.tick_size);
-                judged = Some((center, scale, deviation >= config.threshold * scale));
+                judged = Some((center, scale, deviation >= (config.threshold * scale).max(config.least * center)));
             }
             let elapsed_us = if ts_us > self.last_us { (ts_us - self.last_us) as f64 } else { 0.0 };
             let kept = self.weight * exp_of_minus(elapsed_us / (config.slow.as_secs_f64() * 1e6));

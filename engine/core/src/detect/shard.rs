@@ -20,6 +20,11 @@ impl Shard {
         (0..count).map(move |index| Shard { index, count })
     }
 
+    /// Whether it is the first of all.
+    pub(super) fn is_first(self) -> bool {
+        self.index == 0
+    }
+
     /// The position of `symbol` among those of this shard, dense from 0, and whether it is one of them.
     // Not an option: whose symbol a tick has is random, and a branch on it would be guessed wrong half of the time.
     pub(super) fn place(self, symbol: NameId) -> (u32, bool) {

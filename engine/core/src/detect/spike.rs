@@ -20,6 +20,9 @@ pub(super) const MAD_TO_DEVIATION: f64 = 1.4826;
 /// score = |price - median| / max(1.4826 MAD, slow average deviation, tick size)        spike: score >= threshold
 /// ```
 ///
+/// and no spike is a distance of less than `least`, a fraction of the median: six cents are much for a price that usually moves by one, but
+/// nothing at 168 dollars.
+///
 /// Median and MAD are those of the last `window` prices *before* the judged one joins them: an outlier does not hide
 /// itself, and as both withstand anything that less than half of the prices do, a few bad prints in a row hide nothing
 /// that follows. The MAD alone fails on prices that are rounded to a tick, where it is often zero; the tick size and the
@@ -30,6 +33,7 @@ pub(super) const MAD_TO_DEVIATION: f64 = 1.4826;
 #[derive(Debug)]
 pub(super) struct Spike {
     threshold: f64,
+    least: f64,
     decay: Decay,
     /// Of all symbols, by their slots.
     windows: MedianWindows,
@@ -51,7 +55,7 @@ impl Spike {
             floor: config.tick_size,
         };
         let windows = MedianWindows::new(config.window);
-        config.enabled.then_some(Self { threshold: config.threshold, decay, windows })
+        config.enabled.then_some(Self { threshold: config.threshold, least: config.least, decay, windows })
     }
 
     /// Bytes of a symbol's window.
@@ -71,7 +75,8 @@ impl Spike {
         let mut anomaly = None;
         if let Some(median) = window.median() {
             if window.is_full() {
-                anomaly = judge(&window, &state.slow, (self.threshold, self.decay.floor), median, price);
+                let least = self.least * median;
+                anomaly = judge(&window, &state.slow, (self.threshold, self.decay.floor, least), median, price);
             }
             state.slow.add(ts_us, (price - median).abs(), &self.decay);
         }
@@ -84,13 +89,13 @@ impl Spike {
 fn judge(
     window: &MedianWindow<'_>,
     slow: &SlowDeviation,
-    (threshold, tick_size): (f64, f64),
+    (threshold, tick_size, least): (f64, f64, f64),
     median: f64,
     price: f64,
 ) -> Option<Anomaly> {
     let distance = (price - median).abs();
     let at_least = slow.mean().max(tick_size);
-    if distance < threshold * at_least {
+    if distance < (threshold * at_least).max(least) {
         return None;
     }
     let scale = at_least.max(MAD_TO_DEVIATION * window.median_distance(median)?);
@@ -100,7 +105,9 @@ fn judge(
     Some(Anomaly {
         severity: Severity::of_score(distance / scale, threshold),
         direction: if price > median { Direction::Up } else { Direction::Down },
+        observed: price,
         expected: median,
+        score: distance / scale,
         scale,
         threshold,
         detector: Detector::Spike,

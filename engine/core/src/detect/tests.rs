@@ -28,7 +28,7 @@ impl Desk {
     }
 
     fn usual() -> Self {
-        Self::new(&DetectConfig::default())
+        Self::new(&only_spikes(SpikeConfig::default()))
     }
 
     /// The alerts about one tick, `at_us` after the start.
@@ -44,6 +44,18 @@ impl Desk {
     /// The alerts about prices of AAPL, one a second from `at_s` seconds after the start.
     fn see_prices(&mut self, at_s: i64, prices: impl IntoIterator<Item = f64>) -> Vec<Alert> {
         (at_s..).zip(prices).flat_map(|(at_s, price)| self.see("AAPL", at_s * SECOND_US, price)).collect()
+    }
+}
+
+/// No detector but that of spikes.
+fn only_spikes(spike: SpikeConfig) -> DetectConfig {
+    DetectConfig {
+        spike,
+        r#move: MoveConfig { enabled: false, ..MoveConfig::default() },
+        volatility: VolatilityConfig { enabled: false, ..VolatilityConfig::default() },
+        volume: VolumeConfig { enabled: false, ..VolumeConfig::default() },
+        gap: GapConfig { enabled: false, ..GapConfig::default() },
+        ..DetectConfig::default()
     }
 }
 
@@ -63,11 +75,7 @@ fn line(symbol: &str, above: f64) -> ThresholdConfig {
 
 /// Only the given lines, and a cool-down of 30 s.
 fn lines(lines: &[ThresholdConfig]) -> DetectConfig {
-    DetectConfig {
-        threshold: lines.to_vec(),
-        spike: SpikeConfig { enabled: false, ..SpikeConfig::default() },
-        ..DetectConfig::default()
-    }
+    DetectConfig { threshold: lines.to_vec(), ..only_spikes(SpikeConfig { enabled: false, ..SpikeConfig::default() }) }
 }
 
 #[test]
@@ -95,7 +103,7 @@ fn far_price_is_one_spike_that_says_what_was_seen_and_expected() {
 #[test]
 fn outlier_does_not_hide_itself() {
     let spike = SpikeConfig { window: 5, ..SpikeConfig::default() };
-    let mut desk = Desk::new(&DetectConfig { spike, ..DetectConfig::default() });
+    let mut desk = Desk::new(&only_spikes(spike));
     let before: Vec<f64> = calm(5).collect();
     desk.see_prices(0, before.clone());
     let alerts = desk.see_prices(5, [1e9]);
@@ -169,7 +177,8 @@ fn line_crossed_again_within_the_cool_down_is_suppressed() {
 #[test]
 fn same_ticks_raise_the_same_alerts() {
     let run = || {
-        let mut desk = Desk::new(&DetectConfig { threshold: vec![line("A*", 105.0)], ..DetectConfig::default() });
+        let mut desk =
+            Desk::new(&DetectConfig { threshold: vec![line("A*", 105.0)], ..only_spikes(SpikeConfig::default()) });
         desk.see_prices(0, calm(100).chain([110.0]).chain(calm(100)).chain([90.0]).chain(calm(50)))
     };
     assert_eq!(
@@ -201,10 +210,10 @@ fn idle_symbols_are_forgotten_and_memory_is_bounded() {
 }
 
 #[test]
-fn hot_state_of_a_symbol_is_at_most_512_bytes() {
+fn hot_state_of_a_symbol_is_at_most_1024_bytes() {
     let bytes = Detectors::new(&DetectConfig::default()).hot_bytes_per_symbol();
     println!("a tick that is no anomaly touches {bytes} bytes of its symbol");
-    assert!(bytes <= 512, "{bytes}");
+    assert!(bytes <= 1024, "{bytes}");
 }
 
 /// Prices as markets and as mistakes make them: rounded and flat, free, enormous and zero.
@@ -234,7 +243,7 @@ proptest! {
         let mut naive = NaiveSpike::new(&spike);
         // Longer than all steps together: the twin forgets nothing.
         let idle_max = Duration::from_secs(1_000_000_000);
-        let config = DetectConfig { spike, idle_max, cool_down: Duration::ZERO, ..DetectConfig::default() };
+        let config = DetectConfig { idle_max, cool_down: Duration::ZERO, ..only_spikes(spike) };
         let mut desk = Desk::new(&config);
         let mut at_us = 0;
         for (step_us, price) in ticks {
@@ -293,6 +302,10 @@ proptest! {
             idle_max: Duration::from_secs(idle_s),
             cool_down: Duration::from_secs(2),
             symbols_max: 12,
+            gap: GapConfig { probability: 0.2, ..GapConfig::default() },
+            volume: VolumeConfig { threshold: 0.2, ..VolumeConfig::default() },
+            volatility: VolatilityConfig { threshold: 0.2, ..VolatilityConfig::default() },
+            r#move: MoveConfig { threshold: 0.5, least: 1e-6, ..MoveConfig::default() },
         };
         let run = |count| {
             let (mut alerts, mut counts) = (Vec::new(), [0, 0]);

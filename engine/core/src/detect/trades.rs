@@ -14,6 +14,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::*;
+use crate::alert::Kind;
 use crate::names::NameId;
 use crate::tick::Tick;
 
@@ -68,6 +69,7 @@ impl Trades {
     fn alerts(&self, config: &DetectConfig) -> Vec<Alert> {
         let mut alerts = Vec::new();
         Detectors::new(config).observe(&self.ticks, &self.names, i64::MAX, &mut alerts);
+        alerts.retain(|alert| alert.kind == Kind::Spike);
         alerts
     }
 }

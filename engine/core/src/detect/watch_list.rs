@@ -5,6 +5,9 @@
 /// The slot of a symbol that is not on the list.
 const NO_SLOT: u32 = u32::MAX;
 
+/// When the symbol of an entry was last seen that has none.
+const FREE: i64 = i64::MIN;
+
 /// Per-symbol states of type `S`; generic so that membership can be tested without detectors.
 #[derive(Debug)]
 pub(super) struct WatchList<S> {
@@ -92,6 +95,11 @@ impl<S> WatchList<S> {
         Some((slot as usize, &mut entry.state))
     }
 
+    /// The state of the symbol in `slot`, unless it is off the list.
+    pub(super) fn at(&mut self, slot: usize) -> Option<&mut S> {
+        self.entries.get_mut(slot).filter(|entry| entry.seen_us != FREE).map(|entry| &mut entry.state)
+    }
+
     #[cold]
     fn admit(&mut self, place: usize, new: impl FnOnce(usize) -> Option<S>) -> Option<u32> {
         if self.len() >= self.symbols_max {
@@ -119,7 +127,9 @@ impl<S> WatchList<S> {
         let silent_since_us = self.now_us.saturating_sub(self.idle_max_us);
         for slot in &mut self.slots {
             if *slot != NO_SLOT && self.entries[*slot as usize].seen_us <= silent_since_us {
-                self.free.push(std::mem::replace(slot, NO_SLOT));
+                let slot = std::mem::replace(slot, NO_SLOT);
+                self.entries[slot as usize].seen_us = FREE;
+                self.free.push(slot);
             }
         }
         self.sweep_us = self.now_us.saturating_add((self.idle_max_us / 4).max(1));

@@ -1,0 +1,218 @@
+//! The last minute of a symbol, in panes of five seconds of event time.
+//!
+//! A pane holds sums, so that ticks may come in any order within the minute. This file owns which pane a tick lies in and when one is
+//! closed. It does *not* own what is made of them.
+
+/// Microseconds of a pane.
+pub(super) const PANE_US: i64 = 5_000_000;
+
+/// Panes that are kept: a minute, the one before, and the open one.
+pub(super) const KEPT: usize = 14;
+
+/// Panes of a minute.
+pub(super) const MINUTE: usize = 12;
+
+/// After so many panes without a tick whatever was usual no longer is: a session has ended.
+const SESSION_GAP: i64 = 180;
+
+/// So many ticks in a row that are too late are not late.
+const STRAY_MAX: u8 = 20;
+
+/// What happened to a symbol in five seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Pane {
+    pub(super) ticks: u16,
+    /// Those whose price was not that of the tick before, in order of arrival, and how far it went with them, both ways.
+    pub(super) changes: u16,
+    pub(super) way: f32,
+    /// The logarithms of their volumes, and the squares of these.
+    pub(super) log_volumes: f32,
+    pub(super) log_volumes_squared: f32,
+    /// The price at the end: the middle one of the last three, which a bad print does not move.
+    pub(super) price: f64,
+}
+
+/// The panes of one symbol.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Panes {
+    /// Round and round.
+    ring: [Pane; KEPT],
+    /// Where in the ring the open one is.
+    at: u8,
+    /// Ticks in a row whose panes were not kept any more.
+    stray: u8,
+    /// When the open one begins, microseconds since the Unix epoch.
+    open_us: i64,
+    /// The last two prices.
+    prices: [f64; 2],
+}
+
+impl Panes {
+    /// Of a symbol without a tick.
+    pub(super) fn new() -> Self {
+        // Long before anything.
+        Self { ring: [Pane::default(); KEPT], at: 0, stray: 0, open_us: i64::MIN / 2, prices: [0.0; 2] }
+    }
+
+    /// The pane that lies `back` panes before the open one, which is 0.
+    pub(super) fn back(&self, back: usize) -> &Pane {
+        &self.ring[self.place(back)]
+    }
+
+    /// Where the open pane begins, microseconds since the Unix epoch.
+    pub(super) fn open_us(&self) -> i64 {
+        self.open_us
+    }
+
+    /// How many panes before the open one `ts_us` lies; less than 0 if after it.
+    fn panes_back(&self, ts_us: i64) -> i64 {
+        let since_us = ts_us.saturating_sub(self.open_us);
+        // Nearly always; a division takes longer than all the rest.
+        if (0..PANE_US).contains(&since_us) { 0 } else { -since_us.div_euclid(PANE_US) }
+    }
+
+    /// Before a tick at `ts_us` is added: closes the open pane if the tick lies in the next one. To be called again for as long as it
+    /// does; whoever calls looks at the panes in between. A pause of a session's length forgets everything.
+    pub(super) fn step(&mut self, ts_us: i64) -> Step {
+        let back = self.panes_back(ts_us);
+        if back >= 0 {
+            self.stray = if back < KEPT as i64 { 0 } else { self.stray + 1 };
+            if self.stray < STRAY_MAX {
+                return Step::Stays;
+            }
+            // It was the panes that were ahead of time, moved there by a tick from the future.
+        } else if -back <= SESSION_GAP {
+            self.stray = 0;
+            self.close();
+            return Step::Closed;
+        }
+        *self = Self { open_us: ts_us.div_euclid(PANE_US).saturating_mul(PANE_US), ..Self::new() };
+        Step::Began
+    }
+
+    fn close(&mut self) {
+        let price = self.back(0).price;
+        self.open_us += PANE_US;
+        self.at = if usize::from(self.at) + 1 == KEPT { 0 } else { self.at + 1 };
+        // Until it has a price of its own.
+        self.ring[usize::from(self.at)] = Pane { price, ..Pane::default() };
+    }
+
+    /// Adds a tick; false if its pane is not kept any more, or not there yet.
+    pub(super) fn add(&mut self, ts_us: i64, price: f64, volume: f64) -> bool {
+        let back = self.panes_back(ts_us);
+        if !(0..KEPT as i64).contains(&back) {
+            return false;
+        }
+        let place = self.place(back as usize);
+        let [before, last] = self.prices;
+        let pane = &mut self.ring[place];
+        let log_volume = (volume as f32).max(f32::MIN_POSITIVE).ln();
+        pane.ticks = pane.ticks.saturating_add(1);
+        pane.log_volumes += log_volume;
+        pane.log_volumes_squared += log_volume * log_volume;
+        if back == 0 {
+            if last > 0.0 && price != last {
+                pane.changes = pane.changes.saturating_add(1);
+                pane.way += (price - last).abs() as f32;
+            }
+            pane.price = if before > 0.0 { middle(before, last, price) } else { price };
+            self.prices = [last, price];
+        }
+        true
+    }
+
+    fn place(&self, back: usize) -> usize {
+        let at = usize::from(self.at) + KEPT - back;
+        if at >= KEPT { at - KEPT } else { at }
+    }
+}
+
+/// What comes before a tick is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The open pane was closed, and another one opened.
+    Closed,
+    /// A session began.
+    Began,
+    /// The tick lies in the open pane, or before it.
+    Stays,
+}
+
+fn middle(a: f64, b: f64, c: f64) -> f64 {
+    a.min(b).max(a.max(b).min(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The twin keeps every tick, and adds up those of a pane when it is asked.
+        #[test]
+        fn panes_hold_the_sums_of_their_ticks_in_whatever_order_these_came(
+            ticks in vec((-90_000_000_i64..60_000_000, 1_u8..9, 1_u16..500), 1..300),
+        ) {
+            let (mut panes, mut all) = (Panes::new(), BTreeMap::<i64, Vec<f32>>::new());
+            let mut latest = None;
+            for (step_us, price, volume) in ticks {
+                let ts_us = latest.unwrap_or(1_795_442_400_000_000_i64) + step_us;
+                while panes.step(ts_us) == Step::Closed {}
+                let added = panes.add(ts_us, f64::from(price), f64::from(volume));
+                let number = ts_us.div_euclid(PANE_US);
+                latest = latest.max(Some(ts_us));
+                let open = latest.unwrap().div_euclid(PANE_US);
+                prop_assert_eq!(added, number > open - KEPT as i64);
+                if added {
+                    all.entry(number).or_default().push(f32::from(volume).ln());
+                }
+                prop_assert_eq!(panes.open_us(), open * PANE_US);
+                for back in 0..KEPT {
+                    let expected = all.get(&(open - back as i64)).cloned().unwrap_or_default();
+                    let pane = panes.back(back);
+                    prop_assert_eq!(usize::from(pane.ticks), expected.len());
+                    prop_assert!((pane.log_volumes - expected.iter().sum::<f32>()).abs() < 1e-2);
+                }
+            }
+        }
+    }
+
+    fn seen(panes: &mut Panes, ts_us: i64, price: f64) -> Step {
+        let mut last = panes.step(ts_us);
+        while last == Step::Closed {
+            last = panes.step(ts_us);
+        }
+        panes.add(ts_us, price, 1.0);
+        last
+    }
+
+    #[test]
+    fn price_of_a_pane_is_not_that_of_a_bad_print_and_stays_where_none_comes() {
+        let mut panes = Panes::new();
+        for (second, price) in [(0, 10.0), (1, 10.1), (2, 10.2), (3, 99.0)] {
+            seen(&mut panes, second * 1_000_000, price);
+        }
+        assert_eq!(panes.back(0).price, 10.2);
+        seen(&mut panes, 16_000_000, 10.3);
+        assert_eq!([3, 2, 1].map(|back| panes.back(back).price), [10.2; 3]);
+        let pane = panes.back(3);
+        assert_eq!((pane.ticks, pane.changes), (4, 3));
+        assert!((pane.way - 89.0).abs() < 1e-4);
+    }
+
+    #[test]
+    fn session_begins_anew_after_a_pause_and_when_time_itself_was_wrong() {
+        let mut panes = Panes::new();
+        assert_eq!(seen(&mut panes, 0, 1.0), Step::Began);
+        let day_us = 86_400_000_000;
+        assert_eq!(seen(&mut panes, day_us, 1.0), Step::Began, "also of a tick from the future");
+        let back: Vec<Step> = (0..25).map(|second| seen(&mut panes, second * 1_000_000, 1.0)).collect();
+        assert_eq!(back.iter().position(|step| *step == Step::Began), Some(usize::from(STRAY_MAX) - 1));
+        assert!(panes.back(0).ticks > 0);
+    }
+}

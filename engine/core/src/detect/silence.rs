@@ -1,0 +1,175 @@
+//! The gap detector: a symbol that falls silent for longer than it ever should.
+//!
+//! This file owns how long is too long. It does *not* own the clock that tells it.
+
+use std::time::Duration;
+
+const SECOND_US: i64 = 1_000_000;
+
+/// Seconds over which the usual fades.
+const FADES: f64 = 600.0;
+
+/// Silent seconds that followed on a silent one, as if they had been seen before, and those that any followed on.
+const PRIOR: (f64, f64) = (2.0, 4.0);
+
+/// More than this share of the seconds after a silent one is not believed: what is traded once a minute has no gaps.
+const SHARE_MAX: f64 = 0.98;
+
+/// A pause of this many seconds is the end of a session, and says nothing about what is usual.
+const SESSION_GAP: i64 = 900;
+
+/// Seconds of a session before silence is judged.
+const WARM_UP: i64 = 300;
+
+/// How long a symbol is usually silent, in whole seconds of event time.
+///
+/// Seconds are silent or not, and whether one is depends on the one before: a Markov chain of two states. If a share `q` of the
+/// seconds that follow on a silent one are silent too, a silence of `n` seconds has the probability `q^(n-1)`. So one of more than
+///
+/// ```text
+/// 1 + ln(probability) / ln(q)  seconds
+/// ```
+///
+/// is a gap. `q` is an average over ten minutes: at the open and at the close, when more is traded, gaps are shorter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Silence {
+    /// Silent seconds after a silent one, and all seconds after a silent one, as far as they still count.
+    silent: f32,
+    all: f32,
+    /// The second of the last tick, and the first of the session.
+    last: i64,
+    since: i64,
+}
+
+impl Silence {
+    /// Of a symbol whose first tick is at `ts_us`.
+    pub(super) fn new(ts_us: i64) -> Self {
+        let second = ts_us.div_euclid(SECOND_US);
+        Self { silent: PRIOR.0 as f32, all: PRIOR.1 as f32, last: second, since: second }
+    }
+
+    /// Whether the second of the last tick is over at `now_us`.
+    pub(super) fn is_over(&self, now_us: i64) -> bool {
+        now_us >= self.last.saturating_add(1).saturating_mul(SECOND_US)
+    }
+
+    /// A tick at `ts_us`, in any order.
+    pub(super) fn seen(&mut self, ts_us: i64) {
+        // Most ticks come within a second of the last one, and a division takes longer than all the rest.
+        if !self.is_over(ts_us) {
+            return;
+        }
+        let second = ts_us.div_euclid(SECOND_US);
+        let passed = second - self.last;
+        self.last = second;
+        if passed > SESSION_GAP {
+            *self = Self::new(ts_us);
+            return;
+        }
+        let left = (-(passed as f64) / FADES).exp();
+        let fade = |value: f32, prior: f64| (prior + (f64::from(value) - prior) * left) as f32;
+        (self.silent, self.all) = (fade(self.silent, PRIOR.0), fade(self.all, PRIOR.1));
+        let silent = (passed - 1) as f32;
+        if silent > 0.0 {
+            self.silent += silent - 1.0;
+            self.all += silent;
+        }
+    }
+
+    /// From when on the symbol is silent for too long, microseconds since the Unix epoch, if it has been watched for long enough.
+    pub(super) fn too_long_us(&self, probability: f64, least: Duration) -> Option<i64> {
+        if self.last - self.since < WARM_UP {
+            return None;
+        }
+        let share = (f64::from(self.silent) / f64::from(self.all)).min(SHARE_MAX);
+        let seconds = (1.0 + probability.ln() / share.ln()).ceil().max(least.as_secs_f64());
+        Some((self.last + 1).saturating_add(seconds as i64).saturating_mul(SECOND_US))
+    }
+
+    /// When the last tick was, microseconds since the Unix epoch, rounded down to a second.
+    pub(super) fn last_us(&self) -> i64 {
+        self.last.saturating_mul(SECOND_US)
+    }
+
+    /// How long a silence usually lasts, seconds.
+    pub(super) fn usual(&self) -> f64 {
+        let share = (f64::from(self.silent) / f64::from(self.all)).min(SHARE_MAX);
+        1.0 / (1.0 - share)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LEAST: Duration = Duration::from_secs(5);
+
+    /// What has ticks in these seconds.
+    fn of(seconds: impl IntoIterator<Item = i64>) -> Silence {
+        let mut seconds = seconds.into_iter();
+        let mut silence = Silence::new(seconds.next().unwrap() * SECOND_US);
+        seconds.for_each(|second| silence.seen(second * SECOND_US));
+        silence
+    }
+
+    /// After how many silent seconds it is a gap.
+    fn too_long_s(silence: &Silence, probability: f64) -> Option<i64> {
+        silence.too_long_us(probability, LEAST).map(|us| us / SECOND_US - silence.last - 1)
+    }
+
+    proptest! {
+        /// The twin looks at every second by itself.
+        #[test]
+        fn share_is_that_of_the_seconds_one_by_one(pauses in vec(1_i64..30, 1..300)) {
+            let mut seconds = vec![0];
+            for pause in pauses {
+                seconds.push(seconds.last().unwrap() + pause);
+            }
+            let (mut silent, mut all) = PRIOR;
+            for second in 1..=*seconds.last().unwrap() {
+                let left = (-1.0 / FADES).exp();
+                silent = PRIOR.0 + (silent - PRIOR.0) * left;
+                all = PRIOR.1 + (all - PRIOR.1) * left;
+                let is_silent = |second: i64| seconds.binary_search(&second).is_err();
+                if is_silent(second - 1) {
+                    all += 1.0;
+                    silent += f64::from(u8::from(is_silent(second)));
+                }
+            }
+            let silence = of(seconds);
+            // What the fast one adds at the end of a pause has not faded within it.
+            prop_assert!((f64::from(silence.all) - all).abs() < 0.05 * all, "{silence:?} {all}");
+            let share = f64::from(silence.silent) / f64::from(silence.all);
+            prop_assert!((share - silent / all).abs() < 0.03, "{silence:?} {silent}/{all}");
+        }
+    }
+
+    #[test]
+    fn busier_symbols_are_missed_sooner() {
+        let limits = [1, 3, 10, 20].map(|pause| too_long_s(&of((0..400).map(|tick| tick * pause)), 1e-4).unwrap());
+        assert!(limits.is_sorted(), "{limits:?}");
+        assert_eq!(limits[0], 15, "as the prior says, and no less");
+        assert!(limits[3] > 60, "{limits:?}");
+        let certain = of((0..400).map(|tick| tick * 10));
+        assert!(too_long_s(&certain, 1e-6) > too_long_s(&certain, 1e-4));
+        assert_eq!(too_long_s(&of(0..400), 0.9), Some(5), "the least");
+    }
+
+    #[test]
+    fn nothing_is_said_before_the_warm_up_and_after_a_night() {
+        assert_eq!(too_long_s(&of(0..300), 1e-4), None);
+        assert!(too_long_s(&of(0..=300), 1e-4).is_some());
+        assert_eq!(too_long_s(&of((0..=300).chain([60_000])), 1e-4), None);
+    }
+
+    #[test]
+    fn late_ticks_change_nothing() {
+        let (mut late, on_time) = (of(0..=300), of(0..=300));
+        late.seen(17 * SECOND_US);
+        late.seen(i64::MIN);
+        assert_eq!(format!("{late:?}"), format!("{on_time:?}"));
+    }
+}

@@ -1,0 +1,69 @@
+//! The volatility detector: prices that jump further than they usually do, for most of a minute.
+//!
+//! This file owns the formula. It does *not* own the panes.
+
+use super::baseline::Baseline;
+use super::panes::{MINUTE, Pane, Panes};
+use super::volume::Found;
+
+/// Panes over which the usual fades, and over which its changes do: half an hour and an hour.
+const FADES: f64 = 360.0;
+const SPREAD_FADES: f64 = 720.0;
+
+/// Panes with changes without which the window is not judged, and the baseline is not known.
+const PANES_MIN: u32 = 4;
+const USUAL_MIN: f64 = 60.0;
+
+/// The variance of the excess that is assumed as if ten minutes had shown it.
+const SPREAD: f64 = 0.08;
+const SPREAD_WEIGHT: f64 = 120.0;
+
+/// More than this above the usual no pane counts: tenfold and a fifth. One bad print is no burst.
+const PANE_MAX: f64 = 2.5;
+
+/// Judges how far prices go when they change, over the twelve panes of a minute, by what is usual:
+///
+/// ```text
+/// y = ln(way / changes) of a pane                        excess = mean y of the window - usual mean of y
+/// score = excess / usual deviation of the excess                                         burst: score >= threshold
+/// ```
+///
+/// Only of ticks that change the price, for most do not, and how many do says how busy the market is and not how wild. Logarithms of
+/// panes, so that one sweep through the book is no burst: it takes most of the panes to be unusual. By how much volatility usually
+/// changes differs more between symbols than volatility does, and so the excess is judged by its own deviation over an hour. Of
+/// bursts planted into real trades of US equities, the way per tick finds half of those of five times that this finds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Volatility {
+    usual: Baseline,
+    /// Of the excess, about zero.
+    excess: Baseline,
+}
+
+impl Volatility {
+    /// A pane was closed: judges the window that ends with it.
+    pub(super) fn closed(&mut self, panes: &Panes, threshold: f64) -> Option<Found> {
+        let y = |pane: &Pane| (pane.changes > 0).then(|| (f64::from(pane.way) / f64::from(pane.changes)).ln());
+        self.usual.fade(1.0 - 1.0 / FADES);
+        self.excess.fade(1.0 - 1.0 / SPREAD_FADES);
+        let most = if self.usual.weight() >= USUAL_MIN { self.usual.mean() + PANE_MAX } else { f64::INFINITY };
+        let window = (1..=MINUTE).filter_map(|back| y(panes.back(back)).map(|y| y.min(most)));
+        let (count, sum) = window.fold((0_u32, 0.0), |(count, sum), y| (count + 1, sum + y));
+        let mut found = None;
+        if count >= PANES_MIN && self.usual.weight() >= USUAL_MIN {
+            let mean = sum / f64::from(count);
+            let excess = mean - self.usual.mean();
+            let scale = self.excess.variance(SPREAD, SPREAD_WEIGHT).sqrt();
+            if excess >= threshold * scale {
+                let (observed, expected) = (mean.exp(), self.usual.mean().exp());
+                found = Some(Found { score: excess / scale, observed, expected, scale });
+            }
+            // A burst counts as what is just no burst yet.
+            let bounded = excess.min(threshold * scale);
+            self.excess.add(1.0, 0.0, bounded * bounded);
+        }
+        if let Some(y) = y(panes.back(MINUTE + 1)) {
+            self.usual.add(1.0, y.min(most), 0.0);
+        }
+        found
+    }
+}
