@@ -4,6 +4,8 @@
 //! it means. It does *not* own what the commands do.
 
 #[cfg(feature = "local")]
+pub mod detect;
+#[cfg(feature = "local")]
 mod local;
 pub mod logging;
 pub mod run;
@@ -54,6 +56,10 @@ pub enum Command {
     /// Check the configuration, the queue, the bucket and the topic
     #[command(long_about = CHECK_ABOUT, after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// Run the detectors over a file
+    #[cfg(feature = "local")]
+    #[command(long_about = detect::DETECT_ABOUT, after_help = detect::DETECT_EXAMPLES)]
+    Detect(detect::DetectArgs),
     /// Show the whole path at work on this machine, without AWS
     #[cfg(feature = "local")]
     #[command(long_about = local::DEMO_ABOUT, after_help = local::DEMO_EXAMPLES)]

@@ -58,4 +58,6 @@ pub mod demo;
 #[cfg(feature = "local")]
 pub mod local_aws;
 #[cfg(feature = "local")]
+pub mod offline;
+#[cfg(feature = "local")]
 pub mod sandbox;

@@ -17,6 +17,8 @@ fn main() -> ExitCode {
         Command::Check(args) if args.print => print_config(&args).map(Ok),
         Command::Check(args) => cli::configure(&args.config).map(|config| execute(check(config))),
         #[cfg(feature = "local")]
+        Command::Detect(args) => Ok(cli::detect::run(&args)),
+        #[cfg(feature = "local")]
         Command::LocalAws(args) => Ok(execute(ticklake::local_aws::run(args))),
         #[cfg(feature = "local")]
         Command::Demo(args) => Ok(execute(ticklake::demo::run(args))),

@@ -1,0 +1,164 @@
+//! `ticklake detect`: the detectors over a file.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use loadgen::Recording;
+use loadgen::replay::{Mapping, PRESETS, TsUnit};
+
+use super::{ConfigArgs, parse_set, variables};
+use crate::config::sources::Assignment;
+use crate::offline::{Input, Summary, detect};
+
+pub(super) const DETECT_ABOUT: &str = "\
+Runs the detectors over a file, in the order of its rows, as fast as they are.
+
+They are those of `ticklake run`, with the same configuration (of which only [detect] and [decode] matter here) and the same alerts, but that an \
+alert counts as detected at its event time. For tuning thresholds, and for asking what would have been alerted.";
+
+pub(super) const DETECT_EXAMPLES: &str = "\
+Examples:
+  ticklake detect --input trades.parquet --preset us-equity-trades --alerts alerts.ndjson
+  ticklake detect --input trades.csv.gz --map symbol=ticker,ts=time,price=price,volume=size --ts-unit ns
+  ticklake detect --input ticks.ndjson --set detect.spike.threshold=8
+
+A file of columns is .parquet, .csv or .csv.gz. Without --preset and --map its columns have the names of a tick's fields. A file of lines has a \
+message body in each.";
+
+/// `ticklake detect`.
+#[derive(Debug, Args)]
+#[expect(clippy::doc_markdown, reason = "clap shows these comments as they are, where backticks are noise")]
+pub struct DetectArgs {
+    /// The file
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// What it holds; without this flag its name tells
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// Which column holds what, as field=column: symbol, ts, price, volume and, where there are such, seq, venue, conditions
+    #[arg(long, value_name = "MAPPING")]
+    pub map: Option<Mapping>,
+    /// A mapping by name: us-equity-trades, binance-trades
+    #[arg(long, conflicts_with = "map", value_name = "NAME")]
+    pub preset: Option<String>,
+    /// The unit of event times that are plain integers
+    #[arg(long, value_enum)]
+    pub ts_unit: Option<Unit>,
+    /// Rows to judge, from the beginning of the file
+    #[arg(long, value_name = "ROWS")]
+    pub limit: Option<u64>,
+    /// Where alerts go, one JSON object per line
+    #[arg(long, value_name = "FILE")]
+    pub alerts: Option<PathBuf>,
+    /// The TOML file; without this flag ./ticklake.toml is read if it exists
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Set any key, as in --set detect.cool_down=1m; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
+    pub set: Vec<Assignment>,
+}
+
+/// What a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns
+    Parquet,
+    /// Columns, with a line of headings
+    Csv,
+    /// A message body per line
+    Ndjson,
+}
+
+/// The unit of an event time.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[expect(missing_docs, reason = "units")]
+pub enum Unit {
+    S,
+    Ms,
+    Us,
+    Ns,
+}
+
+/// Runs the command.
+pub fn run(args: &DetectArgs) -> anyhow::Result<bool> {
+    let sources = ConfigArgs { config: args.config.clone(), set: args.set.clone(), ..ConfigArgs::default() };
+    let settings = sources.load(variables())?.settings;
+    settings.detect.validate()?;
+    settings.decode.validate()?;
+    let input = args.input()?;
+    let mut out = args.alerts.as_ref().map(create).transpose()?;
+    let started = Instant::now();
+    let summary = detect(&input, &settings.detect, &settings.decode, &mut |alert| match &mut out {
+        Some(out) => writeln!(out, "{}", alert.to_json()),
+        None => Ok(()),
+    })?;
+    let elapsed = started.elapsed();
+    if let Some(out) = &mut out {
+        out.flush().context("failed to write the alerts")?;
+    }
+    let rate = summary.ticks as f64 / elapsed.as_secs_f64() / 1e6;
+    print(&summary, rate).context("failed to print the summary")?;
+    Ok(true)
+}
+
+fn create(path: &PathBuf) -> anyhow::Result<BufWriter<File>> {
+    Ok(BufWriter::new(File::create(path).with_context(|| format!("failed to create {}", path.display()))?))
+}
+
+impl DetectArgs {
+    fn input(&self) -> anyhow::Result<Input> {
+        let extension = self.input.extension().unwrap_or_default().to_ascii_lowercase();
+        let is_lines = extension == "ndjson" || extension == "jsonl";
+        if self.format == Some(Format::Ndjson) || self.format.is_none() && is_lines {
+            return Ok(Input::Lines(self.input.clone()));
+        }
+        Ok(Input::Columns(Recording { path: self.input.clone(), mapping: self.mapping()?, limit: self.limit }))
+    }
+
+    fn mapping(&self) -> anyhow::Result<Mapping> {
+        let mut mapping = match (&self.map, &self.preset) {
+            (Some(mapping), _) => mapping.clone(),
+            (None, name) => {
+                let name = name.as_deref().unwrap_or("ticklake");
+                let Some(mapping) = Mapping::preset(name) else {
+                    bail!("there is no preset {name:?}, only {}", PRESETS.map(|preset| preset.name).join(", "));
+                };
+                mapping
+            }
+        };
+        if let Some(unit) = self.ts_unit {
+            mapping.ts_unit = match unit {
+                Unit::S => TsUnit::S,
+                Unit::Ms => TsUnit::Ms,
+                Unit::Us => TsUnit::Us,
+                Unit::Ns => TsUnit::Ns,
+            };
+        }
+        Ok(mapping)
+    }
+}
+
+fn print(summary: &Summary, rate: f64) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let time = |us| Timestamp::from_microsecond(us).unwrap_or_default();
+    write!(out, "ticks      {} of {} symbols", summary.ticks, summary.symbols)?;
+    if let Some((first, last)) = summary.times_us {
+        write!(out, ", {:.0} to {:.0}", time(first), time(last))?;
+    }
+    writeln!(out, "\nspeed      {rate:.1} million per second")?;
+    if summary.rejects > 0 {
+        writeln!(out, "rejects    {}", summary.rejects)?;
+    }
+    let kinds: Vec<String> = summary.alerts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    writeln!(out, "alerts     {}", if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") })?;
+    writeln!(out, "held back  {}", summary.suppressed)?;
+    if summary.unwatched > 0 {
+        writeln!(out, "not judged {}, for want of room: raise detect.symbols_max", summary.unwatched)?;
+    }
+    out.flush()
+}

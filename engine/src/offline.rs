@@ -1,0 +1,149 @@
+//! Detection over a file, in the order of its rows: the detectors that [`crate::detectors`] runs, without a queue and without a lake.
+//!
+//! It owns the way from rows to batches, and the tally. It does *not* own the formats of recordings, which are the load generator's.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+
+use crate::clock::now_us;
+use anyhow::Context as _;
+use loadgen::{Dialect, Recording};
+use ticklake_core::alert::{Alert, Kind};
+use ticklake_core::decode::{DecodeConfig, Decoder, Message};
+use ticklake_core::detect::{DetectConfig, Detectors};
+use ticklake_core::names::{NameCache, NameId};
+use ticklake_core::tick::{Dictionaries, Tick, TickBatch};
+
+/// Ticks that are judged at a time.
+const BATCH_ROWS: usize = 8_192;
+
+/// Where ticks are read from.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A file of columns, with what they hold.
+    Columns(Recording),
+    /// A file of one tick, or array of ticks, per line, as a message body has them.
+    Lines(PathBuf),
+}
+
+/// What a run over a file came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Ticks judged.
+    pub ticks: u64,
+    /// Ticks and lines that could not be decoded.
+    pub rejects: u64,
+    /// Symbols seen.
+    pub symbols: usize,
+    /// The first and the last event time, microseconds since the Unix epoch, UTC.
+    pub times_us: Option<(i64, i64)>,
+    /// Alerts, by what raised them.
+    pub alerts: BTreeMap<&'static str, u64>,
+    /// Anomalies that a cool-down held back.
+    pub suppressed: u64,
+    /// Ticks not judged, for want of room on the watch list.
+    pub unwatched: u64,
+}
+
+/// The detectors, and what waits to be judged.
+struct Desk<'a> {
+    detectors: Detectors,
+    names: Dictionaries,
+    ticks: TickBatch,
+    alerts: Vec<Alert>,
+    summary: Summary,
+    take: &'a mut dyn FnMut(&Alert) -> io::Result<()>,
+}
+
+/// Runs the detectors of `detect` over a file and hands every alert to `take`, in their order. An alert counts as detected at its
+/// event time.
+pub fn detect(
+    input: &Input,
+    detect: &DetectConfig,
+    decode: &DecodeConfig,
+    take: &mut dyn FnMut(&Alert) -> io::Result<()>,
+) -> anyhow::Result<Summary> {
+    let names = Dictionaries::new(decode.names_max);
+    let detectors = Detectors::new(detect);
+    let (ticks, alerts, summary) = Default::default();
+    let mut desk = Desk { detectors, names, ticks, alerts, summary, take };
+    match input {
+        Input::Columns(recording) => desk.columns(recording)?,
+        Input::Lines(path) => desk.lines(path, decode)?,
+    }
+    desk.judge()?;
+    let Desk { detectors, names, mut summary, .. } = desk;
+    (summary.suppressed, summary.unwatched) = (detectors.suppressed(), detectors.unwatched());
+    summary.symbols = names.symbols.len();
+    Ok(summary)
+}
+
+impl Desk<'_> {
+    fn columns(&mut self, recording: &Recording) -> anyhow::Result<()> {
+        let mut symbols = NameCache::new(self.names.symbols.clone());
+        let mut conditions = NameCache::new(self.names.conditions.clone());
+        let mut failed = None;
+        let read = recording.read(Dialect::Canonical, &mut |row| {
+            let done = (|| {
+                let tick = Tick {
+                    symbol: symbols.intern(row.symbol)?,
+                    ts_us: row.ts_us,
+                    price: row.price.value(),
+                    volume: row.volume.value(),
+                    seq: Some(row.seq),
+                    venue: NameId::NONE,
+                    conditions: row.conditions.map_or(Ok(NameId::NONE), |text| conditions.intern(text))?,
+                    received_at_us: row.ts_us,
+                };
+                self.ticks.push(tick);
+                if self.ticks.len() == BATCH_ROWS { self.judge() } else { Ok(()) }
+            })();
+            let go_on = done.is_ok();
+            failed = done.err();
+            Ok(go_on)
+        });
+        let path = recording.path.display();
+        failed.map_or(Ok(()), Err).with_context(|| format!("failed to judge the rows of {path}"))?;
+        read.map(drop).with_context(|| format!("failed to read {path}"))
+    }
+
+    fn lines(&mut self, path: &Path, decode: &DecodeConfig) -> anyhow::Result<()> {
+        let mut decoder = Decoder::new(decode, &self.names);
+        let context = || format!("failed to read {}", path.display());
+        let mut file = BufReader::new(File::open(path).with_context(context)?);
+        let (mut line, mut number, mut rejects) = (Vec::new(), 0_u64, Vec::new());
+        while file.read_until(b'\n', &mut line).with_context(context)? > 0 {
+            let id = number.to_string();
+            let (sent_at_us, received_at_us) = (None, now_us());
+            let message = Message { id: &id, body: &line, content_encoding: None, sent_at_us, received_at_us };
+            decoder.decode(&message, &mut self.ticks, &mut rejects);
+            self.summary.rejects += rejects.drain(..).count() as u64;
+            line.clear();
+            number += 1;
+            if self.ticks.len() >= BATCH_ROWS {
+                self.judge()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges the ticks that wait.
+    fn judge(&mut self) -> anyhow::Result<()> {
+        let Self { detectors, names, ticks, alerts, summary, take } = self;
+        detectors.observe(ticks, &names.symbols, i64::MAX, alerts);
+        summary.ticks += ticks.len() as u64;
+        for &ts_us in &ticks.ts_us {
+            let (first, last) = summary.times_us.get_or_insert((ts_us, ts_us));
+            (*first, *last) = ((*first).min(ts_us), (*last).max(ts_us));
+        }
+        for mut alert in alerts.drain(..) {
+            alert.detected_at_us = alert.ts_us;
+            *summary.alerts.entry(Kind::as_str(alert.kind)).or_default() += 1;
+            take(&alert).context("failed to write an alert")?;
+        }
+        ticks.truncate(0);
+        Ok(())
+    }
+}
