@@ -166,7 +166,7 @@ fn detecting(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Resul
     report(Figure {
         name: "state of a symbol that each of its ticks touches, bytes".into(),
         measured: Detectors::new(&DetectConfig::default()).hot_bytes_per_symbol() as f64,
-        at_most: 512.0,
+        at_most: 1_024.0,
     })?;
     let of = |symbols| Detecting::new(symbols, TICKS as usize);
     let (mut index, mut exchange, mut options) = (of(1_024)?, of(10_000)?, of(100_000)?);

@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod sample;
 pub mod stage;
 
+pub mod detection;
 pub mod encodings;
 pub mod hot_path;
 pub mod lake;

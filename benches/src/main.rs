@@ -20,7 +20,7 @@ enum Command {
     Check {
         /// What to measure
         topic: Topic,
-        /// For the topics `hot-path` and `lake`, a Parquet file of trades, preset `us-equity-trades`
+        /// For the topics `detection`, `hot-path` and `lake`, a Parquet file of trades, preset `us-equity-trades`
         #[arg(long, value_name = "FILE")]
         trades: Option<PathBuf>,
         /// For `exactly-once`, how many rounds of killing and freezing workers
@@ -57,6 +57,8 @@ enum Command {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Topic {
+    /// What is found of events in recorded trades, and what is alerted where there is none
+    Detection,
     /// What a tick costs in CPU, beside the parsers that others would begin with
     HotPath,
     /// The size of the Parquet files, and what pruning saves
@@ -102,6 +104,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let trades = trades.filter(|trades| trades.exists());
     match topic {
         None => benches::exactly_once::harass_figures(rounds, seed, &mut report)?,
+        Some(Topic::Detection) => benches::detection::figures(trades.as_deref(), &mut report)?,
         Some(Topic::HotPath) => benches::hot_path::figures(trades.as_deref(), &mut report)?,
         Some(Topic::Lake) => benches::lake::figures(trades.as_deref(), &mut report)?,
         Some(Topic::Pipeline) => benches::pipeline::figures(&mut report)?,
@@ -109,8 +112,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Some(Topic::SqsEdge) => benches::sqs_edge::figures(&mut report)?,
         Some(Topic::Localaws) => benches::localaws::figures(&mut report)?,
     }
-    if matches!(topic, Some(Topic::HotPath | Topic::Lake)) && trades.is_none() {
-        writeln!(io::stdout(), "skip bytes per recorded trade: no file at --trades or {TRADES}")?;
+    if matches!(topic, Some(Topic::Detection | Topic::HotPath | Topic::Lake)) && trades.is_none() {
+        writeln!(io::stdout(), "skip what is about recorded trades: no file at --trades or {TRADES}")?;
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -130,7 +130,11 @@ pub struct Detecting {
     names: Dictionaries,
     ticks: TickBatch,
     alerts: Vec<Alert>,
+    now_us: i64,
 }
+
+/// Event time that passes in a batch.
+const BATCH_US: i64 = 10_000_000;
 
 impl Detecting {
     /// Detectors whose windows are full of prices of `symbols` symbols, and `ticks` ticks, in which these are as frequent as
@@ -141,8 +145,13 @@ impl Detecting {
         let ids = ids.collect::<Result<Vec<_>, NamesFull>>()?;
         let config = DetectConfig { symbols_max: symbols, ..DetectConfig::default() };
         let window = config.spike.window;
-        let mut this =
-            Self { detectors: Detectors::new(&config), names, ticks: TickBatch::default(), alerts: Vec::new() };
+        let mut this = Self {
+            detectors: Detectors::new(&config),
+            names,
+            ticks: TickBatch::default(),
+            alerts: Vec::new(),
+            now_us: DEFAULT_START_US,
+        };
         let mut random = fastrand::Rng::with_seed(1);
         for _ in 0..=window {
             for ids in ids.chunks(ticks) {
@@ -176,7 +185,12 @@ impl Detecting {
     /// Shows them the batch; how many alerts it raised, which is none.
     pub fn observe(&mut self) -> usize {
         self.alerts.clear();
-        self.detectors.observe(&self.ticks, &self.names.symbols, DEFAULT_START_US, &mut self.alerts);
+        let rows = self.ticks.len() as i64;
+        for (ts_us, row) in self.ticks.ts_us.iter_mut().zip(0_i64..) {
+            *ts_us = self.now_us + row * BATCH_US / rows;
+        }
+        self.now_us += BATCH_US;
+        self.detectors.observe(&self.ticks, &self.names.symbols, self.now_us, &mut self.alerts);
         self.alerts.len()
     }
 }

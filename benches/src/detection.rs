@@ -1,0 +1,244 @@
+//! `check detection`: what the detectors find of events planted into recorded trades, how often they alert where there is nothing,
+//! and what they cost.
+//!
+//! Their thresholds were fixed on the first of the two days; it is the second one that counts here, in regular hours.
+
+use std::collections::HashSet;
+use std::io;
+use std::num::NonZeroU64;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use loadgen::plant::{Event, EventKind, PlantConfig, Trades, plant};
+use loadgen::score::{self, Score, Ticks, score};
+use loadgen::{Mapping, Recording};
+use ticklake_core::alert::{Alert, Kind};
+use ticklake_core::detect::{DetectConfig, Detectors};
+use ticklake_core::names::NameId;
+use ticklake_core::tick::{Dictionaries, Tick, TickBatch};
+
+use crate::figure::Figure;
+use crate::stage::Detecting;
+
+/// The columns of the trades; the mark of trades away from the market stands in for the venue.
+const COLUMNS: &str = "symbol=symbol,ts=ts_ms,price=price,volume=size,venue=offmarket,conditions=cond";
+
+/// Regular hours, in seconds of the day, UTC.
+const HOURS: std::ops::Range<i64> = 48_600..72_000;
+const DAY_US: i64 = 86_400_000_000;
+
+/// Trades between two events of a symbol, on average, and how often the day is planted anew.
+const EVERY: u64 = 10_000;
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=6;
+
+/// Sale conditions of trades at prices that the market did not have then: averages, prices of earlier, derived ones.
+const ELSEWHERE: [&str; 4] = ["2010", "2004", "4800", "20000200"];
+
+/// The shares of events that may be missed.
+const MISSED: [(&str, f64); 12] = [
+    ("spike_20bp", 0.3),
+    ("spike_50bp", 0.02),
+    ("spike_100bp", 0.0),
+    ("decimal_shift", 0.0),
+    ("volatility_x5", 0.15),
+    ("volatility_x10", 0.04),
+    ("drop_50bp_60s", 0.02),
+    ("rise_50bp_60s", 0.02),
+    ("volume_x20", 0.12),
+    ("volume_x50", 0.03),
+    ("gap_30s", 0.3),
+    ("gap_60s", 0.03),
+];
+
+/// Measures what needs no trades, and the rest where there are some.
+pub fn figures(trades: Option<&Path>, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
+    cost(report)?;
+    let Some(path) = trades else { return Ok(()) };
+    let mapping: Mapping = COLUMNS.parse()?;
+    let day = second_day(&Trades::read(&Recording { path: path.to_owned(), mapping, limit: None })?);
+    found(&day, report)?;
+    unplanted(&day, report)
+}
+
+/// The trades of the second day's regular hours.
+fn second_day(all: &Trades) -> Trades {
+    let first = all.ts_us.iter().min().map_or(0, |ts_us| ts_us.div_euclid(DAY_US));
+    let wanted =
+        |ts_us: i64| ts_us.div_euclid(DAY_US) > first && HOURS.contains(&(ts_us.rem_euclid(DAY_US) / 1_000_000));
+    let rows: Vec<usize> = (0..all.len()).filter(|&row| wanted(all.ts_us[row])).collect();
+    Trades {
+        symbols: all.symbols.clone(),
+        symbol: rows.iter().map(|&row| all.symbol[row]).collect(),
+        ts_us: rows.iter().map(|&row| all.ts_us[row]).collect(),
+        price: rows.iter().map(|&row| all.price[row]).collect(),
+        volume: rows.iter().map(|&row| all.volume[row]).collect(),
+        venue: rows.iter().map(|&row| all.venue[row].clone()).collect(),
+        conditions: rows.iter().map(|&row| all.conditions[row].clone()).collect(),
+    }
+}
+
+/// The alerts of one run over the trades.
+fn alerts(trades: &Trades) -> anyhow::Result<Vec<Alert>> {
+    let names = Dictionaries::new(trades.symbols.len());
+    let ids = trades.symbols.iter().map(|symbol| names.symbols.intern(symbol).map(|(id, _)| id));
+    let ids: Vec<NameId> = ids.collect::<Result<_, _>>()?;
+    let mut ticks = TickBatch::default();
+    for row in 0..trades.len() {
+        let ts_us = trades.ts_us[row];
+        ticks.push(Tick {
+            symbol: ids[trades.symbol[row] as usize],
+            ts_us,
+            price: trades.price[row],
+            volume: trades.volume[row],
+            seq: None,
+            venue: NameId::NONE,
+            conditions: NameId::NONE,
+            received_at_us: ts_us,
+        });
+    }
+    let mut alerts = Vec::new();
+    Detectors::new(&DetectConfig::default()).observe(&ticks, &names.symbols, i64::MAX, &mut alerts);
+    Ok(alerts)
+}
+
+/// Events that are missed, and those of which there are several alerts, over several plantings: of single bad prints, and of what lasts,
+/// for what lasts is in everybody's baseline for minutes.
+fn found(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
+    use EventKind as E;
+    let prints = [E::Spike50bp, E::Spike100bp, E::DecimalShift];
+    // They are found, but as moves.
+    let lasting = E::ALL.into_iter().filter(|kind| kind.alert_kind() != "spike" && *kind != E::LevelShift50bp);
+    let (mut of_prints, mut all) = (Vec::new(), Vec::new());
+    let own = alerts(day)?;
+    for seed in SEEDS {
+        of_prints.push(planted(day, &own, seed, &prints)?);
+        all.push(planted(day, &own, seed, &[E::Spike20bp])?);
+        all.push(planted(day, &own, seed, &lasting.clone().collect::<Vec<_>>())?);
+    }
+    let marked = elsewhere(day);
+    let (mut found, mut wrong, mut missed) = (0, 0, 0);
+    for (events, alerts, score) in &of_prints {
+        let times: HashSet<_> = events.iter().map(|event| event.start_us).collect();
+        found += score.labels.iter().map(|label| label.found).sum::<u64>();
+        missed += score.labels.iter().map(|label| label.events - label.found).sum::<u64>();
+        let is_wrong = |alert: &&Alert| {
+            alert.kind == Kind::Spike
+                && !times.contains(&alert.ts_us)
+                && !marked.contains(&key(alert.ts_us, alert.observed))
+        };
+        wrong += alerts.iter().filter(is_wrong).count() as u64;
+    }
+    let f1 = 2.0 * found as f64 / (2 * found + wrong + missed) as f64;
+    all.append(&mut of_prints);
+    for (label, at_most) in MISSED {
+        let of = |(.., score): &Planted| {
+            score.labels.iter().find(|of| of.label == label).map_or((0, 0), |of| (of.events, of.found))
+        };
+        let (events, found) = all.iter().map(of).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        anyhow::ensure!(events > 0, "no {label} was planted");
+        let name = format!("share missed of {events} {label}");
+        report(Figure { name: name.into(), measured: 1.0 - found as f64 / events as f64, at_most })?;
+    }
+    let name = format!("1 - F1 of bad prints, one in {EVERY} trades");
+    report(Figure { name: name.into(), measured: 1.0 - f1, at_most: 0.05 })?;
+    let kinds = || all.iter().flat_map(|(.., score)| &score.kinds);
+    let (duplicates, found) = kinds().fold((0, 0), |sum, kind| (sum.0 + kind.duplicates, sum.1 + kind.found));
+    let measured = duplicates as f64 / found as f64;
+    Ok(report(Figure {
+        name: "alerts about an event beyond the first, per event found".into(),
+        measured,
+        at_most: 0.02,
+    })?)
+}
+
+/// What was planted, what was alerted, and how what counts of the two matches.
+type Planted = (Vec<Event>, Vec<Alert>, Score);
+
+/// `own` are the alerts on the trades as they are: what is planted into the cool-down of one of the same kind and symbol is not counted.
+fn planted(day: &Trades, own: &[Alert], seed: u64, kinds: &[EventKind]) -> anyhow::Result<Planted> {
+    let mut trades = day.clone();
+    let every = NonZeroU64::new(EVERY).unwrap_or(NonZeroU64::MIN);
+    let config = PlantConfig { seed, kinds: kinds.to_vec(), every, ..PlantConfig::default() };
+    let events = plant(&mut trades, &config);
+    let cool_down_us = DetectConfig::default().cool_down.as_micros() as i64;
+    let counts = |event: &&Event| {
+        let is_same = |alert: &&Alert| alert.kind.as_str() == event.kind && *alert.symbol == *event.symbol;
+        !own.iter().filter(is_same).any(|alert| (0..cool_down_us).contains(&(event.start_us - alert.ts_us)))
+    };
+    let counted: Vec<Event> = events.iter().filter(counts).cloned().collect();
+    let alerts = alerts(&trades)?;
+    let raised: Vec<score::Alert> = alerts.iter().map(scored).collect();
+    let score = score(&counted, &raised, &Ticks::of(&trades), Duration::from_secs(30));
+    Ok((events, alerts, score))
+}
+
+/// The trades at prices that the market did not have then, marked as such or by their sale conditions.
+fn elsewhere(day: &Trades) -> HashSet<(i64, u64)> {
+    let is_elsewhere = |row: usize| {
+        let conditions = day.conditions[row].as_deref().unwrap_or_default();
+        is_marked(day, row) || ELSEWHERE.iter().any(|prefix| conditions.starts_with(prefix))
+    };
+    (0..day.len()).filter(|&row| is_elsewhere(row)).map(|row| key(day.ts_us[row], day.price[row])).collect()
+}
+
+fn is_marked(day: &Trades, row: usize) -> bool {
+    day.venue[row].as_deref().is_some_and(|mark| mark != "0")
+}
+
+/// Tells a trade from others, but for exact repeats.
+fn key(ts_us: i64, price: f64) -> (i64, u64) {
+    (ts_us, price.to_bits())
+}
+
+fn scored(alert: &Alert) -> score::Alert {
+    score::Alert { symbol: alert.symbol.to_string(), kind: alert.kind.as_str().to_owned(), ts_us: alert.ts_us }
+}
+
+/// Alerts on the trades as they are.
+fn unplanted(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
+    let alerts = alerts(day)?;
+    let elsewhere = elsewhere(day);
+    let alerted: HashSet<_> = alerts.iter().map(|alert| key(alert.ts_us, alert.observed)).collect();
+    let million = day.len() as f64 / 1e6;
+    let count = |kinds: &[Kind]| {
+        let of = |alert: &&Alert| kinds.contains(&alert.kind) && !elsewhere.contains(&key(alert.ts_us, alert.observed));
+        alerts.iter().filter(of).count() as f64 / million
+    };
+    for (name, kinds, at_most) in [
+        ("spikes", &[Kind::Spike][..], 10.0),
+        ("volatility bursts and moves", &[Kind::Volatility, Kind::Move], 15.0),
+        ("volume bursts", &[Kind::Volume], 50.0),
+        ("gaps", &[Kind::Gap], 50.0),
+    ] {
+        let name = format!("{name} alerted per million trades, none of which was planted");
+        report(Figure { name: name.into(), measured: count(kinds), at_most })?;
+    }
+    // How far off a marked trade is: from the one before of its symbol.
+    let mut last = vec![f64::NAN; day.symbols.len()];
+    let (mut far, mut missed) = (0, 0);
+    for row in 0..day.len() {
+        let before = std::mem::replace(&mut last[day.symbol[row] as usize], day.price[row]);
+        if is_marked(day, row) && (day.price[row] / before - 1.0).abs() >= 0.005 {
+            far += 1;
+            missed += u32::from(!alerted.contains(&key(day.ts_us[row], day.price[row])));
+        }
+    }
+    let name = format!("missed of {far} trades marked as off the market, half a percent and more");
+    Ok(report(Figure { name: name.into(), measured: f64::from(missed), at_most: 0.0 })?)
+}
+
+/// What a tick costs with all detectors on, and what they keep of a symbol.
+fn cost(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
+    const TICKS: usize = 1_000_000;
+    const ROUNDS: usize = 5;
+    let mut detecting = Detecting::new(1_024, TICKS)?;
+    let least = (0..ROUNDS).map(|_| {
+        let started = Instant::now();
+        detecting.observe();
+        started.elapsed()
+    });
+    let ns = least.min().unwrap_or_default().as_secs_f64() * 1e9 / TICKS as f64;
+    report(Figure { name: "ns per tick on one core, 1,024 symbols".into(), measured: ns, at_most: 200.0 })?;
+    let bytes = Detectors::new(&DetectConfig::default()).hot_bytes_per_symbol() as f64;
+    Ok(report(Figure { name: "state of a symbol, bytes".into(), measured: bytes, at_most: 1_024.0 })?)
+}
