@@ -11,7 +11,6 @@ use ticklake_core::detect::Detectors;
 use ticklake_core::epoch::Decoded;
 use ticklake_core::names::Names;
 
-use crate::clock::now_us;
 use crate::message::{DecodedBatch, HeldMessage};
 use crate::stats::Stats;
 
@@ -26,7 +25,7 @@ pub(crate) fn run(
     let mut alerts = Vec::new();
     for batch in batches {
         let (suppressed, unwatched) = (detectors.suppressed(), detectors.unwatched());
-        detectors.observe(batch.ticks(), symbols, now_us(), &mut alerts);
+        detectors.observe(batch.ticks(), symbols, batch.decoded_at_us, &mut alerts);
         stats.alerts_raised.add(alerts.len());
         stats.alerts_suppressed.add((detectors.suppressed() - suppressed) as usize);
         stats.ticks_unwatched.add((detectors.unwatched() - unwatched) as usize);

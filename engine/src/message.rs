@@ -15,6 +15,7 @@ use ticklake_schemas::Table;
 use tokio::sync::oneshot;
 
 use crate::budget::Permit;
+use crate::clock::now_us;
 use crate::lease::Lease;
 use crate::ports::ReceivedMessage;
 
@@ -68,6 +69,8 @@ impl HeldMessage {
 #[derive(Debug)]
 pub(crate) struct DecodedBatch {
     contents: Decoded<HeldMessage>,
+    /// The same for all detectors, microseconds since the Unix epoch: what a tick from the future is must not depend on who looks.
+    pub(crate) decoded_at_us: i64,
     /// Detectors that have not seen it yet.
     unseen: AtomicUsize,
     /// Locked by a detector that has raised an alert, and by no other.
@@ -77,7 +80,7 @@ pub(crate) struct DecodedBatch {
 impl DecodedBatch {
     /// A batch that as many detectors as `detectors` have to see.
     pub(crate) fn new(contents: Decoded<HeldMessage>, detectors: usize) -> Self {
-        Self { contents, unseen: AtomicUsize::new(detectors), alerts: Mutex::default() }
+        Self { contents, decoded_at_us: now_us(), unseen: AtomicUsize::new(detectors), alerts: Mutex::default() }
     }
 
     /// What the detectors look at.
@@ -96,7 +99,7 @@ impl DecodedBatch {
         }
         // Taking the batch out of the Arc is what makes the others' writes visible here, this count included.
         batch.unseen.fetch_sub(1, Ordering::Relaxed);
-        let Self { mut contents, unseen, alerts } = Arc::into_inner(batch)?;
+        let Self { mut contents, unseen, alerts, .. } = Arc::into_inner(batch)?;
         if unseen.into_inner() > 0 {
             return None;
         }

@@ -33,8 +33,10 @@ pub enum Input {
 pub struct Summary {
     /// Ticks judged.
     pub ticks: u64,
-    /// Ticks and lines that could not be decoded.
+    /// Lines and ticks that could not be decoded, and rows whose event time `[decode]` refuses.
     pub rejects: u64,
+    /// The first of these: where it is, and what is wrong with it.
+    pub first_reject: Option<String>,
     /// Symbols seen.
     pub symbols: usize,
     /// The first and the last event time, microseconds since the Unix epoch, UTC.
@@ -70,7 +72,7 @@ pub fn detect(
     let (ticks, alerts, summary) = Default::default();
     let mut desk = Desk { detectors, names, ticks, alerts, summary, take };
     match input {
-        Input::Columns(recording) => desk.columns(recording)?,
+        Input::Columns(recording) => desk.columns(recording, decode)?,
         Input::Lines(path) => desk.lines(path, decode)?,
     }
     desk.judge()?;
@@ -81,11 +83,17 @@ pub fn detect(
 }
 
 impl Desk<'_> {
-    fn columns(&mut self, recording: &Recording) -> anyhow::Result<()> {
+    fn columns(&mut self, recording: &Recording, decode: &DecodeConfig) -> anyhow::Result<()> {
+        let latest_us = now_us().saturating_add(decode.ts_future_max.as_micros() as i64);
+        let earliest_us = decode.ts_min.as_us();
         let mut symbols = NameCache::new(self.names.symbols.clone());
         let mut conditions = NameCache::new(self.names.conditions.clone());
         let mut failed = None;
         let read = recording.read(Dialect::Canonical, &mut |row| {
+            if !(earliest_us..=latest_us).contains(&row.ts_us) {
+                self.reject(|| format!("{} at {} us: `[decode]` refuses that time", row.symbol, row.ts_us));
+                return Ok(true);
+            }
             let done = (|| {
                 let tick = Tick {
                     symbol: symbols.intern(row.symbol)?,
@@ -119,7 +127,9 @@ impl Desk<'_> {
             let (sent_at_us, received_at_us) = (None, now_us());
             let message = Message { id: &id, body: &line, content_encoding: None, sent_at_us, received_at_us };
             decoder.decode(&message, &mut self.ticks, &mut rejects);
-            self.summary.rejects += rejects.drain(..).count() as u64;
+            for reject in rejects.drain(..) {
+                self.reject(|| format!("line {}: {}: {}", number + 1, reject.reason.as_str(), reject.detail));
+            }
             line.clear();
             number += 1;
             if self.ticks.len() >= BATCH_ROWS {
@@ -129,10 +139,15 @@ impl Desk<'_> {
         Ok(())
     }
 
+    fn reject(&mut self, what: impl FnOnce() -> String) {
+        self.summary.rejects += 1;
+        self.summary.first_reject.get_or_insert_with(what);
+    }
+
     /// Judges the ticks that wait.
     fn judge(&mut self) -> anyhow::Result<()> {
         let Self { detectors, names, ticks, alerts, summary, take } = self;
-        detectors.observe(ticks, &names.symbols, i64::MAX, alerts);
+        detectors.observe(ticks, &names.symbols, now_us(), alerts);
         summary.ticks += ticks.len() as u64;
         for &ts_us in &ticks.ts_us {
             let (first, last) = summary.times_us.get_or_insert((ts_us, ts_us));

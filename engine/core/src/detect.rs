@@ -2,11 +2,11 @@
 //!
 //! Every tick is shown to the detectors of its symbol: *spike* (a price far from the recent ones), *threshold* (one that crossed
 //! a configured line), *move*, *volatility*, *volume* (of the last minute, see [`activity`]) and *gap* (no tick for too long, which
-//! the ticks of others tell). An anomaly becomes an alert unless its detector raised one for the symbol within the cool-down. Two runs
+//! the ticks of others tell). An anomaly becomes an alert unless one of the same event was raised: within the cool-down, or for as long as it lasts. Two runs
 //! over the same ticks in the same order raise the same alerts, with the same ids.
 //!
 //! This file owns the way from a batch to alerts. It does *not* own the detectors, which are in [`spike`], [`mod@line`] and [`activity`],
-//! nor what becomes of alerts. All state is per symbol, so that symbols can be spread over several [`Detectors`], each of
+//! nor what becomes of alerts. State is per symbol, but for the clock, so that symbols can be spread over several [`Detectors`], each of
 //! which is a [`Shard`].
 
 mod config;
@@ -50,6 +50,7 @@ pub use config::{
 
 pub use self::shard::Shard;
 
+use self::activity::NEVER_US;
 use self::anomaly::Anomaly;
 use self::lateness::Lateness;
 use self::silence::Silence;
@@ -57,7 +58,7 @@ use self::timers::Timers;
 use self::watch_list::WatchList;
 use self::watched::{Observation, Rules, Watched};
 use crate::alert::Alert;
-use crate::names::Names;
+use crate::names::{NameId, Names};
 use crate::tick::TickBatch;
 
 /// All detectors, and what they know of the symbols seen so far.
@@ -74,6 +75,11 @@ pub struct Detectors {
     /// Of any symbol, if any was seen.
     feed: Option<Silence>,
     lateness: Lateness,
+    /// Of the ticks so far: the first one's symbol, and whether there are others.
+    first: Option<NameId>,
+    has_several: bool,
+    /// Up to when all have come that will.
+    waited_us: i64,
 }
 
 impl Detectors {
@@ -97,6 +103,9 @@ impl Detectors {
             timers: Timers::default(),
             feed: None,
             lateness: Lateness::default(),
+            first: None,
+            has_several: false,
+            waited_us: i64::MIN,
         }
     }
 
@@ -115,7 +124,7 @@ impl Detectors {
         if self.shard == Shard::WHOLE {
             for ((&symbol, &ts_us), row) in rows.zip(0_u32..) {
                 now_us = moved_on(now_us, ts_us);
-                self.lateness.note(ts_us, now_us);
+                self.note(symbol, ts_us, now_us);
                 let (place, _) = self.shard.place(symbol);
                 self.judge(OwnTick { row, place, now_us }, ticks, symbols, detected_at_us, alerts);
             }
@@ -129,45 +138,59 @@ impl Detectors {
         let mut count = 0;
         for ((&symbol, &ts_us), row) in rows.zip(0_u32..) {
             now_us = moved_on(now_us, ts_us);
-            self.lateness.note(ts_us, now_us);
+            self.note(symbol, ts_us, now_us);
             let (place, is_own) = self.shard.place(symbol);
             // Whosever tick it is that lets the list look for the silent, all that came before it must have been seen.
             if self.is_due(now_us) {
                 own[..count].iter().for_each(|tick| self.judge(*tick, ticks, symbols, detected_at_us, alerts));
                 count = 0;
-                self.advance(now_us, symbols, detected_at_us, alerts);
+                self.advance(now_us, detected_at_us, alerts);
             }
             own[count] = OwnTick { row, place, now_us };
             count += usize::from(is_own);
         }
         own[..count].iter().for_each(|tick| self.judge(*tick, ticks, symbols, detected_at_us, alerts));
-        self.advance(now_us, symbols, detected_at_us, alerts);
+        self.advance(now_us, detected_at_us, alerts);
         self.own = own;
     }
 
-    /// Moves the clock on to `now_us`, event time, and adds alerts about who has been silent for too long by then.
-    ///
-    /// Ticks move it on by themselves; where none come, whoever has a clock calls this. Where all are silent at once, that is one
-    /// alert, of the feed, and the first shard raises it.
-    pub fn advance(&mut self, now_us: i64, symbols: &Names, detected_at_us: i64, alerts: &mut Vec<Alert>) {
+    /// Takes note of a tick, whoever's it is.
+    fn note(&mut self, symbol: NameId, ts_us: i64, now_us: i64) {
+        self.lateness.note(ts_us, now_us);
+        self.has_several |= *self.first.get_or_insert(symbol) != symbol;
+    }
+
+    /// Moves the clock on to `now_us`, event time, and adds alerts about who has been silent for too long by then. Where all were
+    /// silent at once, that is one alert, of the feed, and the first shard raises it.
+    fn advance(&mut self, now_us: i64, detected_at_us: i64, alerts: &mut Vec<Alert>) {
         self.symbols.advance(now_us);
         let Some(feed) = self.feed.as_ref().filter(|feed| feed.is_over(now_us)) else { return };
         let (since_us, too_long_us) = (feed.last_us(), self.rules.activity.too_long_us(feed));
-        let is_feed = symbols.len() > 1 && too_long_us.is_some_and(|too_long_us| too_long_us <= now_us);
-        // By then all have come that will.
+        let is_feed = self.has_several && too_long_us.is_some_and(|too_long_us| too_long_us <= now_us);
         let waited_us = now_us.saturating_sub(self.lateness.delay_us());
+        self.waited_us = self.waited_us.max(waited_us);
         while let Some((due_us, slot)) = self.timers.next(waited_us) {
             let Some(watched) = self.symbols.at(slot).filter(|watched| watched.activity.due_us == due_us) else {
                 continue;
             };
-            watched.activity.due_us = 0;
-            match self.rules.activity.too_long_us(&watched.activity.silence) {
+            watched.activity.due_us = NEVER_US;
+            let silence = &mut watched.activity.silence;
+            match self.rules.activity.too_long_us(silence) {
                 Some(until_us) if until_us > waited_us => {
                     watched.activity.due_us = until_us;
                     self.timers.set(until_us, slot);
                 }
-                Some(until_us) if is_feed && until_us > since_us => {}
-                Some(until_us) => alerts.push(watched.gap(until_us, detected_at_us)),
+                // Together with all others. Whether it stays silent when they come back is looked at again.
+                Some(until_us) if is_feed && until_us > since_us => {
+                    silence.set_gap();
+                    let due_us = now_us.saturating_add(until_us - since_us);
+                    watched.activity.due_us = due_us;
+                    self.timers.set(due_us, slot);
+                }
+                Some(until_us) => {
+                    silence.set_gap();
+                    alerts.push(watched.gap(until_us, detected_at_us));
+                }
                 // Not for long enough on the list: the next tick sets it again.
                 None => {}
             }
@@ -176,6 +199,9 @@ impl Detectors {
             if let Some(until_us) = too_long_us.filter(|_| is_feed && self.shard.is_first()) {
                 let anomaly = Anomaly::gap(feed, until_us);
                 alerts.push(anomaly.alert(&"*".into(), until_us, detected_at_us));
+            }
+            if is_feed {
+                feed.set_gap();
             }
             feed.seen(now_us);
         }
@@ -197,16 +223,18 @@ impl Detectors {
         let OwnTick { row, place, now_us } = tick;
         let row = row as usize;
         let ts_us = ticks.ts_us[row];
-        self.advance(now_us, symbols, detected_at_us, alerts);
-        let watch = |slot| Some(self.rules.watch(slot, symbols.get(ticks.symbol[row])?, ts_us));
+        self.advance(now_us, detected_at_us, alerts);
+        let watch = |slot| Some(self.rules.watch(slot, symbols.get(ticks.symbol[row])?, ts_us.min(detected_at_us)));
         let Some((slot, watched)) = self.symbols.state(place as usize, watch) else {
             self.unwatched += 1;
             return;
         };
         let tick = Observation { ts_us, price: ticks.price[row], volume: ticks.volume[row], detected_at_us };
         self.suppressed += self.rules.observe(slot, watched, tick, alerts);
-        if watched.activity.due_us == 0
+        // A late tick tells nothing of a silence that is over, or was alerted.
+        if watched.activity.due_us == NEVER_US
             && let Some(due_us) = self.rules.activity.too_long_us(&watched.activity.silence)
+            && due_us > self.waited_us
         {
             watched.activity.due_us = due_us;
             self.timers.set(due_us, slot);

@@ -115,6 +115,11 @@ impl DetectArgs {
         let extension = self.input.extension().unwrap_or_default().to_ascii_lowercase();
         let is_lines = extension == "ndjson" || extension == "jsonl";
         if self.format == Some(Format::Ndjson) || self.format.is_none() && is_lines {
+            if self.map.is_some() || self.preset.is_some() || self.ts_unit.is_some() || self.limit.is_some() {
+                bail!(
+                    "--map, --preset, --ts-unit and --limit are about files of columns: lines are read as [decode] says"
+                );
+            }
             return Ok(Input::Lines(self.input.clone()));
         }
         Ok(Input::Columns(Recording { path: self.input.clone(), mapping: self.mapping()?, limit: self.limit }))
@@ -152,7 +157,8 @@ fn print(summary: &Summary, rate: f64) -> io::Result<()> {
     }
     writeln!(out, "\nspeed      {rate:.1} million per second")?;
     if summary.rejects > 0 {
-        writeln!(out, "rejects    {}", summary.rejects)?;
+        let first = summary.first_reject.as_deref().unwrap_or_default();
+        writeln!(out, "rejects    {}, the first: {first}", summary.rejects)?;
     }
     let kinds: Vec<String> = summary.alerts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     writeln!(out, "alerts     {}", if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") })?;

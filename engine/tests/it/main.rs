@@ -10,6 +10,8 @@ mod faults;
 mod lake;
 mod local;
 mod metrics;
+#[cfg(feature = "local")]
+mod offline;
 mod pipeline;
 mod process;
 mod trades;

@@ -55,10 +55,13 @@ pub(super) struct Activity {
     volatility: Volatility,
     movement: Movement,
     pub(super) silence: Silence,
-    /// When the timer for the next look at its silence runs out, 0 for never; microseconds since the Unix epoch.
+    /// When the timer for the next look at its silence runs out, or [`NEVER_US`]; microseconds since the Unix epoch.
     pub(super) due_us: i64,
     episodes: [Episode; 3],
 }
+
+/// No timer is set.
+pub(super) const NEVER_US: i64 = i64::MIN;
 
 /// An event that lasts, of one kind.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +86,7 @@ impl Activity {
     pub(super) fn new(ts_us: i64) -> Self {
         let (volume, volatility, movement) = Default::default();
         let (panes, silence) = (Panes::new(), Silence::new(ts_us));
-        Self { panes, volume, volatility, movement, silence, due_us: 0, episodes: [Episode::NEVER; 3] }
+        Self { panes, volume, volatility, movement, silence, due_us: NEVER_US, episodes: [Episode::NEVER; 3] }
     }
 
     /// Shows it a tick. `raise` takes anomalies with their times, and what is held back because its event goes on is counted.
@@ -108,11 +111,14 @@ impl Activity {
             }
         };
         let [of_volume, of_volatility, of_move] = &mut self.episodes;
+        // Time may have gone back, too.
+        let begin = |episodes: [&mut Episode; 3]| episodes.into_iter().for_each(|episode| *episode = Episode::NEVER);
         loop {
             match self.panes.step(ts_us) {
                 Step::Stays => break,
                 Step::Began => {
                     (self.volume, self.volatility, self.movement) = Default::default();
+                    begin([of_volume, of_volatility, of_move]);
                     break;
                 }
                 Step::Closed => {}
@@ -131,7 +137,10 @@ impl Activity {
             }
         }
         let in_time = ts_us >= self.panes.open_us();
-        if self.panes.add(ts_us, price, volume) && !in_time {
+        if !self.panes.add(ts_us, price, volume) {
+            return held_back;
+        }
+        if !in_time {
             self.volume.resum(&self.panes);
         }
         if let Some(config) = &rules.volume
@@ -173,7 +182,7 @@ impl Anomaly {
 
     /// Of a symbol, or of the feed, that has been silent from its last tick to `until_us`.
     pub(super) fn gap(silence: &Silence, until_us: i64) -> Self {
-        let (observed, expected) = ((until_us - silence.last_us()) as f64 / 1e6, silence.usual());
+        let (observed, expected) = (until_us.saturating_sub(silence.last_us()) as f64 / 1e6, silence.usual());
         let score = observed / expected;
         Self {
             // How unlikely it is, is in how long it took to be one.

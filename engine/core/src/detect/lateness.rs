@@ -12,11 +12,17 @@ const SPAN_US: i64 = 60_000_000;
 const PASSED_OVER: u64 = 1_000;
 
 /// What was counted of late.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lateness {
     /// Of this span and of the one before.
     spans: [[u32; BINS]; 2],
     ends_us: i64,
+}
+
+impl Default for Lateness {
+    fn default() -> Self {
+        Self { spans: [[0; BINS]; 2], ends_us: i64::MIN }
+    }
 }
 
 impl Lateness {

@@ -12,6 +12,9 @@ const USUAL_MIN: f64 = 60.0;
 /// A return counts as no more than this multiple of the usual one, so that a jump hardly raises it.
 const CAP: f64 = 3.0;
 
+/// Nor as more than this: a first price that is a mistake would be usual for hours.
+const RETURN_MAX: f64 = 0.1;
+
 /// Judges the price by that of a minute ago, both those at the end of a pane:
 ///
 /// ```text
@@ -45,9 +48,10 @@ impl Movement {
             return None;
         }
         let (gone, is_known) = ((price / before - 1.0).abs(), self.usual.weight() >= USUAL_MIN);
+        let bounded = gone.min(RETURN_MAX);
         let least = least / threshold;
         let usual = self.usual.variance(0.0, 0.0).sqrt();
-        let counts = if is_known { gone.min(CAP * usual.max(least)) } else { gone };
+        let counts = if is_known { bounded.min(CAP * usual.max(least)) } else { bounded };
         self.usual.add(1.0, 0.0, counts * counts);
         let scale = usual.max(least);
         (is_known && gone >= threshold * scale).then_some(Found { price, before, scale: scale * before })

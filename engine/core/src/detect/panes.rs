@@ -18,11 +18,15 @@ const SESSION_GAP: i64 = 180;
 /// So many ticks in a row that are too late are not late.
 const STRAY_MAX: u8 = 20;
 
+/// The longest way that is added: as many as can be counted are finite still.
+const WAY_MAX: f32 = 1e30;
+
 /// What happened to a symbol in five seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Pane {
-    pub(super) ticks: u16,
-    /// Those whose price was not that of the tick before, in order of arrival, and how far it went with them, both ways.
+    /// Ticks with a volume.
+    pub(super) volumes: u16,
+    /// Ticks whose price was not that of the one before, in order of arrival, and how far it went with them, both ways.
     pub(super) changes: u16,
     pub(super) way: f32,
     /// The logarithms of their volumes, and the squares of these.
@@ -107,14 +111,17 @@ impl Panes {
         let place = self.place(back as usize);
         let [before, last] = self.prices;
         let pane = &mut self.ring[place];
-        let log_volume = (volume as f32).max(f32::MIN_POSITIVE).ln();
-        pane.ticks = pane.ticks.saturating_add(1);
-        pane.log_volumes += log_volume;
-        pane.log_volumes_squared += log_volume * log_volume;
+        // More than can be counted say no more.
+        if volume > 0.0 && pane.volumes < u16::MAX {
+            let log_volume = (volume as f32).clamp(f32::MIN_POSITIVE, f32::MAX).ln();
+            pane.volumes += 1;
+            pane.log_volumes += log_volume;
+            pane.log_volumes_squared += log_volume * log_volume;
+        }
         if back == 0 {
-            if last > 0.0 && price != last {
-                pane.changes = pane.changes.saturating_add(1);
-                pane.way += (price - last).abs() as f32;
+            if last > 0.0 && price != last && pane.changes < u16::MAX {
+                pane.changes += 1;
+                pane.way += ((price - last).abs() as f32).clamp(f32::MIN_POSITIVE, WAY_MAX);
             }
             pane.price = if before > 0.0 { middle(before, last, price) } else { price };
             self.prices = [last, price];
@@ -175,7 +182,7 @@ mod tests {
                 for back in 0..KEPT {
                     let expected = all.get(&(open - back as i64)).cloned().unwrap_or_default();
                     let pane = panes.back(back);
-                    prop_assert_eq!(usize::from(pane.ticks), expected.len());
+                    prop_assert_eq!(usize::from(pane.volumes), expected.len());
                     prop_assert!((pane.log_volumes - expected.iter().sum::<f32>()).abs() < 1e-2);
                 }
             }
@@ -201,7 +208,7 @@ mod tests {
         seen(&mut panes, 16_000_000, 10.3);
         assert_eq!([3, 2, 1].map(|back| panes.back(back).price), [10.2; 3]);
         let pane = panes.back(3);
-        assert_eq!((pane.ticks, pane.changes), (4, 3));
+        assert_eq!((pane.volumes, pane.changes), (4, 3));
         assert!((pane.way - 89.0).abs() < 1e-4);
     }
 
@@ -213,6 +220,6 @@ mod tests {
         assert_eq!(seen(&mut panes, day_us, 1.0), Step::Began, "also of a tick from the future");
         let back: Vec<Step> = (0..25).map(|second| seen(&mut panes, second * 1_000_000, 1.0)).collect();
         assert_eq!(back.iter().position(|step| *step == Step::Began), Some(usize::from(STRAY_MAX) - 1));
-        assert!(panes.back(0).ticks > 0);
+        assert!(panes.back(0).volumes > 0);
     }
 }

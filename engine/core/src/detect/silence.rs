@@ -39,13 +39,19 @@ pub(super) struct Silence {
     /// The second of the last tick, and the first of the session.
     last: i64,
     since: i64,
+    is_gap: bool,
 }
 
 impl Silence {
     /// Of a symbol whose first tick is at `ts_us`.
     pub(super) fn new(ts_us: i64) -> Self {
         let second = ts_us.div_euclid(SECOND_US);
-        Self { silent: PRIOR.0 as f32, all: PRIOR.1 as f32, last: second, since: second }
+        Self { silent: PRIOR.0 as f32, all: PRIOR.1 as f32, last: second, since: second, is_gap: false }
+    }
+
+    /// Takes note that the silence since the last tick is a gap, and so says nothing about what is usual.
+    pub(super) fn set_gap(&mut self) {
+        self.is_gap = true;
     }
 
     /// Whether the second of the last tick is over at `now_us`.
@@ -70,7 +76,7 @@ impl Silence {
         let fade = |value: f32, prior: f64| (prior + (f64::from(value) - prior) * left) as f32;
         (self.silent, self.all) = (fade(self.silent, PRIOR.0), fade(self.all, PRIOR.1));
         let silent = (passed - 1) as f32;
-        if silent > 0.0 {
+        if silent > 0.0 && !std::mem::take(&mut self.is_gap) {
             self.silent += silent - 1.0;
             self.all += silent;
         }
@@ -82,7 +88,7 @@ impl Silence {
             return None;
         }
         let share = (f64::from(self.silent) / f64::from(self.all)).min(SHARE_MAX);
-        let seconds = (1.0 + probability.ln() / share.ln()).ceil().max(least.as_secs_f64());
+        let seconds = (1.0 + probability.ln() / share.ln()).max(least.as_secs_f64()).ceil();
         Some((self.last + 1).saturating_add(seconds as i64).saturating_mul(SECOND_US))
     }
 

@@ -47,7 +47,7 @@ impl Volume {
     /// A pane was closed: the oldest of the window leaves it.
     pub(super) fn closed(&mut self, panes: &Panes) {
         self.usual.fade(1.0 - 1.0 / FADES);
-        let Pane { ticks, log_volumes, log_volumes_squared, .. } = *panes.back(WINDOW);
+        let Pane { volumes: ticks, log_volumes, log_volumes_squared, .. } = *panes.back(WINDOW);
         if ticks > 0 {
             let (count, sum) = (f64::from(ticks), f64::from(log_volumes));
             self.usual.add(count, sum / count, f64::from(log_volumes_squared) - sum * sum / count);
@@ -59,13 +59,13 @@ impl Volume {
     pub(super) fn resum(&mut self, panes: &Panes) {
         let closed = (1..WINDOW).map(|back| panes.back(back));
         (self.ticks, self.log_volumes) =
-            closed.fold((0, 0.0), |(ticks, sum), pane| (ticks + u32::from(pane.ticks), sum + pane.log_volumes));
+            closed.fold((0, 0.0), |(ticks, sum), pane| (ticks + u32::from(pane.volumes), sum + pane.log_volumes));
     }
 
     /// Judges the window with its open pane.
     pub(super) fn judge(&self, panes: &Panes, threshold: f64) -> Option<Found> {
         let open = panes.back(0);
-        let ticks = self.ticks + u32::from(open.ticks);
+        let ticks = self.ticks + u32::from(open.volumes);
         if ticks < TICKS_MIN || self.usual.weight() < USUAL_MIN {
             return None;
         }

@@ -77,7 +77,7 @@ impl<S> WatchList<S> {
 
     /// Moves the clock on to `now_us`.
     pub(super) fn advance(&mut self, now_us: i64) {
-        self.now_us = now_us;
+        self.now_us = self.now_us.max(now_us);
         if self.is_due(now_us) {
             self.sweep();
         }
