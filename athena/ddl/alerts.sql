@@ -5,10 +5,10 @@ CREATE EXTERNAL TABLE IF NOT EXISTS alerts (
   symbol string COMMENT 'the instrument, as in ticks',
   direction string COMMENT 'up or down',
   ts timestamp COMMENT 'event time of the tick that raised the alert, UTC',
-  detected_at timestamp COMMENT 'when the engine raised the alert, UTC',
-  observed double COMMENT 'the price that raised the alert',
-  expected double COMMENT 'the price that it was judged against',
-  scale double COMMENT 'one usual step of the price',
+  detected_at timestamp COMMENT 'when the engine had decoded the tick and was about to judge it, UTC',
+  observed double COMMENT 'what raised the alert: a price, or what alert.schema.json says of the kind',
+  expected double COMMENT 'what it was judged against',
+  scale double COMMENT 'one usual step',
   score double COMMENT 'distance of observed from expected in units of scale',
   threshold double COMMENT 'what the detector is configured to react to'
 )

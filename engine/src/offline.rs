@@ -7,7 +7,6 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
-use crate::clock::now_us;
 use anyhow::Context as _;
 use loadgen::{Dialect, Recording};
 use ticklake_core::alert::{Alert, Kind};
@@ -15,6 +14,8 @@ use ticklake_core::decode::{DecodeConfig, Decoder, Message};
 use ticklake_core::detect::{DetectConfig, Detectors};
 use ticklake_core::names::{NameCache, NameId};
 use ticklake_core::tick::{Dictionaries, Tick, TickBatch};
+
+use crate::clock::now_us;
 
 /// Ticks that are judged at a time.
 const BATCH_ROWS: usize = 8_192;

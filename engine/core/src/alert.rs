@@ -25,7 +25,7 @@ pub struct Alert {
     /// Event time of the tick that raised it, microseconds since the Unix epoch, UTC. RFC 3339 in JSON.
     #[serde(rename = "ts", serialize_with = "rfc3339", deserialize_with = "from_rfc3339")]
     pub ts_us: i64,
-    /// When it was raised, microseconds since the Unix epoch, UTC. RFC 3339 in JSON.
+    /// When its tick was decoded and about to be judged, microseconds since the Unix epoch, UTC. RFC 3339 in JSON.
     #[serde(rename = "detected_at", serialize_with = "rfc3339", deserialize_with = "from_rfc3339")]
     pub detected_at_us: i64,
     /// What was found: a price; for volatility what it goes from tick to tick, for volume the geometric mean volume, for a gap the seconds

@@ -2,11 +2,12 @@
 //!
 //! Every tick is shown to the detectors of its symbol: *spike* (a price far from the recent ones), *threshold* (one that crossed
 //! a configured line), *move*, *volatility*, *volume* (of the last minute, see [`activity`]) and *gap* (no tick for too long, which
-//! the ticks of others tell). An anomaly becomes an alert unless one of the same event was raised: within the cool-down, or for as long as it lasts. Two runs
-//! over the same ticks in the same order raise the same alerts, with the same ids.
+//! the ticks of others tell). An anomaly becomes an alert unless one of the same event was raised: within the cool-down, or for as
+//! long as it lasts. Two runs over the same ticks in the same order raise the same alerts, with the same ids.
 //!
-//! This file owns the way from a batch to alerts. It does *not* own the detectors, which are in [`spike`], [`mod@line`] and [`activity`],
-//! nor what becomes of alerts. State is per symbol, but for the clock, so that symbols can be spread over several [`Detectors`], each of
+//! This file owns the way from a batch to alerts, and the clock that tells silence. It does *not* own the detectors, which are in
+//! [`spike`], [`mod@line`] and [`activity`], nor what becomes of alerts. All other state is per symbol, so that symbols can be spread
+//! over several [`Detectors`], each of
 //! which is a [`Shard`].
 
 mod config;

@@ -46,9 +46,9 @@ pub struct DetectArgs {
     /// A mapping by name: us-equity-trades, binance-trades
     #[arg(long, conflicts_with = "map", value_name = "NAME")]
     pub preset: Option<String>,
-    /// The unit of event times that are plain integers
-    #[arg(long, value_enum)]
-    pub ts_unit: Option<Unit>,
+    /// The unit of event times that are plain integers: s, ms, us or ns
+    #[arg(long, value_name = "UNIT")]
+    pub ts_unit: Option<TsUnit>,
     /// Rows to judge, from the beginning of the file
     #[arg(long, value_name = "ROWS")]
     pub limit: Option<u64>,
@@ -72,16 +72,6 @@ pub enum Format {
     Csv,
     /// A message body per line
     Ndjson,
-}
-
-/// The unit of an event time.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-#[expect(missing_docs, reason = "units")]
-pub enum Unit {
-    S,
-    Ms,
-    Us,
-    Ns,
 }
 
 /// Runs the command.
@@ -137,12 +127,7 @@ impl DetectArgs {
             }
         };
         if let Some(unit) = self.ts_unit {
-            mapping.ts_unit = match unit {
-                Unit::S => TsUnit::S,
-                Unit::Ms => TsUnit::Ms,
-                Unit::Us => TsUnit::Us,
-                Unit::Ns => TsUnit::Ns,
-            };
+            mapping.ts_unit = unit;
         }
         Ok(mapping)
     }

@@ -1,7 +1,7 @@
 //! What the commands that read recorded files have in common: which column holds what.
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use loadgen::{
     Mapping,
     replay::{PRESETS, TsUnit},
@@ -19,21 +19,9 @@ pub(super) struct MappingArgs {
     #[arg(long, conflicts_with = "map")]
     preset: Option<String>,
 
-    /// Unit of event times that are plain integers. Timestamps in Parquet know theirs.
-    #[arg(long, value_enum)]
-    ts_unit: Option<Unit>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Unit {
-    /// Seconds.
-    S,
-    /// Milliseconds.
-    Ms,
-    /// Microseconds.
-    Us,
-    /// Nanoseconds.
-    Ns,
+    /// Unit of event times that are plain integers: s, ms, us or ns. Timestamps in Parquet know theirs.
+    #[arg(long, value_name = "UNIT")]
+    ts_unit: Option<TsUnit>,
 }
 
 impl MappingArgs {
@@ -44,12 +32,7 @@ impl MappingArgs {
             (None, None) => bail!("neither --map nor --preset is given"),
         };
         if let Some(unit) = self.ts_unit {
-            mapping.ts_unit = match unit {
-                Unit::S => TsUnit::S,
-                Unit::Ms => TsUnit::Ms,
-                Unit::Us => TsUnit::Us,
-                Unit::Ns => TsUnit::Ns,
-            };
+            mapping.ts_unit = unit;
         }
         Ok(mapping)
     }

@@ -15,6 +15,20 @@ pub enum TsUnit {
     Ns,
 }
 
+impl FromStr for TsUnit {
+    type Err = MappingError;
+
+    fn from_str(text: &str) -> Result<Self, MappingError> {
+        match text {
+            "s" => Ok(Self::S),
+            "ms" => Ok(Self::Ms),
+            "us" => Ok(Self::Us),
+            "ns" => Ok(Self::Ns),
+            _ => Err(MappingError::Unit(text.to_owned())),
+        }
+    }
+}
+
 impl TsUnit {
     /// `ts` in microseconds; `None` beyond their range.
     #[must_use]
@@ -52,6 +66,9 @@ pub struct Mapping {
 /// Why a text is no [`Mapping`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MappingError {
+    /// No unit of event times.
+    #[error("failed to read the unit of event times: {0:?} is none of s, ms, us, ns")]
+    Unit(String),
     /// A part without `=`, or with nothing on one side of it.
     #[error("failed to read the mapping: {0:?} is not of the form FIELD=COLUMN")]
     Form(String),
@@ -168,6 +185,8 @@ mod tests {
 
     #[test]
     fn units_convert_to_microseconds() {
+        assert_eq!(["s", "ms", "us", "ns"].map(str::parse), [TsUnit::S, TsUnit::Ms, TsUnit::Us, TsUnit::Ns].map(Ok));
+        assert_eq!("m".parse::<TsUnit>(), Err(MappingError::Unit("m".to_owned())));
         assert_eq!(TsUnit::S.to_us(-2), Some(-2_000_000));
         assert_eq!(TsUnit::Ms.to_us(i64::MAX), None);
         assert_eq!(TsUnit::Ns.to_us(1_999), Some(1));

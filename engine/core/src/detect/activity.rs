@@ -111,14 +111,13 @@ impl Activity {
             }
         };
         let [of_volume, of_volatility, of_move] = &mut self.episodes;
-        // Time may have gone back, too.
-        let begin = |episodes: [&mut Episode; 3]| episodes.into_iter().for_each(|episode| *episode = Episode::NEVER);
         loop {
             match self.panes.step(ts_us) {
                 Step::Stays => break,
                 Step::Began => {
                     (self.volume, self.volatility, self.movement) = Default::default();
-                    begin([of_volume, of_volatility, of_move]);
+                    // Time may have gone back, too.
+                    [*of_volume, *of_volatility, *of_move] = [Episode::NEVER; 3];
                     break;
                 }
                 Step::Closed => {}
