@@ -194,7 +194,12 @@ fn check_ids(ids: &[&str]) -> Result<(), SnsError> {
 /// Reads and checks one message, from the fields that begin with `prefix`.
 fn notification(topic: &Topic, form: &Form, prefix: &str) -> Result<Notification, SnsError> {
     let field = |name: &str| form.get(&format!("{prefix}{name}")).filter(|text| !text.is_empty());
-    let message = field("Message").ok_or_else(|| SnsError::invalid("Empty message", ""))?.to_owned();
+    let text = field("Message").ok_or_else(|| SnsError::invalid("Empty message", ""))?;
+    let (message, by_protocol) = match field("MessageStructure") {
+        Some("json") => structured(text)?,
+        Some(_) => return Err(SnsError::invalid("MessageStructure", "")),
+        None => (text.to_owned(), BTreeMap::new()),
+    };
     let subject = field("Subject");
     if subject.is_some_and(|subject| subject.chars().count() > 100 || subject.contains(char::is_control)) {
         return Err(SnsError::invalid("Subject", ""));
@@ -211,17 +216,30 @@ fn notification(topic: &Topic, form: &Form, prefix: &str) -> Result<Notification
                              provided explicitly";
             return Err(SnsError::invalid(parameter, ""));
         }
-        deduplication = deduplication.or_else(|| Some(hex(&Sha256::digest(&message))));
+        deduplication = deduplication.or_else(|| Some(hex(&Sha256::digest(text))));
     }
     let attributes = message_attributes(form, prefix)?;
     Ok(Notification {
         id: crate::unique::id(),
         subject: subject.map(str::to_owned),
         message,
+        by_protocol,
         attributes,
         group,
         deduplication,
     })
+}
+
+/// A message that differs between protocols: what those without one of their own get, and those that have one.
+fn structured(text: &str) -> Result<(String, BTreeMap<String, String>), SnsError> {
+    let invalid = |what: &str| SnsError::invalid("Message Structure -", what);
+    let fields: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(text).map_err(|_| invalid("JSON message body failed to parse"))?;
+    // What is no text is passed over.
+    let mut texts: BTreeMap<String, String> =
+        fields.into_iter().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned()))).collect();
+    let default = texts.remove("default").ok_or_else(|| invalid("No default entry in JSON message body"))?;
+    Ok((default, texts))
 }
 
 fn message_attributes(form: &Form, prefix: &str) -> Result<Vec<Attribute>, SnsError> {

@@ -112,6 +112,8 @@ pub(crate) struct Notification {
     pub(crate) id: Uuid,
     pub(crate) subject: Option<String>,
     pub(crate) message: String,
+    /// What subscribers of some protocols get in its place.
+    pub(crate) by_protocol: BTreeMap<String, String>,
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) group: Option<String>,
     pub(crate) deduplication: Option<String>,
@@ -122,7 +124,8 @@ impl Notification {
     pub(crate) fn bytes(&self) -> usize {
         let attribute =
             |attribute: &Attribute| attribute.name.len() + attribute.data_type.len() + attribute.value.bytes().len();
-        self.message.len() + self.attributes.iter().map(attribute).sum::<usize>()
+        let texts = self.message.len() + self.by_protocol.values().map(String::len).sum::<usize>();
+        texts + self.attributes.iter().map(attribute).sum::<usize>()
     }
 
     /// The attributes as the object that a filter policy looks at.
@@ -212,15 +215,16 @@ impl Subscription {
         unsubscribe_url: &str,
         now: Millis,
     ) -> (String, Attributes) {
+        let message = notification.by_protocol.get(self.protocol.name()).unwrap_or(&notification.message);
         if self.raw {
-            return (notification.message.clone(), Attributes::from_unsorted(notification.attributes.clone()));
+            return (message.clone(), Attributes::from_unsorted(notification.attributes.clone()));
         }
         let envelope = Envelope {
             kind: "Notification",
             message_id: notification.id.to_string(),
             topic_arn,
             subject: notification.subject.as_deref(),
-            message: &notification.message,
+            message,
             timestamp: now.rfc3339(),
             unsubscribe_url,
             message_attributes: notification.attributes.iter().map(|a| (&*a.name, EnvelopeAttribute::new(a))).collect(),

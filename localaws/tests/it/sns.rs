@@ -49,6 +49,32 @@ async fn message_is_wrapped_unless_delivery_is_raw() {
 }
 
 #[tokio::test]
+async fn message_may_differ_between_protocols() {
+    let local = Local::start().await;
+    let topic = local.topic("t").await;
+    let (queue, _) = local.subscribed(&topic, "q", &[("RawMessageDelivery", "true")]).await;
+    let publish =
+        |message: &str| local.sns.publish().topic_arn(&topic).message_structure("json").message(message).send();
+    publish(r#"{"default":"all","email":"people","http":5}"#).await.unwrap();
+    publish(r#"{"default":"all","sqs":"queues"}"#).await.unwrap();
+    let entry = PublishBatchRequestEntry::builder().id("1").message_structure("json").message(r#"{"default":"batch"}"#);
+    local
+        .sns
+        .publish_batch()
+        .topic_arn(&topic)
+        .publish_batch_request_entries(entry.build().unwrap())
+        .send()
+        .await
+        .unwrap();
+    let mut bodies = local.bodies(&queue, 3).await;
+    bodies.sort();
+    assert_eq!(bodies, ["all", "batch", "queues"]);
+    for message in ["no json", r#"{"email":"people"}"#, "[]"] {
+        assert_eq!(code(publish(message).await).0, "InvalidParameter", "{message}");
+    }
+}
+
+#[tokio::test]
 async fn subscribers_get_what_their_filter_lets_through() {
     let local = Local::start().await;
     let topic = local.topic("t").await;
