@@ -33,7 +33,7 @@ pub mod score;
 
 pub use audit::{Report, audit};
 pub use manifest::Sent;
-pub use market::{MarketConfig, SpikeConfig};
+pub use market::{Character, MarketConfig, SpikeConfig};
 pub use payload::{Dialect, Layout, Packing};
 pub use replay::{Mapping, Recording};
 pub use send::{Error, Plan, Progress, Source, run};

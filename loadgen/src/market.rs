@@ -6,6 +6,7 @@
 //! price moves (`walk`) or where anomalies go (`spikes`).
 
 mod lane;
+mod lively;
 mod names;
 mod popularity;
 mod spikes;
@@ -46,8 +47,21 @@ pub struct MarketConfig {
     pub start_us: i64,
     /// Event time from the opening to the end.
     pub span: Duration,
+    /// How it behaves.
+    pub character: Character,
     /// The anomalies to plant.
     pub spikes: SpikeConfig,
+}
+
+/// How a market behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Character {
+    /// Trades at an even rate, and prices so calm that what is planted is all that stands out: for tests of the way from queue to lake.
+    #[default]
+    Calm,
+    /// As recorded trades are: in bursts, with clustered volatility, jumps, a bid-ask bounce, and a busy open and close. For tests of what
+    /// looks at prices.
+    Lively,
 }
 
 impl Default for MarketConfig {
@@ -59,6 +73,7 @@ impl Default for MarketConfig {
             ticks: 1_000_000,
             start_us: DEFAULT_START_US,
             span: Duration::from_mins(390),
+            character: Character::Calm,
             spikes: SpikeConfig::default(),
         }
     }
@@ -236,5 +251,7 @@ fn apportion(total: u64, weights: &[f64]) -> Vec<u64> {
         .collect()
 }
 
+#[cfg(test)]
+mod facts;
 #[cfg(test)]
 mod tests;

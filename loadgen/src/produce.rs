@@ -166,14 +166,18 @@ mod tests {
 
     use super::*;
     use crate::{
-        market::MarketConfig,
+        market::{Character, MarketConfig},
         payload::{Dialect, Layout},
         random::mix,
     };
 
     /// A hash over the set of messages: it does not depend on their order, and every byte counts.
     fn fingerprint(seed: u64, packing: Packing, threads: usize) -> (u64, Produced) {
-        let config = MarketConfig { seed, symbols: 50, ticks: 20_000, ..MarketConfig::default() };
+        fingerprint_of(Character::Calm, seed, packing, threads)
+    }
+
+    fn fingerprint_of(character: Character, seed: u64, packing: Packing, threads: usize) -> (u64, Produced) {
+        let config = MarketConfig { seed, symbols: 50, ticks: 20_000, character, ..MarketConfig::default() };
         let (market, sum) = (Market::new(config).unwrap(), Mutex::new(0_u64));
         let emit = |batch: Batch| {
             for message in batch.messages() {
@@ -202,8 +206,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn lively_market_is_the_same_for_any_number_of_threads_as_well() {
+        let packing = Packing::new(100, Layout::Array, Dialect::Canonical).unwrap();
+        let of = |threads| fingerprint_of(Character::Lively, 1, packing, threads);
+        assert_eq!(format!("{:#x}", of(1).0), format!("{FINGERPRINT_LIVELY:#x}"));
+        assert_eq!(of(7), of(1));
+    }
+
     /// Change them only together with a change of the model that is meant: they are what "same seed, same bytes" rests on.
     const FINGERPRINT_ARRAYS: u64 = 0x59ae_a989_68aa_8bd5;
+    const FINGERPRINT_LIVELY: u64 = 0x5865_43f4_c02b_157a;
     const FINGERPRINT_BINANCE: u64 = 0xf02e_4a9c_ecd8_8f84;
 
     #[test]

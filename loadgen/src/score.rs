@@ -43,7 +43,8 @@ impl Ticks {
     }
 
     /// How many ticks of the symbol come after `from_us` and not after `to_us`.
-    fn between(&self, symbol: &str, from_us: i64, to_us: i64) -> Option<u64> {
+    #[must_use]
+    pub fn between(&self, symbol: &str, from_us: i64, to_us: i64) -> Option<u64> {
         let times = self.times.get(symbol)?;
         let until = |ts_us| times.partition_point(|&time| time <= ts_us);
         Some((until(to_us) - until(from_us)) as u64)

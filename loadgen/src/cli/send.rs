@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Context;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use loadgen::{MarketConfig, Source, SpikeConfig};
+use loadgen::{Character, MarketConfig, Source, SpikeConfig};
 
 use super::{
     connect::Destination,
@@ -49,6 +49,10 @@ pub(super) struct SendArgs {
     /// Event time from the first tick to the last.
     #[arg(long, value_name = "DURATION", default_value = "6h30m")]
     span: SignedDuration,
+
+    /// How the market behaves: even and calm, or as recorded trades are, in bursts, with clustered volatility and a busy open and close.
+    #[arg(long, value_enum, default_value_t = Character::Calm)]
+    market: Character,
 
     /// How many spikes to plant.
     #[arg(long, default_value_t = 20)]
@@ -110,6 +114,7 @@ impl SendArgs {
             ticks: self.ticks,
             start_us: self.start.as_microsecond(),
             span: positive(self.span, "span")?,
+            character: self.market,
             spikes,
         })
     }

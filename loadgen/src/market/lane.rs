@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Market, VENUES,
+    Character, Market, VENUES,
+    lively::{LivelyClock, LivelyWalk},
     popularity::Popularity,
     spikes::{Planter, Quiet},
     walk::Walk,
@@ -41,9 +42,16 @@ impl Trade {
 #[derive(Debug, Clone)]
 struct Book {
     symbol: u32,
-    walk: Walk,
+    walk: Price,
     next_seq: i64,
     quiet: Quiet,
+}
+
+/// How a price moves.
+#[derive(Debug, Clone)]
+enum Price {
+    Calm(Walk),
+    Lively(LivelyWalk),
 }
 
 /// The trades of a lane: an iterator whose items do not depend on any other lane.
@@ -52,7 +60,9 @@ pub struct Lane {
     books: Vec<Book>,
     popularity: Popularity,
     planter: Planter,
-    clock: Clock,
+    clock: LaneClock,
+    /// The book that was traded last.
+    last: usize,
     random: Random,
     next: u64,
     ticks: u64,
@@ -64,10 +74,14 @@ impl Lane {
         let stream = 2 * index as u64;
         let books = hand.symbols.iter().map(|&symbol| Book {
             symbol,
-            walk: market.symbols[symbol as usize].opening.clone(),
+            walk: match (config.character, &market.symbols[symbol as usize].opening) {
+                (Character::Calm, opening) => Price::Calm(opening.clone()),
+                (Character::Lively, opening) => Price::Lively(LivelyWalk::new(opening.opening())),
+            },
             next_seq: 0,
             quiet: Quiet { seq: 0, ts_us: config.start_us },
         });
+        let mut random = Random::new(config.seed, stream);
         Self {
             books: books.collect(),
             popularity: Popularity::new(&hand.symbols),
@@ -78,8 +92,14 @@ impl Lane {
                 config.span,
                 Random::new(config.seed, stream + 1),
             ),
-            clock: Clock::new(config.start_us, config.span, hand.ticks),
-            random: Random::new(config.seed, stream),
+            clock: match config.character {
+                Character::Calm => LaneClock::Calm(Clock::new(config.start_us, config.span, hand.ticks)),
+                Character::Lively => {
+                    LaneClock::Lively(LivelyClock::new(config.start_us, config.span, hand.ticks, &mut random))
+                }
+            },
+            last: 0,
+            random,
             next: 0,
             ticks: hand.ticks,
         }
@@ -88,7 +108,11 @@ impl Lane {
     /// Event time before which no further trade of the lane lies; [`i64::MAX`] when there is none.
     #[must_use]
     pub fn now_us(&self) -> i64 {
-        if self.next < self.ticks { self.clock.now_us } else { i64::MAX }
+        match &self.clock {
+            _ if self.next == self.ticks => i64::MAX,
+            LaneClock::Calm(clock) => clock.now_us,
+            LaneClock::Lively(clock) => clock.now_us(),
+        }
     }
 }
 
@@ -99,9 +123,22 @@ impl Iterator for Lane {
         if self.next == self.ticks {
             return None;
         }
-        let ts_us = self.clock.tick(&mut self.random);
-        let book = &mut self.books[self.popularity.draw(&mut self.random)];
-        let expected_cents = book.walk.next_cents(&mut self.random);
+        let (ts_us, goes_on) = match &mut self.clock {
+            LaneClock::Calm(clock) => (clock.tick(&mut self.random), false),
+            LaneClock::Lively(clock) => {
+                let goes_on = clock.goes_on();
+                (clock.tick(&mut self.random), goes_on)
+            }
+        };
+        if !goes_on {
+            self.last = self.popularity.draw(&mut self.random);
+        }
+        let book = &mut self.books[self.last];
+        let expected_cents = match &mut book.walk {
+            Price::Calm(walk) => walk.next_cents(&mut self.random),
+            Price::Lively(walk) if goes_on => walk.next_cents(&mut self.random),
+            Price::Lively(walk) => walk.next_order(&mut self.random),
+        };
         let (volume, venue) = size_and_venue(&mut self.random);
         let seq = book.next_seq;
         if seq == 0 {
@@ -131,6 +168,13 @@ fn size_and_venue(random: &mut Random) -> (u32, u8) {
     let volume =
         if (bits >> 3).is_multiple_of(4) { 1 + size % 99 } else { 100 * (1 + (size & 15).min((size >> 4) & 15)) };
     (volume, venue)
+}
+
+/// When trades are.
+#[derive(Debug, Clone)]
+enum LaneClock {
+    Calm(Clock),
+    Lively(LivelyClock),
 }
 
 /// Event times: the span in equal steps, and each trade at a random place within its own, so that times never decrease.

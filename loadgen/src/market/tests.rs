@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::*;
+use super::{facts::Facts, *};
 
 fn market(config: MarketConfig) -> Market {
     Market::new(config).unwrap()
@@ -139,5 +139,50 @@ fn plain_detector_finds_every_spike_and_nothing_else() {
             false_alarms += u32::from(!trade.is_planted() && score > 8.0);
         }
         assert_eq!((planted, missed, false_alarms), (60, 0, 0), "seed {seed}");
+    }
+}
+
+/// The ranges that were measured on real trades of US equities, of a busy share and of a quiet one, cheap and dear.
+#[test]
+fn lively_market_is_within_the_ranges_of_real_trades() {
+    for seed in 1..=3 {
+        let config = MarketConfig {
+            seed,
+            symbols: 8,
+            ticks: 1_000_000,
+            character: Character::Lively,
+            spikes: SpikeConfig { count: 0, ..SpikeConfig::default() },
+            ..MarketConfig::default()
+        };
+        let market = market(config);
+        let mut trades = vec![Vec::new(); market.len()];
+        for trade in all_trades(&market) {
+            trades[trade.symbol as usize].push((trade.ts_us, trade.cents as f64 / 100.0));
+        }
+        for (symbol, mut trades) in trades.into_iter().enumerate() {
+            trades.sort_by_key(|trade| trade.0);
+            let facts = Facts::of(&trades);
+            println!("{symbol} at {}: {facts:?}", trades[0].1);
+            assert!((0.55..=0.89).contains(&facts.unchanged), "{facts:?}");
+            assert!((0.5..=12.0).contains(&facts.kurtosis), "{facts:?}");
+            assert!((0.14..=0.33).contains(&facts.clustering), "{facts:?}");
+            assert!((0.06..=0.93).contains(&facts.duration), "{facts:?}");
+            assert!((2.9..=4.5).contains(&facts.variation), "{facts:?}");
+        }
+    }
+}
+
+#[test]
+fn lively_market_has_as_many_trades_in_order_as_a_calm_one() {
+    for (symbols, ticks) in [(1, 1), (3, 7), (40, 12_345)] {
+        let market = market(MarketConfig { symbols, ticks, character: Character::Lively, ..MarketConfig::default() });
+        let end = market.config.start_us + market.config.span.as_micros() as i64;
+        let mut all = 0;
+        for lane in 0..market.lanes() {
+            let times: Vec<i64> = market.lane(lane).map(|trade| trade.ts_us).collect();
+            assert!(times.is_sorted() && times.iter().all(|ts_us| (market.config.start_us..end).contains(ts_us)));
+            all += times.len() as u64;
+        }
+        assert_eq!(all, ticks);
     }
 }

@@ -37,6 +37,11 @@ impl Walk {
         Self { bid: opening, opening, spread: 1 + (opening / 15_000.0) as i64, at_ask: false }
     }
 
+    /// Where it opened, in cents.
+    pub(super) fn opening(&self) -> f64 {
+        self.opening
+    }
+
     /// The price of the next trade, in cents. Half of the trades move the quote and two in five change sides; the rest
     /// repeat the price before, as real ones do.
     pub(super) fn next_cents(&mut self, random: &mut Random) -> i64 {
