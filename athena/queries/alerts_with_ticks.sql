@@ -1,4 +1,4 @@
--- What did the market do around each alert: mean price and volume of the symbol's ticks in the 30 seconds before the
+-- What did the market do around the beginning of each event: mean price and volume of the symbol's ticks in the 30 seconds before the
 -- alert, and from the alert to 30 seconds after it. A spike whose price_after is back at expected was one tick.
 --
 -- Days: yesterday and today, UTC. Widen or move them at both "dt >=": ticks and alerts are pruned by them separately.
@@ -11,6 +11,7 @@ WITH raised AS (
     row_number() OVER (PARTITION BY id ORDER BY detected_at) AS occurrence
   FROM alerts
   WHERE dt >= cast(current_date - interval '1' day AS varchar)
+  AND state = 'open'
 ),
 nearby AS (
   SELECT symbol, ts, price, volume

@@ -52,7 +52,7 @@ fn watched() -> Detecting {
 }
 
 #[library_benchmark]
-#[bench::all(setup = watched, config = at_most(970))]
+#[bench::all(setup = watched, config = at_most(1165))]
 fn detect(mut detecting: Detecting) -> Detecting {
     black_box(detecting.observe());
     detecting
@@ -67,7 +67,7 @@ fn used() -> (Pipeline, Vec<String>) {
 }
 
 #[library_benchmark]
-#[bench::packed(setup = used, config = at_most(3480))]
+#[bench::packed(setup = used, config = at_most(3620))]
 fn bodies_to_parquet((mut pipeline, bodies): (Pipeline, Vec<String>)) -> (Pipeline, Vec<String>) {
     black_box(pipeline.run(black_box(&bodies)).expect("ticks of a market can be encoded"));
     (pipeline, bodies)

@@ -211,7 +211,7 @@ pub fn inline(bodies: &[String], messages: usize) -> anyhow::Result<Measured> {
             decoded.messages.push(());
         }
         let alerts: &mut Vec<Alert> = &mut decoded.alerts;
-        detectors.observe(&decoded.ticks, &names.symbols, loadgen::market::DEFAULT_START_US, alerts);
+        detectors.observe(&decoded.ticks, &names, None, alerts);
         epochs.add(Duration::ZERO, &mut decoded);
         if let Some(reason) = epochs.due(Duration::ZERO) {
             encode(&mut epochs, reason)?;

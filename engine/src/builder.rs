@@ -14,6 +14,7 @@ use ticklake_core::names::Names;
 use ticklake_core::tick::TickBatch;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clock::now_us;
 use crate::flush::Flush;
 use crate::message::{AlertBatch, AlertsDone, BuiltEpoch, HeldMessage};
 use crate::meter::QueueMeter;
@@ -31,7 +32,8 @@ const FIFO_AGE_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Builder {
     pub(crate) epochs: EpochBuilder<HeldMessage>,
     pub(crate) alerts_done: Vec<AlertsDone>,
-    /// Closed epochs that the encoders have no room for yet. Each holds at least one message, so the budget bounds them.
+    /// Closed epochs that the encoders have no room for yet. Each holds at least one message, so that the budget bounds them, or
+    /// else alerts that time has made.
     pub(crate) waiting: VecDeque<BuiltEpoch>,
     pub(crate) batches: Receiver<Decoded<HeldMessage>>,
     /// Takes batches with redelivered messages to the resolver; `None` once no more come.
@@ -157,9 +159,12 @@ impl Builder {
 
     fn add(&mut self, now: Duration, mut batch: Decoded<HeldMessage>) {
         let alerts = std::mem::take(&mut batch.alerts);
+        if batch.messages.is_empty() {
+            self.epochs.add_alerts(now, &alerts);
+        }
         if !alerts.is_empty() {
             let (done, alerts_done) = oneshot::channel();
-            let received_at_us = batch.ticks.received_at_us.iter().copied().min().unwrap_or_default();
+            let received_at_us = batch.ticks.received_at_us.iter().copied().min().unwrap_or_else(now_us);
             // If nobody takes them any more, `done` is dropped, and the committer finds them not published.
             let _ = self.to_publish.blocking_send(AlertBatch { alerts, received_at_us, done });
             self.alerts_done.push(alerts_done);

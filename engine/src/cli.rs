@@ -100,7 +100,8 @@ const CHECK_EXAMPLES: &str = "\
 Examples:
   ticklake check                         # with ./ticklake.toml, if there is one
   ticklake check --print                 # the effective configuration, every default included; asks AWS nothing
-  ticklake check --print > example.toml  # a file to start from";
+  ticklake check --print > example.toml  # a file to start from
+  ticklake check --symbol BTCUSDT        # what the detectors look for in a symbol";
 
 /// `ticklake run`.
 #[derive(Debug, Args)]
@@ -119,6 +120,9 @@ pub struct CheckArgs {
     /// Print the effective configuration as TOML, with a remark where a value is not the default, and note what is wrong with it
     #[arg(long)]
     pub print: bool,
+    /// Print what the detectors look for in this symbol, after all overrides; asks AWS nothing
+    #[arg(long, value_name = "SYMBOL", conflicts_with = "print")]
+    pub symbol: Option<String>,
     /// Where the configuration comes from.
     #[command(flatten)]
     pub config: ConfigArgs,

@@ -4,6 +4,7 @@
 //! are acceptable in [`validate`], how they are shown in [`mod@print`]. It does *not* own the sections of the core
 //! (`[decode]`, `[detect]`, `[epoch]`, `[encode]`), which are defined beside the code that obeys them.
 
+pub mod explain;
 pub mod print;
 pub mod sources;
 mod validate;
@@ -17,6 +18,7 @@ use ticklake_core::decode::DecodeConfig;
 use ticklake_core::detect::DetectConfig;
 use ticklake_core::encode::EncodeConfig;
 use ticklake_core::epoch::EpochLimits;
+use ticklake_core::outbox::OutboxConfig;
 
 pub use validate::Invalid;
 
@@ -152,13 +154,31 @@ pub enum Delivery {
     AtLeastOnce,
 }
 
-/// `[alerts]`: the SNS topic that alerts are published to.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+/// `[alerts]`: the SNS topic that alerts are published to, and how many.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Alerts {
     /// The topic's ARN. Without one nothing is published, and alerts go to the lake only.
     #[serde(with = "unset")]
     pub topic_arn: Option<String>,
+    /// See [`OutboxConfig::per_minute_max`].
+    pub per_minute_max: u32,
+    /// See [`OutboxConfig::market_symbols_min`].
+    pub market_symbols_min: u32,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        let OutboxConfig { per_minute_max, market_symbols_min } = OutboxConfig::default();
+        Self { topic_arn: None, per_minute_max, market_symbols_min }
+    }
+}
+
+impl Alerts {
+    /// How much is published one by one.
+    pub(crate) fn outbox(&self) -> OutboxConfig {
+        OutboxConfig { per_minute_max: self.per_minute_max, market_symbols_min: self.market_symbols_min }
+    }
 }
 
 /// `[aws]`: connection to the three services.

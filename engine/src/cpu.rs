@@ -153,8 +153,9 @@ impl Cpu<'_> {
         for shard in Shard::all(config.threads.detect as u32) {
             let (to_shard, decoded) = bounded(2 * config.threads.decode);
             let detectors = Detectors::of_shard(&config.detect, shard);
-            let (symbols, to_build, stats) = (names.symbols.clone(), to_build.clone(), self.meters.stats.clone());
-            let work = move || detectors::run(detectors, &symbols, &decoded, &to_build, &stats);
+            let (names, to_build) = (names.clone(), to_build.clone());
+            let (flush, stats) = (self.flush.clone(), self.meters.stats.clone());
+            let work = move || detectors::run(detectors, &names, &decoded, &to_build, (&flush, &stats));
             threads.push(self.thread("detector", work)?);
             to_detect.push(to_shard);
         }

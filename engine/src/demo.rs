@@ -121,6 +121,7 @@ fn config(args: &DemoArgs, sandbox: &Sandbox) -> anyhow::Result<Config> {
     }
     // The check is about every planted spike, also one that soon follows a natural one of the same symbol.
     settings.detect.cool_down = Duration::ZERO;
+    (settings.alerts.per_minute_max, settings.alerts.market_symbols_min) = (0, 0);
     settings.queue.url.clone_from(&sandbox.queue_url);
     BUCKET.clone_into(&mut settings.lake.bucket);
     settings.alerts.topic_arn = Some(sandbox.topic_arn.clone());

@@ -5,36 +5,59 @@
 //! how a batch collects the alerts of all threads is in [`crate::message`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use ticklake_core::detect::Detectors;
 use ticklake_core::epoch::Decoded;
-use ticklake_core::names::Names;
+use ticklake_core::tick::Dictionaries;
 
+use crate::clock::now_us;
+use crate::flush::Flush;
 use crate::message::{DecodedBatch, HeldMessage};
 use crate::stats::Stats;
 
-/// Judges batches until no more come or nobody takes them.
+/// How often the detectors are told that nothing comes.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Judges batches until no more come or nobody takes them. While the queues are empty the detectors are told the time.
 pub(crate) fn run(
     mut detectors: Detectors,
-    symbols: &Names,
+    names: &Dictionaries,
     batches: &Receiver<Arc<DecodedBatch>>,
     to_build: &Sender<Decoded<HeldMessage>>,
-    stats: &Stats,
+    (flush, stats): (&Flush, &Stats),
 ) {
     let mut alerts = Vec::new();
-    for batch in batches {
-        let (suppressed, unwatched) = (detectors.suppressed(), detectors.unwatched());
-        detectors.observe(batch.ticks(), symbols, batch.decoded_at_us, &mut alerts);
+    loop {
+        let before = counts(&detectors);
+        let next = batches.recv_timeout(IDLE);
+        match &next {
+            Ok(batch) => detectors.observe(batch.ticks(), names, Some(batch.decoded_at_us), &mut alerts),
+            Err(RecvTimeoutError::Timeout) if flush.is_quiet() => detectors.idle(now_us(), &mut alerts),
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => detectors.finish(Some(now_us()), &mut alerts),
+        }
         stats.alerts_raised.add(alerts.len());
-        stats.alerts_suppressed.add((detectors.suppressed() - suppressed) as usize);
-        stats.ticks_unwatched.add((detectors.unwatched() - unwatched) as usize);
+        let counters = [&stats.alerts_suppressed, &stats.ticks_unwatched, &stats.ticks_skipped, &stats.ticks_late];
+        for (counter, (after, before)) in counters.into_iter().zip(counts(&detectors).into_iter().zip(before)) {
+            counter.add((after - before) as usize);
+        }
+        let is_last = matches!(next, Err(RecvTimeoutError::Disconnected));
         // Sent on before the next batch is looked at, whose last detector may be another: so batches of one decoder arrive
         // in its order.
-        if let Some(decoded) = DecodedBatch::leave(batch, &mut alerts)
-            && to_build.send(decoded).is_err()
-        {
+        let decoded = match next {
+            Ok(batch) => DecodedBatch::leave(batch, &mut alerts),
+            Err(_) if alerts.is_empty() => None,
+            Err(_) => Some(Decoded { alerts: std::mem::take(&mut alerts), ..Decoded::default() }),
+        };
+        if decoded.is_some_and(|decoded| to_build.send(decoded).is_err()) || is_last {
             return;
         }
     }
+}
+
+/// What the detectors count: anomalies of which nothing was said, and ticks that were not judged in full.
+fn counts(detectors: &Detectors) -> [u64; 4] {
+    [detectors.suppressed(), detectors.unwatched(), detectors.skipped(), detectors.late()]
 }

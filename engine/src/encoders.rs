@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
-use ticklake_core::alert::Alert;
 use ticklake_core::encode::{EncodeError, Encoder};
 use ticklake_core::epoch::Contents;
 use ticklake_core::lake::EpochId;
@@ -34,8 +33,8 @@ pub(crate) fn run(
         let lost = epoch.contents.retain(|message| message.lease.is_ours(now), |message| message.yielded);
         stats.messages_lapsed.add(lost.len());
         let (reason, rows) = (epoch.reason, epoch.contents.rows());
-        let Contents { ticks, rejects, messages, .. } = epoch.contents;
-        let raised: Vec<Alert> = messages.iter().flat_map(|message| message.alerts.iter().cloned()).collect();
+        let Contents { ticks, rejects, messages, alerts: mut raised } = epoch.contents;
+        raised.extend(messages.iter().flat_map(|message| message.alerts.iter().cloned()));
         encoder.sort(&ticks);
         // As soon as they can be used again, while the caches still know them; where there are spare ones already these are
         // dropped.

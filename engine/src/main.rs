@@ -9,12 +9,13 @@ use ticklake::aws::Clients;
 use ticklake::check;
 use ticklake::cli::{self, CheckArgs, Cli, Command, EXIT_FAILED, EXIT_USAGE};
 use ticklake::config::sources::Loaded;
-use ticklake::config::{Config, print};
+use ticklake::config::{Config, explain, print};
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => cli::configure(&args.config).map(|config| execute(cli::run::run(&args, config))),
         Command::Check(args) if args.print => print_config(&args).map(Ok),
+        Command::Check(CheckArgs { symbol: Some(symbol), config, .. }) => print_rules(&symbol, &config).map(Ok),
         Command::Check(args) => cli::configure(&args.config).map(|config| execute(check(config))),
         #[cfg(feature = "local")]
         Command::Detect(args) => Ok(cli::detect::run(&args)),
@@ -57,6 +58,12 @@ fn print_config(args: &CheckArgs) -> anyhow::Result<bool> {
         writeln!(io::stderr(), "note: `ticklake run` would refuse this: {invalid}")
             .context("failed to print a note")?;
     }
+    Ok(true)
+}
+
+fn print_rules(symbol: &str, config: &cli::ConfigArgs) -> anyhow::Result<bool> {
+    let text = explain::rules(&config.load(cli::variables())?.settings.detect, symbol)?;
+    io::stdout().write_all(text.as_bytes()).context("failed to print the rules")?;
     Ok(true)
 }
 

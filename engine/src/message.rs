@@ -104,8 +104,9 @@ impl DecodedBatch {
             return None;
         }
         contents.alerts = alerts.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // Not in the order in which the detectors happened to finish.
-        contents.alerts.sort_unstable_by(|a, b| (a.ts_us, &a.id).cmp(&(b.ts_us, &b.id)));
+        // Not in the order in which the detectors happened to finish. Those of a symbol are of one detector, and stay in its order: an event is
+        // not over before it has begun, whatever its times say.
+        contents.alerts.sort_by(|a, b| a.symbol.cmp(&b.symbol));
         Some(contents)
     }
 }
@@ -148,14 +149,16 @@ pub struct EncodedEpoch {
 
 #[cfg(test)]
 mod tests {
-    use ticklake_core::alert::{Direction, Kind, Severity};
+    use ticklake_core::alert::{Direction, Kind, Severity, State};
 
     use super::*;
 
     fn alert(symbol: &str, ts_us: i64) -> Alert {
         Alert {
             id: Alert::id_of("spike", symbol, ts_us),
+            event: Alert::id_of("spike", symbol, ts_us),
             kind: Kind::Spike,
+            state: State::Open,
             severity: Severity::Info,
             symbol: Arc::from(symbol),
             direction: Direction::Up,
@@ -166,6 +169,9 @@ mod tests {
             scale: 0.1,
             score: 10.0,
             threshold: 6.0,
+            window: "50 ticks".into(),
+            suppressed: 0,
+            ticks: Vec::new(),
         }
     }
 
@@ -179,7 +185,7 @@ mod tests {
                 assert!(left.is_none(), "not before all have seen it");
                 left = DecodedBatch::leave(batch, &mut vec![alert.clone()]);
             }
-            assert_eq!(left.unwrap().alerts, [early.clone(), same.clone(), late.clone()]);
+            assert_eq!(left.unwrap().alerts, [late.clone(), early.clone(), same.clone()], "by symbol");
         }
     }
 

@@ -39,7 +39,7 @@ const fn gauge(name: &'static str, help: &'static str, value: fn(&Meters) -> f64
 }
 
 /// All metrics but those of single queues ([`QUEUE_TABLE`]) and the histograms, which are those of [`Stage::ALL`].
-pub const TABLE: [Metric; 30] = [
+pub const TABLE: [Metric; 33] = [
     counter("ticklake_messages_received_total", "messages received, redeliveries included", |s| {
         s.messages_received.get()
     }),
@@ -68,11 +68,28 @@ pub const TABLE: [Metric; 30] = [
     counter("ticklake_rows_found_stored_total", "rows of redelivered messages that were in the lake already", |s| {
         s.rows_found_stored.get()
     }),
+    counter(
+        "ticklake_ticks_skipped_total",
+        "ticks not judged, for detect.skip_conditions names their conditions",
+        |s| s.ticks_skipped.get(),
+    ),
+    counter(
+        "ticklake_ticks_late_total",
+        "ticks more than a minute late, which the detectors' windows leave out",
+        |s| s.ticks_late.get(),
+    ),
     counter("ticklake_ticks_unwatched_total", "ticks not judged, for detect.symbols_max were watched", |s| {
         s.ticks_unwatched.get()
     }),
     counter("ticklake_alerts_raised_total", "alerts raised", |s| s.alerts_raised.get()),
-    counter("ticklake_alerts_suppressed_total", "anomalies within a cool-down", |s| s.alerts_suppressed.get()),
+    counter(
+        "ticklake_alerts_suppressed_total",
+        "anomalies of which nothing was said, for their event was told of",
+        |s| s.alerts_suppressed.get(),
+    ),
+    counter("ticklake_alerts_held_back_total", "alerts summed up in another one, for there were too many", |s| {
+        s.alerts_held_back.get()
+    }),
     counter("ticklake_alerts_published_total", "alerts that the topic took", |s| s.alerts_published.get()),
     counter("ticklake_alerts_refused_total", "alerts that the topic refused; they are in the lake", |s| {
         s.alerts_refused.get()

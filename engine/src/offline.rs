@@ -2,6 +2,9 @@
 //!
 //! It owns the way from rows to batches, and the tally. It does *not* own the formats of recordings, which are the load generator's.
 
+pub mod picture;
+pub mod plot;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
@@ -9,12 +12,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use loadgen::{Dialect, Recording};
-use ticklake_core::alert::{Alert, Kind};
+use ticklake_core::alert::{Alert, State};
 use ticklake_core::decode::{DecodeConfig, Decoder, Message};
 use ticklake_core::detect::{DetectConfig, Detectors};
 use ticklake_core::names::{NameCache, NameId};
 use ticklake_core::tick::{Dictionaries, Tick, TickBatch};
 
+use self::picture::Picture;
 use crate::clock::now_us;
 
 /// Ticks that are judged at a time.
@@ -42,10 +46,16 @@ pub struct Summary {
     pub symbols: usize,
     /// The first and the last event time, microseconds since the Unix epoch, UTC.
     pub times_us: Option<(i64, i64)>,
-    /// Alerts, by what raised them.
-    pub alerts: BTreeMap<&'static str, u64>,
-    /// Anomalies that a cool-down held back.
+    /// Events, by what they were.
+    pub events: BTreeMap<&'static str, u64>,
+    /// Events that were not over yet.
+    pub open: u64,
+    /// Alerts: what was said of the events.
+    pub alerts: u64,
+    /// Anomalies of which nothing was said, for their event was told of.
     pub suppressed: u64,
+    /// Ticks not judged, for their sale conditions are skipped.
+    pub skipped: u64,
     /// Ticks not judged, for want of room on the watch list.
     pub unwatched: u64,
 }
@@ -57,30 +67,72 @@ struct Desk<'a> {
     ticks: TickBatch,
     alerts: Vec<Alert>,
     summary: Summary,
+    /// Of a symbol that is looked at, if there is one, and the ticks up to its next one.
+    picture: Option<&'a mut Picture>,
+    part: TickBatch,
     take: &'a mut dyn FnMut(&Alert) -> io::Result<()>,
 }
 
-/// Runs the detectors of `detect` over a file and hands every alert to `take`, in their order. An alert counts as detected at its
-/// event time.
+/// Runs the detectors of `detect` over a file and hands every alert to `take`, in their order. An alert counts as detected at the event
+/// time with which it was certain. `picture` is of a symbol that is to be looked at.
 pub fn detect(
     input: &Input,
     detect: &DetectConfig,
     decode: &DecodeConfig,
+    picture: Option<&mut Picture>,
     take: &mut dyn FnMut(&Alert) -> io::Result<()>,
 ) -> anyhow::Result<Summary> {
     let names = Dictionaries::new(decode.names_max);
     let detectors = Detectors::new(detect);
-    let (ticks, alerts, summary) = Default::default();
-    let mut desk = Desk { detectors, names, ticks, alerts, summary, take };
+    let (ticks, part, alerts, summary) = Default::default();
+    let mut desk = Desk { detectors, names, ticks, alerts, summary, picture, part, take };
     match input {
         Input::Columns(recording) => desk.columns(recording, decode)?,
         Input::Lines(path) => desk.lines(path, decode)?,
     }
     desk.judge()?;
+    desk.detectors.finish(None, &mut desk.alerts);
+    desk.judge()?;
     let Desk { detectors, names, mut summary, .. } = desk;
     (summary.suppressed, summary.unwatched) = (detectors.suppressed(), detectors.unwatched());
+    summary.skipped = detectors.skipped();
     summary.symbols = names.symbols.len();
     Ok(summary)
+}
+
+/// Judges the ticks with a look at what is known after each one of the picture's symbol.
+fn look(
+    detectors: &mut Detectors,
+    names: &Dictionaries,
+    ticks: &TickBatch,
+    part: &mut TickBatch,
+    picture: &mut Picture,
+    alerts: &mut Vec<Alert>,
+) {
+    for tick in ticks.rows() {
+        part.push(tick);
+        if names.symbols.get(tick.symbol).is_some_and(|symbol| *symbol == *picture.symbol) {
+            detectors.observe(part, names, None, alerts);
+            part.truncate(0);
+            picture.tick(tick.ts_us, tick.price, detectors.band(tick.symbol));
+        }
+    }
+    detectors.observe(part, names, None, alerts);
+    part.truncate(0);
+}
+
+impl Summary {
+    fn note(&mut self, alert: &Alert) {
+        self.alerts += 1;
+        match alert.state {
+            State::Open => {
+                *self.events.entry(alert.kind.as_str()).or_default() += 1;
+                self.open += 1;
+            }
+            State::Update => {}
+            State::Close => self.open -= 1,
+        }
+    }
 }
 
 impl Desk<'_> {
@@ -147,16 +199,21 @@ impl Desk<'_> {
 
     /// Judges the ticks that wait.
     fn judge(&mut self) -> anyhow::Result<()> {
-        let Self { detectors, names, ticks, alerts, summary, take } = self;
-        detectors.observe(ticks, &names.symbols, now_us(), alerts);
+        let Self { detectors, names, ticks, alerts, summary, picture, part, take } = self;
+        match picture {
+            None => detectors.observe(ticks, names, None, alerts),
+            Some(picture) => look(detectors, names, ticks, part, picture, alerts),
+        }
         summary.ticks += ticks.len() as u64;
         for &ts_us in &ticks.ts_us {
             let (first, last) = summary.times_us.get_or_insert((ts_us, ts_us));
             (*first, *last) = ((*first).min(ts_us), (*last).max(ts_us));
         }
-        for mut alert in alerts.drain(..) {
-            alert.detected_at_us = alert.ts_us;
-            *summary.alerts.entry(Kind::as_str(alert.kind)).or_default() += 1;
+        for alert in alerts.drain(..) {
+            summary.note(&alert);
+            if let Some(picture) = picture {
+                picture.alert(&alert);
+            }
             take(&alert).context("failed to write an alert")?;
         }
         ticks.truncate(0);

@@ -23,6 +23,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use ticklake_core::encode::Encoder;
 use ticklake_core::lake::EpochId;
+use ticklake_core::outbox::Outbox;
 use ticklake_core::tick::Dictionaries;
 use ticklake_schemas::Table;
 use tokio::sync::mpsc;
@@ -161,7 +162,8 @@ pub async fn run(
     let ledger = Arc::new(ledger);
     let resolver =
         Resolver { ledger: ledger.clone(), batches: unresolved, resolved, stop: stop.clone(), stats: stats.clone() };
-    let publisher = Publisher { notifier: ports.notifier, alerts, stop: stop.clone(), stats: stats.clone() };
+    let outbox = Outbox::new(config.alerts.outbox());
+    let publisher = Publisher { notifier: ports.notifier, alerts, outbox, stop: stop.clone(), stats: stats.clone() };
     let committer = Committer {
         queues: ports.queues,
         store: ports.store,
@@ -254,6 +256,7 @@ fn log_summary(stats: &Stats) {
         receive_failures = stats.receive_failures.get(),
         ticks_stored = stats.ticks_stored.get(),
         ticks_unwatched = stats.ticks_unwatched.get(),
+        ticks_skipped = stats.ticks_skipped.get(),
         rejects_stored = stats.rejects_stored.get(),
         rows_found_stored = stats.rows_found_stored.get(),
         alerts_published = stats.alerts_published.get(),

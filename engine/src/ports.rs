@@ -84,6 +84,10 @@ pub struct Notification {
     pub subject: String,
     /// The alert as JSON, per `schemas/alert.schema.json`.
     pub body: String,
+    /// What e-mail subscribers get in its place.
+    pub email: String,
+    /// What text messages say.
+    pub sms: String,
     /// What filter policies match on: name and value.
     pub attributes: Vec<(&'static str, String)>,
 }

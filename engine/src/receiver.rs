@@ -187,6 +187,7 @@ impl Poll {
     /// A busy queue is about to answer, and what an abandoned poll would have brought stays hidden until its visibility
     /// times out: so a poll under way is given a moment, unless the run ends because something is broken.
     async fn poll(&self) -> Option<Result<Vec<ReceivedMessage>, PortError>> {
+        let _under_way = self.flush.polls();
         let mut receive = pin!(self.queue.receive(self.wait));
         tokio::select! {
             answer = &mut receive => Some(answer),
@@ -210,6 +211,7 @@ impl Poll {
         if messages.is_empty() {
             return;
         }
+        self.flush.stirs();
         let count = messages.len();
         self.stats.messages_received.add(count);
         let redelivered = messages.iter().filter(|message| message.receive_count > 1).count();

@@ -105,8 +105,14 @@ pub struct Stats {
     pub alerts_suppressed: Counter,
     /// Ticks no detector judged, because as many symbols as `detect.symbols_max` were watched already.
     pub ticks_unwatched: Counter,
+    /// Ticks that came too late for the windows of their symbol.
+    pub ticks_late: Counter,
+    /// Ticks not judged, for their sale conditions are skipped.
+    pub ticks_skipped: Counter,
     /// Alerts the topic took.
     pub alerts_published: Counter,
+    /// Alerts that were not published one by one, for there were too many.
+    pub alerts_held_back: Counter,
     /// Alerts the topic refused for good; they are in the lake all the same.
     pub alerts_refused: Counter,
     /// Epochs whose files are all stored.

@@ -80,7 +80,9 @@ fn ticks() -> SchemaRef {
 fn alerts() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("id", DataType::Utf8, false),
+        Field::new("event", DataType::Utf8, false),
         Field::new("kind", DataType::Utf8, false),
+        Field::new("state", DataType::Utf8, false),
         Field::new("severity", DataType::Utf8, false),
         Field::new("symbol", DataType::Utf8, false),
         Field::new("direction", DataType::Utf8, false),
@@ -91,6 +93,8 @@ fn alerts() -> SchemaRef {
         Field::new("scale", DataType::Float64, false),
         Field::new("score", DataType::Float64, false),
         Field::new("threshold", DataType::Float64, false),
+        Field::new("window", DataType::Utf8, false),
+        Field::new("suppressed", DataType::Int64, false),
     ]))
 }
 

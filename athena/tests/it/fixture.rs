@@ -217,6 +217,7 @@ fn alerts() -> Vec<Alert> {
         alert("midnight", "AAPL", MIDNIGHT_US + 2 * SECOND_US),
         alert("morning", "MSFT", morning + 10 * MINUTE_US + 1),
         alert("silent", "NONE", morning),
+        alert("over", "MSFT", morning + 10 * MINUTE_US + 1),
     ];
     alerts.push(Alert { detected_at: morning + 20 * MINUTE_US, observed: 0.0, ..alerts[2].clone() });
     alerts
@@ -264,7 +265,9 @@ fn tick_columns(ticks: &[Tick]) -> Vec<ArrayRef> {
 fn alert_columns(alerts: &[Alert]) -> Vec<ArrayRef> {
     vec![
         text(alerts.iter().map(|alert| alert.id)),
+        text(alerts.iter().map(|alert| alert.id)),
         text(alerts.iter().map(|_| "spike")),
+        text(alerts.iter().map(|alert| if alert.id == "over" { "close" } else { "open" })),
         text(alerts.iter().map(|_| "warning")),
         text(alerts.iter().map(|alert| alert.symbol)),
         text(alerts.iter().map(|_| "up")),
@@ -275,6 +278,8 @@ fn alert_columns(alerts: &[Alert]) -> Vec<ArrayRef> {
         numbers(alerts.iter().map(|_| 0.5)),
         numbers(alerts.iter().map(|_| 60.5)),
         numbers(alerts.iter().map(|_| 8.0)),
+        text(alerts.iter().map(|_| "50 ticks")),
+        Arc::new(Int64Array::from_iter_values(alerts.iter().map(|_| 0))),
     ]
 }
 

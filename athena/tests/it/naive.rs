@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fixture::{Cell, Fixture, HOUR_US, MIDNIGHT_US, MINUTE_US, SECOND_US, Tick, shipped};
+use crate::fixture::{Cell, Fixture, HOUR_US, MIDNIGHT_US, MINUTE_US, SECOND_US, Tick, cells, shipped};
 
 /// The rows as cells, from tuples of things that become cells.
 macro_rules! row {
@@ -278,4 +278,23 @@ async fn latest_price_is_that_of_the_last_tick() {
         })
         .collect();
     assert_same(&shipped(&fixture.lake(), "latest_price").await, &naive);
+}
+
+/// The query that an alert carries, as the example of its schema has it.
+#[tokio::test]
+async fn query_of_an_alert_gives_the_ticks_around_it() {
+    let fixture = Fixture::new();
+    let (_, example) = ticklake_schemas::ALERT_JSON_SCHEMA.split_once(r#""query": "SELECT"#).unwrap();
+    let example = format!("SELECT{}", example.split_once('"').unwrap().0);
+    let at = MIDNIGHT_US + 14 * HOUR_US + 1;
+    let around = |tick: &&Tick| tick.symbol == "AAPL" && (tick.ts - at).abs() <= MINUTE_US;
+    let mut naive: Vec<_> =
+        fixture.ticks.iter().filter(around).map(|tick| row![tick.ts, tick.symbol, tick.price, tick.volume]).collect();
+    let mut answer = cells(&fixture.lake().run(&example).await.unwrap());
+    assert!(naive.len() > 3);
+    // Those of one instant come in any order.
+    let text = |row: &Vec<Cell>| format!("{row:?}");
+    naive.sort_by_key(text);
+    answer.sort_by_key(text);
+    assert_same(&answer, &naive);
 }

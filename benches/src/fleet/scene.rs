@@ -113,6 +113,9 @@ impl Scene {
             .env("TICKLAKE_QUEUE__URL", &self.queue)
             .env("TICKLAKE_LAKE__BUCKET", &self.bucket)
             .env("TICKLAKE_METRICS__LISTEN", "")
+            // What is stored is published, and can be compared.
+            .env("TICKLAKE_ALERTS__PER_MINUTE_MAX", "0")
+            .env("TICKLAKE_ALERTS__MARKET_SYMBOLS_MIN", "0")
             .env("TICKLAKE_LOG__FORMAT", "json");
         Ok(command)
     }

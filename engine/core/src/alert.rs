@@ -1,20 +1,28 @@
-//! The alert: one anomaly, in the form in which it is published and stored.
+//! The alert: what is said of one event, in the form in which it is published and stored.
 //!
 //! This file owns the alert's fields, its id and its JSON form, which is `schemas/alert.schema.json`. It does *not* own
-//! what is an anomaly.
+//! what is an anomaly, nor which anomalies are one event, nor the words for people (`text`).
 
+mod text;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// One anomaly. Field for field the row of the alerts table and the JSON object that a subscriber receives.
+/// What is said of an event when it begins, gets worse or is over. Field for field the row of the alerts table, but for `ticks`, and the
+/// JSON object that a subscriber receives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
-    /// Follows from what the alert is about, see [`Alert::id_of`].
+    /// Its own: that of the event, for what is said of it later with a number behind.
     pub id: String,
+    /// That of the event, the same while it lasts: what it is about, see [`Alert::id_of`].
+    pub event: String,
     /// The detector that raised it.
     pub kind: Kind,
+    /// What is said of the event.
+    pub state: State,
     /// How much attention it asks for.
     pub severity: Severity,
     /// The instrument.
@@ -22,16 +30,17 @@ pub struct Alert {
     pub symbol: Arc<str>,
     /// Whether `observed` lies above or below `expected`.
     pub direction: Direction,
-    /// Event time of the tick that raised it, microseconds since the Unix epoch, UTC. RFC 3339 in JSON.
+    /// Event time of the tick that raised it, of one that is over that of its last anomaly; microseconds since the Unix epoch, UTC. RFC
+    /// 3339 in JSON.
     #[serde(rename = "ts", serialize_with = "rfc3339", deserialize_with = "from_rfc3339")]
     pub ts_us: i64,
-    /// When its tick was decoded and about to be judged, microseconds since the Unix epoch, UTC. RFC 3339 in JSON.
+    /// When the tick was decoded with which it was certain, microseconds since the Unix epoch, UTC. RFC 3339 in JSON.
     #[serde(rename = "detected_at", serialize_with = "rfc3339", deserialize_with = "from_rfc3339")]
     pub detected_at_us: i64,
-    /// What was found: a price; for volatility what it goes from tick to tick, for volume the geometric mean volume, for a gap the seconds
-    /// of silence.
+    /// What was found, of an event that is over the worst: a price; for volatility what it goes from tick to tick, for volume the geometric
+    /// mean volume, for a gap the seconds of silence, for a clock the seconds that it is off.
     pub observed: f64,
-    /// What it was judged against: the median of the recent prices, the line, the price a minute ago, or what is usual.
+    /// What it was judged against: the median of the recent prices, the line or band, the price a minute ago, or what is usual.
     pub expected: f64,
     /// What counts as one usual step from it: a price; for volatility and volume of their logarithms, for a gap seconds.
     pub scale: f64,
@@ -39,14 +48,49 @@ pub struct Alert {
     pub score: f64,
     /// What the detector is configured to react to: a score; a price for a threshold.
     pub threshold: f64,
+    /// What was looked at: `50 ticks`, `60 s`.
+    pub window: Cow<'static, str>,
+    /// Anomalies of the event of which nothing was said since it began.
+    pub suppressed: u64,
+    /// The last ticks of the symbol until it was certain, in order of arrival: at most [`ALERT_TICKS_MAX`], none where they are not known.
+    pub ticks: Vec<AlertTick>,
+}
+
+/// Ticks that an alert shows.
+pub const ALERT_TICKS_MAX: usize = 5;
+
+/// A tick that an alert shows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AlertTick {
+    /// Event time to the millisecond, as microseconds since the Unix epoch, UTC. RFC 3339 in JSON.
+    #[serde(rename = "ts", serialize_with = "rfc3339", deserialize_with = "from_rfc3339")]
+    pub ts_us: i64,
+    /// Price.
+    pub price: f64,
+    /// Volume, to seven digits.
+    pub volume: f64,
+}
+
+/// What is said of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It has begun.
+    Open,
+    /// It is twice as bad as was said.
+    Update,
+    /// It is over.
+    Close,
 }
 
 /// The detector that raised an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// A price far from the recent ones.
+    /// A price far from the recent ones, and those after it are not: a bad print.
     Spike,
+    /// A price far from the recent ones, and those after it stay there.
+    LevelShift,
     /// A price that crossed a configured line.
     Threshold,
     /// A price that went far within a minute.
@@ -57,6 +101,12 @@ pub enum Kind {
     Volume,
     /// A symbol, or the whole feed (`*`), that has fallen silent.
     Gap,
+    /// Prices beyond a band around their mean of five minutes.
+    LimitBand,
+    /// Event times from the future, or from long ago.
+    Clock,
+    /// More alerts in a minute than are published one by one.
+    Overflow,
 }
 
 /// How much attention an alert asks for.
@@ -82,16 +132,46 @@ pub enum Direction {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 10] = [
+        Kind::Spike,
+        Kind::LevelShift,
+        Kind::Threshold,
+        Kind::Move,
+        Kind::Volatility,
+        Kind::Volume,
+        Kind::Gap,
+        Kind::LimitBand,
+        Kind::Clock,
+        Kind::Overflow,
+    ];
+
     /// The name in JSON, in the lake and in message attributes.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Spike => "spike",
+            Kind::LevelShift => "level_shift",
             Kind::Threshold => "threshold",
             Kind::Move => "move",
             Kind::Volatility => "volatility",
             Kind::Volume => "volume",
             Kind::Gap => "gap",
+            Kind::LimitBand => "limit_band",
+            Kind::Clock => "clock",
+            Kind::Overflow => "overflow",
+        }
+    }
+}
+
+impl State {
+    /// The name in JSON, in the lake and in message attributes.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Open => "open",
+            State::Update => "update",
+            State::Close => "close",
         }
     }
 }
@@ -119,6 +199,15 @@ impl Severity {
 }
 
 impl Direction {
+    /// The other side.
+    #[must_use]
+    pub(crate) fn opposite(self) -> Self {
+        match self {
+            Direction::Up => Direction::Down,
+            Direction::Down => Direction::Up,
+        }
+    }
+
     /// The name in JSON, in the lake and in message attributes.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -133,16 +222,25 @@ impl Alert {
     /// The longest id, in bytes: what SNS and SQS take as a deduplication id.
     pub const ID_BYTES_MAX: usize = 128;
 
+    /// A slash and 32 bits.
+    const NUMBER_BYTES_MAX: usize = 11;
+
+    /// The id of alert number `number` about `event`, of which the first has none.
+    #[must_use]
+    pub(crate) fn id_of_number(event: &str, number: u32) -> String {
+        if number == 0 { event.to_owned() } else { format!("{event}/{number}") }
+    }
+
     /// The id of the event that `detector` found in `symbol` at `opened_us` (event time, microseconds since the Unix
-    /// epoch): `spike-AAPL-1795442400000001`. `detector` is the kind and, where several of a kind watch one symbol,
-    /// what tells them apart.
+    /// epoch): `spike-up-AAPL-1795442400000001`. `detector` is the kind and what tells its events of one symbol apart: the direction, or the
+    /// line.
     ///
     /// Nothing else enters, so that a replay of the same ticks raises the same ids. Of an id that would be longer than
-    /// [`Alert::ID_BYTES_MAX`] because of its symbol, a hash is kept in place of detector and symbol.
+    /// [`Alert::ID_BYTES_MAX`] because of its symbol, with a number behind it, a hash is kept in place of detector and symbol.
     #[must_use]
     pub fn id_of(detector: &str, symbol: &str, opened_us: i64) -> String {
         let id = format!("{detector}-{symbol}-{opened_us}");
-        if id.len() <= Self::ID_BYTES_MAX {
+        if id.len() + Self::NUMBER_BYTES_MAX <= Self::ID_BYTES_MAX {
             return id;
         }
         format!("{:016x}-{opened_us}", fnv1a(id.as_bytes()))
@@ -156,7 +254,57 @@ impl Alert {
         reason = "texts and numbers under fixed names: nothing in an alert can be refused"
     )]
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("an alert is always valid JSON")
+        #[derive(Serialize)]
+        struct Json<'a> {
+            #[serde(flatten)]
+            alert: &'a Alert,
+            query: String,
+        }
+        serde_json::to_string(&Json { alert: self, query: self.query() }).expect("an alert is always valid JSON")
+    }
+
+    /// Whether it is about the market: the same in many symbols at once, of which each has an alert of its own in the lake.
+    #[must_use]
+    pub fn is_of_market(&self) -> bool {
+        self.event.starts_with("market-")
+    }
+
+    /// The query for the ticks of the symbol, or of the feed, a minute before and after, in the tables of the lake; for what is about many
+    /// symbols, for their alerts.
+    #[must_use]
+    pub fn query(&self) -> String {
+        const AROUND_US: i64 = 60_000_000;
+        let time = |us| Timestamp::from_microsecond(us).unwrap_or_default();
+        let from = time(self.ts_us.saturating_sub(AROUND_US));
+        let to = time(self.ts_us.saturating_add(AROUND_US));
+        if self.kind == Kind::Overflow || self.is_of_market() {
+            // About alerts, not about ticks.
+            return format!(
+                "SELECT kind, direction, symbol, ts, observed, expected FROM alerts WHERE dt BETWEEN '{}' AND '{}' AND ts BETWEEN timestamp \
+                 '{}' AND timestamp '{}' ORDER BY ts",
+                from.strftime("%F"),
+                to.strftime("%F"),
+                from.strftime("%F %T%.6f"),
+                to.strftime("%F %T%.6f"),
+            );
+        }
+        let hours = if from.strftime("%F").to_string() == to.strftime("%F").to_string() {
+            format!(" AND hour BETWEEN {} AND {}", from.strftime("%-H"), to.strftime("%-H"))
+        } else {
+            String::new()
+        };
+        let symbol = match &*self.symbol {
+            "*" => String::new(),
+            symbol => format!("symbol = '{}' AND ", symbol.replace('\'', "''")),
+        };
+        format!(
+            "SELECT ts, symbol, price, volume FROM ticks WHERE {symbol}dt BETWEEN '{}' AND '{}'{hours} AND ts BETWEEN timestamp '{}' AND timestamp \
+             '{}' ORDER BY ts",
+            from.strftime("%F"),
+            to.strftime("%F"),
+            from.strftime("%F %T%.6f"),
+            to.strftime("%F %T%.6f"),
+        )
     }
 
     /// The alert that [`Alert::to_json`] wrote, number for number; `None` if it is none.
@@ -193,17 +341,19 @@ fn from_rfc3339<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Er
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use arrow::datatypes::{DataType, Field};
     use serde_json::Value;
     use ticklake_schemas::{ALERT_JSON_SCHEMA, Table};
 
     use super::*;
 
-    fn alert() -> Alert {
+    pub(crate) fn alert() -> Alert {
         Alert {
-            id: Alert::id_of("spike", "AAPL", 1_795_442_400_000_001),
+            id: Alert::id_of("spike-up", "AAPL", 1_795_442_400_000_001),
+            event: Alert::id_of("spike-up", "AAPL", 1_795_442_400_000_001),
             kind: Kind::Spike,
+            state: State::Open,
             severity: Severity::of_score(57.76, 8.0),
             symbol: Arc::from("AAPL"),
             direction: Direction::Up,
@@ -214,6 +364,23 @@ mod tests {
             scale: 0.21,
             score: 57.76,
             threshold: 8.0,
+            window: "50 ticks".into(),
+            suppressed: 0,
+            ticks: vec![
+                AlertTick { ts_us: 1_795_442_399_912_000, price: 189.37, volume: 100.0 },
+                AlertTick { ts_us: 1_795_442_400_000_000, price: 201.5, volume: 300.0 },
+                AlertTick { ts_us: 1_795_442_400_037_000, price: 189.36, volume: 100.0 },
+            ],
+        }
+    }
+
+    /// The same without a difference between 8 and 8.0.
+    fn as_people_write(json: Value) -> Value {
+        match json {
+            Value::Number(number) => Value::from(number.as_f64()),
+            Value::Array(values) => values.into_iter().map(as_people_write).collect(),
+            Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, as_people_write(value))).collect(),
+            other => other,
         }
     }
 
@@ -221,10 +388,7 @@ mod tests {
     fn json_is_the_example_of_the_schema() {
         let schema: Value = serde_json::from_str(ALERT_JSON_SCHEMA).unwrap();
         let json: Value = serde_json::from_str(&alert().to_json()).unwrap();
-        let mut example = schema["examples"][0].clone();
-        // The schema writes the number as a person would.
-        example["threshold"] = Value::from(8.0);
-        assert_eq!(json, example);
+        assert_eq!(as_people_write(json), as_people_write(schema["examples"][0].clone()));
     }
 
     #[test]
@@ -232,7 +396,8 @@ mod tests {
         let json = alert().to_json();
         let columns = Table::Alerts.schema();
         let position = |field: &Arc<Field>| {
-            let quote = if *field.data_type() == DataType::Float64 { "" } else { "\"" };
+            let is_number = matches!(field.data_type(), DataType::Float64 | DataType::Int64);
+            let quote = if is_number { "" } else { "\"" };
             json.find(&format!("\"{}\":{quote}", field.name()))
         };
         let positions: Option<Vec<_>> = columns.fields().iter().map(position).collect();
@@ -247,8 +412,13 @@ mod tests {
 
     #[test]
     fn names_are_the_same_in_json_and_everywhere_else() {
-        for kind in [Kind::Spike, Kind::Threshold, Kind::Move, Kind::Volatility, Kind::Volume, Kind::Gap] {
+        let schema: Value = serde_json::from_str(ALERT_JSON_SCHEMA).unwrap();
+        assert_eq!(schema["properties"]["kind"]["enum"], serde_json::json!(Kind::ALL.map(Kind::as_str)));
+        for kind in Kind::ALL {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+        for state in [State::Open, State::Update, State::Close] {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
         }
         for severity in [Severity::Info, Severity::Warning, Severity::Critical] {
             assert_eq!(serde_json::to_value(severity).unwrap(), severity.as_str());
@@ -271,9 +441,27 @@ mod tests {
     fn id_of_a_long_symbol_is_bounded_and_still_its_own() {
         let long = "X".repeat(200);
         let longer = "X".repeat(201);
-        assert!(Alert::id_of("spike", &long, i64::MIN).len() <= Alert::ID_BYTES_MAX);
+        let id = Alert::id_of("spike", &long, i64::MIN);
+        assert!(Alert::id_of_number(&id, u32::MAX).len() <= Alert::ID_BYTES_MAX);
+        let fitting = "X".repeat(128 - "spike--1/4294967295".len());
+        assert_eq!(Alert::id_of_number(&Alert::id_of("spike", &fitting, 1), u32::MAX).len(), Alert::ID_BYTES_MAX);
         assert_ne!(Alert::id_of("spike", &long, 1), Alert::id_of("spike", &longer, 1));
         assert_eq!(Alert::id_of("spike", "AAPL", 1), "spike-AAPL-1");
+    }
+
+    #[test]
+    fn query_names_the_partitions_of_a_minute_around_and_quotes_the_symbol() {
+        assert_eq!(
+            alert().query(),
+            "SELECT ts, symbol, price, volume FROM ticks WHERE symbol = 'AAPL' AND dt BETWEEN '2026-11-23' AND '2026-11-23' AND hour BETWEEN 13 \
+             AND 14 AND ts BETWEEN timestamp '2026-11-23 13:59:00.000001' AND timestamp '2026-11-23 14:01:00.000001' ORDER BY ts"
+        );
+        let midnight = Alert { ts_us: 1_795_478_400_000_000, symbol: "O'X".into(), ..alert() }.query();
+        assert!(midnight.contains("symbol = 'O''X' AND dt BETWEEN '2026-11-23' AND '2026-11-24' AND ts"), "{midnight}");
+        let feed = Alert { symbol: "*".into(), kind: Kind::Gap, ..alert() }.query();
+        assert!(feed.contains("FROM ticks WHERE dt"), "{feed}");
+        let market = Alert { symbol: "*".into(), event: "market-spike-up-*-1".to_owned(), ..alert() }.query();
+        assert!(market.contains("FROM alerts WHERE dt"), "{market}");
     }
 
     #[test]

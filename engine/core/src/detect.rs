@@ -1,39 +1,48 @@
 //! Anomaly detection per symbol, tick by tick, in the order in which the ticks arrive.
 //!
-//! Every tick is shown to the detectors of its symbol: *spike* (a price far from the recent ones), *threshold* (one that crossed
-//! a configured line), *move*, *volatility*, *volume* (of the last minute, see [`activity`]) and *gap* (no tick for too long, which
-//! the ticks of others tell). An anomaly becomes an alert unless one of the same event was raised: within the cool-down, or for as
-//! long as it lasts. Two runs over the same ticks in the same order raise the same alerts, with the same ids.
+//! Every tick is shown to the detectors of its symbol: *spike* (a price far from the recent ones), *level shift* (a far one that stays),
+//! *threshold* (one that crossed a configured line), *move*, *volatility*, *volume* and *limit band* (of the last minutes, see
+//! [`activity`]), *clock* (an event time that cannot be right) and *gap* (no tick for too long, which the ticks of others tell). Anomalies of the
+//! same cause are one event ([`events`]), and what is said of it are alerts. Two runs over the same ticks in the same order raise the same
+//! alerts, with the same ids.
 //!
-//! This file owns the way from a batch to alerts, and the clock that tells silence. It does *not* own the detectors, which are in
-//! [`spike`], [`mod@line`] and [`activity`], nor what becomes of alerts. All other state is per symbol, so that symbols can be spread
-//! over several [`Detectors`], each of
-//! which is a [`Shard`].
+//! This file owns the way from a batch to alerts, and the clock that tells silence. It does *not* own the detectors, nor what becomes of
+//! alerts. All other state is per symbol, so that symbols can be spread over several [`Detectors`], each of which is a [`Shard`].
 
 mod config;
 
+mod feed;
 mod shard;
+mod skips;
 mod timers;
 mod watch_list;
 mod watched;
 
+mod rules;
+
 mod line;
 mod spike;
+mod suspect;
+mod suspicion;
 
 mod deviation;
 mod median;
+mod tick_size;
 
 mod activity;
 mod baseline;
 mod lateness;
+mod limit_band;
 mod movement;
 mod panes;
 mod silence;
+mod time_of_day;
 mod volatility;
 mod volume;
 
 mod anomaly;
-mod cool_down;
+mod events;
+mod recent;
 
 #[cfg(test)]
 mod naive;
@@ -45,42 +54,45 @@ mod trades;
 use std::time::Duration;
 
 pub use config::{
-    DetectConfig, DetectConfigError, GapConfig, MoveConfig, SpikeConfig, ThresholdConfig, VolatilityConfig,
-    VolumeConfig,
+    ClockConfig, DetectConfig, DetectConfigError, GapConfig, LevelShiftConfig, LimitBandConfig, MoveConfig,
+    OverrideConfig, SpikeConfig, ThresholdConfig, Tier, VolatilityConfig, VolumeConfig,
 };
 
 pub use self::shard::Shard;
 
 use self::activity::NEVER_US;
-use self::anomaly::Anomaly;
-use self::lateness::Lateness;
-use self::silence::Silence;
+use self::feed::Feed;
+use self::skips::Skips;
+use self::time_of_day::HalfHour;
 use self::timers::Timers;
 use self::watch_list::WatchList;
-use self::watched::{Observation, Rules, Watched};
+use self::watched::{Now, Observation, Watched, Watchers};
 use crate::alert::Alert;
-use crate::names::{NameId, Names};
-use crate::tick::TickBatch;
+use crate::names::NameId;
+use crate::tick::{Dictionaries, TickBatch};
 
 /// All detectors, and what they know of the symbols seen so far.
 #[derive(Debug)]
 pub struct Detectors {
     shard: Shard,
-    rules: Rules,
+    watchers: Watchers,
     symbols: WatchList<Watched>,
     /// The ticks of a batch that are this shard's, and room for more; kept between batches.
     own: Vec<OwnTick>,
     suppressed: u64,
     unwatched: u64,
-    timers: Timers,
-    /// Of any symbol, if any was seen.
-    feed: Option<Silence>,
-    lateness: Lateness,
-    /// Of the ticks so far: the first one's symbol, and whether there are others.
-    first: Option<NameId>,
-    has_several: bool,
+    skipped: u64,
+    skips: Skips,
+    /// When to look at a symbol again: whether it is silent, and what time has decided.
+    silent: Timers,
+    looks: Timers,
+    feed: Feed,
     /// Up to when all have come that will.
     waited_us: i64,
+    /// When the clock has to be looked at next: a second is over, or it is time to look for the silent.
+    due_us: i64,
+    /// How far the feed's clock was behind that of the decoders when it moved on last.
+    behind_us: i64,
 }
 
 impl Detectors {
@@ -96,39 +108,52 @@ impl Detectors {
     pub fn of_shard(config: &DetectConfig, shard: Shard) -> Self {
         Self {
             shard,
-            rules: Rules::new(config),
+            watchers: Watchers::new(config),
             symbols: WatchList::new(shard.share(config.symbols_max), micros(config.idle_max)),
             own: Vec::new(),
             suppressed: 0,
             unwatched: 0,
-            timers: Timers::default(),
-            feed: None,
-            lateness: Lateness::default(),
-            first: None,
-            has_several: false,
+            skipped: 0,
+            skips: Skips::new(&config.skip_conditions),
+            silent: Timers::default(),
+            looks: Timers::default(),
+            feed: Feed::default(),
             waited_us: i64::MIN,
+            due_us: i64::MIN,
+            behind_us: 0,
         }
     }
 
     /// Shows every tick of a batch to the detectors, and adds the alerts that they raise to `alerts`. Of the ticks of other
     /// shards' symbols nothing but the time is looked at: who fell silent must not depend on the number of shards.
     ///
-    /// `symbols` is the table of the batch's symbols, the same in every call; `detected_at_us` is now, in microseconds
-    /// since the Unix epoch. Nothing is allocated but for alerts and for symbols that are new.
-    pub fn observe(&mut self, ticks: &TickBatch, symbols: &Names, detected_at_us: i64, alerts: &mut Vec<Alert>) {
-        let moved_on = |now_us, ts_us| WatchList::<Watched>::moved_on(now_us, ts_us, detected_at_us);
+    /// `names` are the tables of the batch's symbols and conditions, the same in every call; `decoded_at_us` is now, in microseconds
+    /// since the Unix epoch: `None` for recorded ticks, where it is as late as the latest of them. Nothing is allocated but for alerts
+    /// and for symbols that are new.
+    pub fn observe(
+        &mut self,
+        ticks: &TickBatch,
+        names: &Dictionaries,
+        decoded_at_us: Option<i64>,
+        alerts: &mut Vec<Alert>,
+    ) {
+        let latest_us = decoded_at_us.unwrap_or(i64::MAX);
+        let moved_on = |now_us, ts_us| WatchList::<Watched>::moved_on(now_us, ts_us, latest_us);
         let rows = ticks.symbol.iter().zip(&ticks.ts_us);
         let mut now_us = self.symbols.now_us();
-        if self.feed.is_none() && self.rules.activity.has_gaps() {
-            self.feed = ticks.ts_us.first().map(|&ts_us| Silence::new(moved_on(now_us, ts_us)));
+        if let Some(&ts_us) = ticks.ts_us.first() {
+            self.feed.begin(moved_on(now_us, ts_us));
         }
+        let batch = Batch { ticks, names, decoded_at_us };
+        let before_us = now_us;
         if self.shard == Shard::WHOLE {
             for ((&symbol, &ts_us), row) in rows.zip(0_u32..) {
                 now_us = moved_on(now_us, ts_us);
-                self.note(symbol, ts_us, now_us);
+                self.feed.note(symbol, ts_us, now_us);
                 let (place, _) = self.shard.place(symbol);
-                self.judge(OwnTick { row, place, now_us }, ticks, symbols, detected_at_us, alerts);
+                self.judge(OwnTick { row, place, now_us }, batch, alerts);
             }
+            self.set_behind(before_us, Now { clock_us: now_us, decoded_at_us });
             return;
         }
         // First which ticks are this shard's, without a branch on whose they are, and then what is to be said of them.
@@ -139,110 +164,178 @@ impl Detectors {
         let mut count = 0;
         for ((&symbol, &ts_us), row) in rows.zip(0_u32..) {
             now_us = moved_on(now_us, ts_us);
-            self.note(symbol, ts_us, now_us);
+            self.feed.note(symbol, ts_us, now_us);
             let (place, is_own) = self.shard.place(symbol);
             // Whosever tick it is that lets the list look for the silent, all that came before it must have been seen.
             if self.is_due(now_us) {
-                own[..count].iter().for_each(|tick| self.judge(*tick, ticks, symbols, detected_at_us, alerts));
+                own[..count].iter().for_each(|tick| self.judge(*tick, batch, alerts));
                 count = 0;
-                self.advance(now_us, detected_at_us, alerts);
+                self.advance(Now { clock_us: now_us, decoded_at_us }, alerts);
             }
             own[count] = OwnTick { row, place, now_us };
             count += usize::from(is_own);
         }
-        own[..count].iter().for_each(|tick| self.judge(*tick, ticks, symbols, detected_at_us, alerts));
-        self.advance(now_us, detected_at_us, alerts);
+        own[..count].iter().for_each(|tick| self.judge(*tick, batch, alerts));
+        self.advance(Now { clock_us: now_us, decoded_at_us }, alerts);
         self.own = own;
+        self.set_behind(before_us, Now { clock_us: now_us, decoded_at_us });
     }
 
-    /// Takes note of a tick, whoever's it is.
-    fn note(&mut self, symbol: NameId, ts_us: i64, now_us: i64) {
-        self.lateness.note(ts_us, now_us);
-        self.has_several |= *self.first.get_or_insert(symbol) != symbol;
+    /// Takes note of how far the clock is behind, if it has moved on since `before_us`: late ticks alone are no sign of a feed.
+    fn set_behind(&mut self, before_us: i64, now: Now) {
+        if now.clock_us > before_us {
+            self.behind_us = now.detected_at_us().saturating_sub(now.clock_us);
+        }
     }
 
-    /// Moves the clock on to `now_us`, event time, and adds alerts about who has been silent for too long by then. Where all were
-    /// silent at once, that is one alert, of the feed, and the first shard raises it.
-    fn advance(&mut self, now_us: i64, detected_at_us: i64, alerts: &mut Vec<Alert>) {
+    /// Tells that nothing has come until now, microseconds since the Unix epoch, and that nothing waits to: adds alerts about what time alone
+    /// decides. The feed's clock goes on from where its last tick was.
+    pub fn idle(&mut self, now_us: i64, alerts: &mut Vec<Alert>) {
+        let clock_us = now_us.saturating_sub(self.behind_us);
+        if !self.feed.has_begun() || clock_us <= self.symbols.now_us() {
+            return;
+        }
+        let now = Now { clock_us, decoded_at_us: Some(now_us) };
+        self.looks(now, alerts);
+        self.silences(now, true, alerts);
+    }
+
+    /// Tells that nothing comes any more: adds alerts about prices of which the next ones would have told more.
+    pub fn finish(&mut self, now_us: Option<i64>, alerts: &mut Vec<Alert>) {
+        let now = Now { clock_us: self.symbols.now_us(), decoded_at_us: now_us };
+        for slot in 0..self.symbols.slots() {
+            if let Some(watched) = self.symbols.at(slot).filter(|watched| watched.is_suspicious()) {
+                self.suppressed += self.watchers.decide(slot, watched, now, alerts);
+            }
+        }
+    }
+
+    /// Moves the clock on, and adds alerts about what time has decided by then and about who has been silent for too long.
+    #[inline]
+    fn advance(&mut self, now: Now, alerts: &mut Vec<Alert>) {
+        if self.is_due(now.clock_us) {
+            self.second_is_over(now, alerts);
+        } else {
+            self.symbols.set_now(now.clock_us);
+        }
+    }
+
+    #[cold]
+    fn second_is_over(&mut self, now: Now, alerts: &mut Vec<Alert>) {
+        let now_us = now.clock_us;
+        self.looks(now, alerts);
         self.symbols.advance(now_us);
-        let Some(feed) = self.feed.as_ref().filter(|feed| feed.is_over(now_us)) else { return };
-        let (since_us, too_long_us) = (feed.last_us(), self.rules.activity.too_long_us(feed));
-        let is_feed = self.has_several && too_long_us.is_some_and(|too_long_us| too_long_us <= now_us);
-        let waited_us = now_us.saturating_sub(self.lateness.delay_us());
-        self.waited_us = self.waited_us.max(waited_us);
-        while let Some((due_us, slot)) = self.timers.next(waited_us) {
+        while let Some(forgotten) = self.symbols.next_forgotten() {
+            self.watchers.forget(forgotten, now, alerts);
+        }
+        self.silences(now, false, alerts);
+        self.feed.seen(self.watchers.usual(), now, alerts);
+        self.due_us = self.feed.over_us().min(self.symbols.sweep_us());
+    }
+
+    /// Adds alerts about what time has decided by now: what far prices were, and that events are over.
+    fn looks(&mut self, now: Now, alerts: &mut Vec<Alert>) {
+        while let Some((due_us, slot)) = self.looks.next(now.clock_us) {
+            let Some(watched) = self.symbols.at(slot).filter(|watched| watched.is_due(due_us)) else { continue };
+            self.suppressed += self.watchers.look(slot, watched, now, alerts);
+            if let Some(due_us) = Watchers::next_look_us(watched) {
+                self.looks.set(due_us, slot);
+            }
+        }
+    }
+
+    /// Adds alerts about who has been silent for too long by now. Where all were silent at once, that is one alert, of the feed.
+    fn silences(&mut self, now: Now, is_idle: bool, alerts: &mut Vec<Alert>) {
+        let gap = self.feed.gap(self.watchers.usual(), now.clock_us);
+        // While nothing comes at all, it is the feed that is silent, if it has more than one symbol.
+        if !(is_idle && self.feed.has_several()) {
+            self.silences_of_symbols(now, gap.map(|gap| gap.since_us), alerts);
+        }
+        if let Some(gap) = gap {
+            self.feed.set_gap(gap, self.shard.is_first(), self.watchers.usual(), now, alerts);
+        }
+    }
+
+    /// The same of each symbol. `feed_since_us` is since when all have been silent for too long, if they have.
+    fn silences_of_symbols(&mut self, now: Now, feed_since_us: Option<i64>, alerts: &mut Vec<Alert>) {
+        self.waited_us = self.waited_us.max(now.clock_us.saturating_sub(self.feed.delay_us()));
+        let waited_us = self.waited_us;
+        while let Some((due_us, slot)) = self.silent.next(waited_us) {
             let Some(watched) = self.symbols.at(slot).filter(|watched| watched.activity.due_us == due_us) else {
                 continue;
             };
             watched.activity.due_us = NEVER_US;
-            let silence = &mut watched.activity.silence;
-            match self.rules.activity.too_long_us(silence) {
-                Some(until_us) if until_us > waited_us => {
+            match (self.watchers.too_long_us(watched, waited_us), feed_since_us) {
+                (Some(until_us), _) if until_us > waited_us => {
                     watched.activity.due_us = until_us;
-                    self.timers.set(until_us, slot);
+                    self.silent.set(until_us, slot);
                 }
                 // Together with all others. Whether it stays silent when they come back is looked at again.
-                Some(until_us) if is_feed && until_us > since_us => {
-                    silence.set_gap();
-                    let due_us = now_us.saturating_add(until_us - since_us);
+                (Some(until_us), Some(since_us)) if until_us > since_us => {
+                    watched.activity.silence.set_gap(until_us);
+                    let due_us = now.clock_us.saturating_add(until_us - since_us);
                     watched.activity.due_us = due_us;
-                    self.timers.set(due_us, slot);
+                    self.silent.set(due_us, slot);
                 }
-                Some(until_us) => {
-                    silence.set_gap();
-                    alerts.push(watched.gap(until_us, detected_at_us));
+                (Some(until_us), _) => {
+                    watched.activity.silence.set_gap(until_us);
+                    self.watchers.gap(slot, watched, until_us, now, alerts);
                 }
                 // Not for long enough on the list: the next tick sets it again.
-                None => {}
+                (None, _) => {}
             }
-        }
-        if let Some(feed) = &mut self.feed {
-            if let Some(until_us) = too_long_us.filter(|_| is_feed && self.shard.is_first()) {
-                let anomaly = Anomaly::gap(feed, until_us);
-                alerts.push(anomaly.alert(&"*".into(), until_us, detected_at_us));
-            }
-            if is_feed {
-                feed.set_gap();
-            }
-            feed.seen(now_us);
         }
     }
 
     /// Whether [`Detectors::advance`] does more at `now_us` than to move the clock.
     fn is_due(&self, now_us: i64) -> bool {
-        self.symbols.is_due(now_us) || self.feed.is_some_and(|feed| feed.is_over(now_us))
+        now_us >= self.due_us
     }
 
-    fn judge(
-        &mut self,
-        tick: OwnTick,
-        ticks: &TickBatch,
-        symbols: &Names,
-        detected_at_us: i64,
-        alerts: &mut Vec<Alert>,
-    ) {
+    fn judge(&mut self, tick: OwnTick, batch: Batch<'_>, alerts: &mut Vec<Alert>) {
         let OwnTick { row, place, now_us } = tick;
+        let Batch { ticks, names, decoded_at_us } = batch;
+        let now = Now { clock_us: now_us, decoded_at_us };
         let row = row as usize;
         let ts_us = ticks.ts_us[row];
-        self.advance(now_us, detected_at_us, alerts);
-        let watch = |slot| Some(self.rules.watch(slot, symbols.get(ticks.symbol[row])?, ts_us.min(detected_at_us)));
+        self.advance(now, alerts);
+        if self.skips.holds(ticks.conditions[row], &names.conditions) {
+            self.skipped += 1;
+            return;
+        }
+        let first_us = ts_us.min(decoded_at_us.unwrap_or(i64::MAX));
+        let watch = |slot| Some(self.watchers.watch(slot, names.symbols.get(ticks.symbol[row])?, first_us));
         let Some((slot, watched)) = self.symbols.state(place as usize, watch) else {
             self.unwatched += 1;
             return;
         };
-        let tick = Observation { ts_us, price: ticks.price[row], volume: ticks.volume[row], detected_at_us };
-        self.suppressed += self.rules.observe(slot, watched, tick, alerts);
+        let raised = alerts.len();
+        let tick = Observation { ts_us, price: ticks.price[row], volume: ticks.volume[row], now };
+        self.suppressed += self.watchers.observe(slot, watched, tick, alerts);
+        if (alerts.len() > raised || watched.is_timed())
+            && let Some(due_us) = Watchers::next_look_us(watched)
+        {
+            self.looks.set(due_us, slot);
+        }
         // A late tick tells nothing of a silence that is over, or was alerted.
         if watched.activity.due_us == NEVER_US
-            && let Some(due_us) = self.rules.activity.too_long_us(&watched.activity.silence)
+            && let Some(due_us) = self.watchers.too_long_us(watched, now_us)
             && due_us > self.waited_us
         {
             watched.activity.due_us = due_us;
-            self.timers.set(due_us, slot);
+            self.silent.set(due_us, slot);
         }
     }
 
-    /// How many anomalies did not become alerts because their detector was cooling down.
+    /// What prices of `symbol` are judged by now: the median of the last ones, and how far from it is far. `None` if it is not watched, or
+    /// not for long enough.
+    pub fn band(&mut self, symbol: NameId) -> Option<(f64, f64)> {
+        let (place, is_own) = self.shard.place(symbol);
+        let (slot, watched) = self.symbols.state(place as usize, |_| None).filter(|_| is_own)?;
+        self.watchers.band(slot, watched).map(|band| (band.expected, band.reach))
+    }
+
+    /// How many anomalies did not become alerts because their event was told of.
     #[must_use]
     pub fn suppressed(&self) -> u64 {
         self.suppressed
@@ -254,10 +347,23 @@ impl Detectors {
         self.unwatched
     }
 
-    /// Bytes that a tick which is no anomaly reads and writes of its symbol, where no line is drawn for it.
+    /// How many ticks were not judged because of their sale conditions.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// How many ticks came later than the windows of their symbol reach back, and so count for its last prices only.
+    #[must_use]
+    pub fn late(&self) -> u64 {
+        self.watchers.late
+    }
+
+    /// Bytes that a tick which is no anomaly reads and writes of its symbol, where no line is drawn for it, without what is added up for the
+    /// time of day.
     #[must_use]
     pub fn hot_bytes_per_symbol(&self) -> usize {
-        WatchList::<Watched>::entry_bytes() + self.rules.window_bytes()
+        WatchList::<Watched>::entry_bytes() - size_of::<HalfHour>() + self.watchers.window_bytes()
     }
 
     /// How many symbols are watched.
@@ -265,6 +371,14 @@ impl Detectors {
     pub fn watched(&self) -> usize {
         self.symbols.len()
     }
+}
+
+/// What is shown at once.
+#[derive(Clone, Copy)]
+struct Batch<'a> {
+    ticks: &'a TickBatch,
+    names: &'a Dictionaries,
+    decoded_at_us: Option<i64>,
 }
 
 /// A tick of one of a shard's symbols.

@@ -388,10 +388,12 @@ mod tests {
 
     #[test]
     fn alerts_and_rejects_become_files_of_their_days() {
-        use crate::alert::{Alert, Direction, Kind, Severity};
+        use crate::alert::{Alert, Direction, Kind, Severity, State};
         use crate::decode::{Reason, Reject};
         let alert = |ts_us| Alert {
             id: format!("alert-{ts_us}"),
+            event: format!("alert-{ts_us}"),
+            state: State::Open,
             kind: Kind::Spike,
             severity: Severity::Critical,
             symbol: Arc::from("AAPL"),
@@ -403,6 +405,9 @@ mod tests {
             scale: 0.5,
             score: 20.0,
             threshold: 8.0,
+            window: "50 ticks".into(),
+            suppressed: 0,
+            ticks: Vec::new(),
         };
         let reject = |index| Reject {
             message_id: "m".to_owned(),

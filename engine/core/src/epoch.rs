@@ -259,6 +259,15 @@ impl<M> EpochBuilder<M> {
         self.opened_at.is_none()
     }
 
+    /// Adds alerts that no message raised but time, which were made at `now`.
+    pub fn add_alerts(&mut self, now: Duration, alerts: &[Alert]) {
+        if !alerts.is_empty() {
+            self.opened_at.get_or_insert(now);
+            self.bytes += size_of_val(alerts);
+            self.contents.alerts.extend_from_slice(alerts);
+        }
+    }
+
     /// Takes the columns of an earlier epoch, which has been encoded, to be filled again. Their rows are forgotten.
     ///
     /// Of columns no more are kept than the bounds of an epoch call for, and none that is far larger than most: one message
@@ -400,6 +409,17 @@ mod tests {
             received_at_us: 0,
             message_us: 0,
         }
+    }
+
+    #[test]
+    fn alerts_without_a_message_are_an_epoch() {
+        let mut builder = EpochBuilder::<u32>::new(limits());
+        builder.add_alerts(NOW, &[]);
+        assert!(builder.is_empty());
+        builder.add_alerts(NOW, &[crate::alert::tests::alert()]);
+        assert_eq!(builder.due(NOW + Duration::from_secs(5)), Some(RollReason::Age));
+        let epoch = builder.roll(NOW, RollReason::Age).unwrap();
+        assert_eq!((epoch.contents.messages.len(), epoch.contents.alerts.len()), (0, 1));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod decode;
 
 pub mod alert;
 pub mod detect;
+pub mod outbox;
 
 pub mod encode;
 pub mod epoch;

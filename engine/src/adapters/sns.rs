@@ -48,10 +48,14 @@ fn entry(
     notification: &Notification,
     is_fifo: bool,
 ) -> Result<PublishBatchRequestEntry, aws_smithy_types::error::operation::BuildError> {
+    // Per protocol: https://docs.aws.amazon.com/sns/latest/dg/sns-send-custom-platform-specific-payloads-mobile-devices.html
+    let Notification { body, email, sms, .. } = notification;
+    let message = serde_json::json!({ "default": body, "email": email, "sms": sms });
     let mut entry = PublishBatchRequestEntry::builder()
         .id(index.to_string())
         .subject(&notification.subject)
-        .message(&notification.body);
+        .message_structure("json")
+        .message(message.to_string());
     for (name, value) in &notification.attributes {
         let value = MessageAttributeValue::builder().data_type("String").string_value(value).build()?;
         entry = entry.message_attributes(*name, value);

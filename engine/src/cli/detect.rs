@@ -13,7 +13,8 @@ use loadgen::replay::{Mapping, PRESETS, TsUnit};
 
 use super::{ConfigArgs, parse_set, variables};
 use crate::config::sources::Assignment;
-use crate::offline::{Input, Summary, detect};
+use crate::offline::picture::Picture;
+use crate::offline::{Input, Summary, detect, plot};
 
 pub(super) const DETECT_ABOUT: &str = "\
 Runs the detectors over a file, in the order of its rows, as fast as they are.
@@ -26,6 +27,7 @@ Examples:
   ticklake detect --input trades.parquet --preset us-equity-trades --alerts alerts.ndjson
   ticklake detect --input trades.csv.gz --map symbol=ticker,ts=time,price=price,volume=size --ts-unit ns
   ticklake detect --input ticks.ndjson --set detect.spike.threshold=8
+  ticklake detect --input trades.parquet --preset us-equity-trades --explain IBM   # draws IBM.svg
 
 A file of columns is .parquet, .csv or .csv.gz. Without --preset and --map its columns have the names of a tick's fields. A file of lines has a \
 message body in each.";
@@ -55,6 +57,12 @@ pub struct DetectArgs {
     /// Where alerts go, one JSON object per line
     #[arg(long, value_name = "FILE")]
     pub alerts: Option<PathBuf>,
+    /// Draw a symbol's price, what it is judged by, and its alerts
+    #[arg(long, value_name = "SYMBOL")]
+    pub explain: Option<String>,
+    /// Where the plot of --explain goes; without this flag ./SYMBOL.svg, with what no file name has replaced
+    #[arg(long, value_name = "FILE.svg", requires = "explain")]
+    pub plot: Option<PathBuf>,
     /// The TOML file; without this flag ./ticklake.toml is read if it exists
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -83,7 +91,8 @@ pub fn run(args: &DetectArgs) -> anyhow::Result<bool> {
     let input = args.input()?;
     let mut out = args.alerts.as_ref().map(create).transpose()?;
     let started = Instant::now();
-    let summary = detect(&input, &settings.detect, &settings.decode, &mut |alert| match &mut out {
+    let mut picture = args.explain.as_deref().map(Picture::new);
+    let summary = detect(&input, &settings.detect, &settings.decode, picture.as_mut(), &mut |alert| match &mut out {
         Some(out) => writeln!(out, "{}", alert.to_json()),
         None => Ok(()),
     })?;
@@ -93,7 +102,17 @@ pub fn run(args: &DetectArgs) -> anyhow::Result<bool> {
     }
     let rate = summary.ticks as f64 / elapsed.as_secs_f64() / 1e6;
     print(&summary, rate).context("failed to print the summary")?;
+    if let Some(picture) = picture {
+        let path = args.plot.clone().unwrap_or_else(|| plot_name(&picture.symbol));
+        plot::draw(&picture, &path)?;
+        writeln!(io::stdout(), "plot       {}", path.display()).context("failed to print the summary")?;
+    }
     Ok(true)
+}
+
+fn plot_name(symbol: &str) -> PathBuf {
+    let plain: String = symbol.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    format!("{plain}.svg").into()
 }
 
 fn create(path: &PathBuf) -> anyhow::Result<BufWriter<File>> {
@@ -145,9 +164,13 @@ fn print(summary: &Summary, rate: f64) -> io::Result<()> {
         let first = summary.first_reject.as_deref().unwrap_or_default();
         writeln!(out, "rejects    {}, the first: {first}", summary.rejects)?;
     }
-    let kinds: Vec<String> = summary.alerts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    writeln!(out, "alerts     {}", if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") })?;
+    let kinds: Vec<String> = summary.events.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    writeln!(out, "events     {}", if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") })?;
+    writeln!(out, "alerts     {}, {} events are open still", summary.alerts, summary.open)?;
     writeln!(out, "held back  {}", summary.suppressed)?;
+    if summary.skipped > 0 {
+        writeln!(out, "skipped    {}, for their sale conditions", summary.skipped)?;
+    }
     if summary.unwatched > 0 {
         writeln!(out, "not judged {}, for want of room: raise detect.symbols_max", summary.unwatched)?;
     }

@@ -12,15 +12,15 @@ use super::sources::Origins;
 /// All of `settings`, in the order of the sections; a key that was set is followed by where, according to `origins`.
 pub fn toml(settings: &Settings, origins: &Origins) -> Result<String, toml::ser::Error> {
     let mut printed = String::new();
-    write_table("", &Table::try_from(settings)?, origins, &mut printed);
+    write_table("", &Table::try_from(settings)?, &|path| origins.of(path).map(ToString::to_string), &mut printed);
     Ok(printed)
 }
 
-/// The table's own keys, then the tables in it: TOML has no way back from a table's header.
-fn write_table(path: &str, table: &Table, origins: &Origins, printed: &mut String) {
+/// The table's own keys, each with where its value is `from`, then the tables in it: TOML has no way back from a table's header.
+pub(super) fn write_table(path: &str, table: &Table, from: &dyn Fn(&str) -> Option<String>, printed: &mut String) {
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     for (key, value) in table.iter().filter(|(_, value)| !value.is_table()) {
-        let remark = origins.of(&below(key)).map(|origin| format!("  # from {origin}")).unwrap_or_default();
+        let remark = from(&below(key)).map(|origin| format!("  # from {origin}")).unwrap_or_default();
         // Writing to a string does not fail.
         let _ = writeln!(printed, "{key} = {value}{remark}");
     }
@@ -29,7 +29,7 @@ fn write_table(path: &str, table: &Table, origins: &Origins, printed: &mut Strin
             let path = below(key);
             let gap = if printed.is_empty() { "" } else { "\n" };
             let _ = writeln!(printed, "{gap}[{path}]");
-            write_table(&path, inner, origins, printed);
+            write_table(&path, inner, from, printed);
         }
     }
 }

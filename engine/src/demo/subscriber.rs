@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
 use serde::Deserialize;
+use ticklake_core::alert::State;
 use tokio::task::JoinHandle;
 
 use super::Alerts;
@@ -26,6 +27,7 @@ pub(super) struct Subscriber {
 #[derive(Deserialize)]
 struct Alert {
     id: String,
+    state: State,
 }
 
 impl Subscriber {
@@ -59,7 +61,9 @@ async fn collect(client: Client, url: String, expected: Arc<AtomicU64>) -> anyho
         let mut deletes = Vec::new();
         for (index, message) in messages.into_iter().enumerate() {
             let alert: Alert = serde_json::from_str(&message.body.unwrap_or_default())?;
-            *alerts.entry(alert.id).or_default() += 1;
+            if alert.state == State::Open {
+                *alerts.entry(alert.id).or_default() += 1;
+            }
             let entry = DeleteMessageBatchRequestEntry::builder().id(index.to_string());
             deletes.push(entry.set_receipt_handle(message.receipt_handle).build()?);
         }

@@ -70,7 +70,7 @@ impl Verdict {
 
 /// The id that an alert about a planted spike has: an alert's id follows from what it is about.
 fn alert_id(anomaly: &Anomaly) -> String {
-    format!("spike-{}-{}", anomaly.symbol, anomaly.ts_us)
+    format!("spike-{}-{}-{}", if anomaly.is_up() { "up" } else { "down" }, anomaly.symbol, anomaly.ts_us)
 }
 
 impl fmt::Display for Verdict {

@@ -103,10 +103,12 @@ pub fn rejects(objects: &Objects) -> Vec<RejectRow> {
         .collect()
 }
 
-/// The ids of all alerts.
+/// The ids of all alerts that open an event.
 pub fn alert_ids(objects: &Objects) -> Vec<String> {
     let ids = |batch: RecordBatch| {
-        (0..batch.num_rows()).map(|row| optional_text(&batch, "id", row).unwrap()).collect::<Vec<_>>()
+        let text = |column, row| optional_text(&batch, column, row).unwrap();
+        let opened = (0..batch.num_rows()).filter(|row| text("state", *row) == "open");
+        opened.map(|row| text("id", row)).collect::<Vec<_>>()
     };
     batches(objects, "alerts").flat_map(ids).collect()
 }

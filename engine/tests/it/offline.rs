@@ -26,7 +26,8 @@ fn kinds(alerts: &Path) -> Vec<(String, String)> {
     let alerts = std::fs::read_to_string(alerts).unwrap();
     let field = |alert: &serde_json::Value, name: &str| alert[name].as_str().unwrap().to_owned();
     let alert = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
-    alerts.lines().map(alert).map(|alert| (field(&alert, "kind"), field(&alert, "id"))).collect()
+    let opened = |alert: &serde_json::Value| field(alert, "state") == "open";
+    alerts.lines().map(alert).filter(opened).map(|alert| (field(&alert, "kind"), field(&alert, "id"))).collect()
 }
 
 #[test]
@@ -52,14 +53,27 @@ fn columns_and_lines_give_the_same_alerts() {
     let alerts = kinds(one.as_ref());
     assert_eq!(alerts, kinds(other.as_ref()));
     let ids: Vec<&str> = alerts.iter().map(|(_, id)| id.as_str()).collect();
-    assert_eq!(ids, ["spike-A-1795442500000000", "gap-B-1795442815000000"]);
+    assert_eq!(ids, ["spike-up-A-1795442500000000", "gap-down-B-1795442815000000"]);
     let summary = text(&of_lines.stdout);
-    assert!(summary.contains("1000 of 2 symbols") && summary.contains("1 gap, 1 spike"), "{summary}");
+    assert!(
+        summary.contains("1000 of 2 symbols")
+            && summary.contains("1 gap, 1 spike\nalerts     3, 1 events are open still"),
+        "{summary}"
+    );
     assert!(summary.contains("rejects    1, the first: line 1001: "), "{summary}");
+
+    let plot = path("A.svg").to_string_lossy().into_owned();
+    let drawn = detect(&["--input", &ndjson, "--explain", "A", "--plot", &plot]);
+    assert!(drawn.status.success(), "{}", text(&drawn.stderr));
+    let svg = std::fs::read_to_string(&plot).unwrap();
+    for shown in ["price", "expected: the median of the last prices", "not far", "spike (1)"] {
+        assert!(svg.contains(shown), "{shown}");
+    }
+    assert!(!svg.contains("gap ("), "that is another symbol's");
 
     let quiet =
         detect(&["--input", &ndjson, "--set", "detect.gap.enabled=false", "--set", "detect.spike.threshold=1e9"]);
-    assert!(text(&quiet.stdout).contains("alerts     none"), "{}", text(&quiet.stdout));
+    assert!(text(&quiet.stdout).contains("events     none"), "{}", text(&quiet.stdout));
 }
 
 #[test]

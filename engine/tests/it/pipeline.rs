@@ -152,6 +152,64 @@ async fn alert_is_published_before_its_epoch_rolls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn feed_that_falls_silent_is_alerted_and_stored_though_no_tick_comes() {
+    let edges = Edges::new();
+    let mut settings = settings();
+    settings.detect.gap.least = Duration::from_secs(2);
+    settings.detect.gap.probability = 0.4;
+    let config = config(settings);
+    // Seven minutes until now, of two symbols.
+    let now_us = jiff::Timestamp::now().as_microsecond();
+    let ticks: Vec<_> = (0..420)
+        .flat_map(|seq| ["A", "B"].map(|symbol| (symbol, seq)))
+        .map(|(symbol, seq)| {
+            let ts = now_us - i64::from(420 - seq) * 1_000_000;
+            format!(r#"{{"symbol":"{symbol}","price":100.25,"volume":1,"ts":{ts},"seq":{seq}}}"#)
+        })
+        .collect();
+    edges.queue.send(ticks.join("\n"), None);
+    let (meters, notifier) = (Meters::new(&config), edges.notifier.clone());
+    let shutdown = async {
+        while notifier.published().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let run = run(edges.ports(), &config, RunOptions::default(), meters, shutdown);
+    tokio::time::timeout(MINUTE, run).await.unwrap().unwrap();
+    let body: serde_json::Value = serde_json::from_str(&edges.notifier.published()[0].body).unwrap();
+    assert_eq!((&body["symbol"], &body["kind"], &body["state"]), (&"*".into(), &"gap".into(), &"open".into()));
+    assert_eq!(lake::alert_ids(&edges.objects()), vec![body["id"].as_str().unwrap()], "without a message");
+    assert_eq!(lake::ticks(&edges.objects()).len(), 840);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn market_that_jumps_is_one_alert_for_people_and_all_of_them_in_the_lake() {
+    let edges = Edges::new();
+    let mut settings = settings();
+    (settings.queue.receivers_max, settings.threads.decode) = (1, 1);
+    settings.alerts.per_minute_max = 30;
+    for seq in 0..140 {
+        let price = if seq == 130 { "150.00" } else { "100.25" };
+        let ticks: Vec<_> =
+            (0..60).map(|at| tick(&format!("S{at}"), seq).replace(&format!("{}.25", 100 + seq % 2), price)).collect();
+        edges.queue.send(ticks.join("\n"), None);
+    }
+    let (result, Meters { stats, .. }) = drain(edges.ports(), &config(settings)).await;
+    result.unwrap();
+    assert_eq!(lake::alert_ids(&edges.objects()).len(), 60);
+    let published = edges.notifier.published();
+    let subjects: Vec<&str> = published.iter().map(|one| one.subject.as_str()).collect();
+    let of_market: Vec<_> = subjects.iter().filter(|subject| subject.contains("symbols at once")).collect();
+    assert_eq!(
+        of_market,
+        [&"critical: spike up in 10 symbols at once", &"critical: over: spike up in 60 symbols at once"]
+    );
+    assert!(subjects.len() <= 9 + 2 + 9, "nine before it was one, and their ends: {subjects:?}");
+    assert_eq!(stats.alerts_published.get(), published.len() as u64);
+    assert!(stats.alerts_held_back.get() >= 51);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn alerts_are_the_same_for_any_number_of_detectors() {
     let alerts = async |detectors| {
         let edges = Edges::new();
@@ -363,19 +421,22 @@ impl Notifier for BrokenTopic {
 /// Invariant 1, for alerts: messages whose alerts are not out come again, are published then, and stored no second time.
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_whose_alerts_cannot_be_published_come_again_and_are_stored_once() {
+    let mut settings = settings();
+    settings.detect.level_shift.enabled = false;
+    let config = config(settings);
     for panics in [false, true] {
         let edges = Edges::new();
         let mut ticks: Vec<_> = (0..120).map(|seq| tick("AAPL", seq)).collect();
         ticks.push(tick("AAPL", 120).replace("100.25", "150.00"));
         edges.queue.send(ticks.join("\n"), None);
         let ports = Ports { notifier: Some(Arc::new(BrokenTopic { panics })), ..edges.ports() };
-        let (result, meters) = drain(ports, &config(settings())).await;
+        let (result, meters) = drain(ports, &config).await;
         let error = result.unwrap_err().to_string();
         assert!(error.contains(if panics { "publisher panicked" } else { "denied on purpose" }), "{error}");
         assert_eq!(meters.stats.messages_released.get(), 1);
         assert_eq!((edges.queue.backlog().await.unwrap(), edges.notifier.published().len()), (1, 0));
 
-        drain(edges.ports(), &config(settings())).await.0.unwrap();
+        drain(edges.ports(), &config).await.0.unwrap();
         let published = edges.notifier.published();
         let ids = lake::alert_ids(&edges.objects());
         assert_eq!((lake::ticks(&edges.objects()).len(), ids.len()), (121, 1), "once");

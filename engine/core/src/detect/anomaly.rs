@@ -1,13 +1,12 @@
-//! The anomaly: what a detector says about the price of one tick, before it is known whether it becomes an alert.
+//! The anomaly: what a detector says about one tick or pane, before it is known which event it belongs to.
 //!
-//! This file owns its fields and how they become an alert's. It does *not* own whether they do.
+//! This file owns its fields and the names of the detectors. It does *not* own what becomes of it.
 
-use std::fmt;
-use std::sync::Arc;
+use std::borrow::Cow;
 
-use crate::alert::{Alert, Direction, Kind, Severity};
+use crate::alert::{Direction, Kind, Severity};
 
-/// What a detector found in a price. The fields are those of [`Alert`].
+/// What a detector found. The fields are those of [`Alert`](crate::alert::Alert).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Anomaly {
     pub(super) severity: Severity,
@@ -17,63 +16,81 @@ pub(super) struct Anomaly {
     pub(super) scale: f64,
     pub(super) score: f64,
     pub(super) threshold: f64,
+    pub(super) window: Window,
     pub(super) detector: Detector,
+}
+
+/// What was looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Window {
+    Ticks(usize),
+    Seconds(i64),
 }
 
 /// Which detector found it: for the alert its kind, and what tells it from others of its kind that watch the symbol.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Detector {
-    /// There is one per symbol.
     Spike,
+    LevelShift,
     /// There is one per side and price.
     Line(Direction, f64),
     Move,
     Volatility,
     Volume,
     Gap,
+    LimitBand,
+    Clock,
 }
 
 impl Anomaly {
-    /// The alert about this anomaly.
-    pub(super) fn alert(&self, symbol: &Arc<str>, ts_us: i64, detected_at_us: i64) -> Alert {
-        Alert {
-            id: Alert::id_of(&self.detector.to_string(), symbol, ts_us),
-            kind: self.detector.kind(),
-            severity: self.severity,
-            symbol: symbol.clone(),
-            direction: self.direction,
-            ts_us,
-            detected_at_us,
-            observed: self.observed,
-            expected: self.expected,
-            scale: self.scale,
-            // The largest of prices over the smallest of scales would be infinite, which JSON cannot say.
-            score: self.score.min(f64::MAX),
-            threshold: self.threshold,
+    /// What it is about, to tell the anomalies of one event from those of others.
+    pub(super) fn key(&self) -> (Detector, Direction) {
+        (self.detector, self.direction)
+    }
+}
+
+impl Window {
+    pub(super) fn text(self) -> Cow<'static, str> {
+        match self {
+            Window::Ticks(1) => "1 tick".into(),
+            Window::Ticks(ticks) => format!("{ticks} ticks").into(),
+            Window::Seconds(seconds) => format!("{seconds} s").into(),
         }
     }
 }
 
 impl Detector {
-    fn kind(self) -> Kind {
+    pub(super) fn kind(self) -> Kind {
         match self {
             Detector::Spike => Kind::Spike,
+            Detector::LevelShift => Kind::LevelShift,
             Detector::Line(..) => Kind::Threshold,
             Detector::Move => Kind::Move,
             Detector::Volatility => Kind::Volatility,
             Detector::Volume => Kind::Volume,
             Detector::Gap => Kind::Gap,
+            Detector::LimitBand => Kind::LimitBand,
+            Detector::Clock => Kind::Clock,
         }
     }
-}
 
-impl fmt::Display for Detector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind().as_str())?;
+    /// What tells its events in this direction from others of the symbol.
+    pub(super) fn name(self, direction: Direction) -> String {
+        let kind = self.kind().as_str();
         match self {
-            Detector::Spike | Detector::Move | Detector::Volatility | Detector::Volume | Detector::Gap => Ok(()),
-            Detector::Line(Direction::Up, price) => write!(f, "-above-{price}"),
-            Detector::Line(Direction::Down, price) => write!(f, "-below-{price}"),
+            Detector::Line(Direction::Up, price) => format!("{kind}-above-{price}"),
+            Detector::Line(Direction::Down, price) => format!("{kind}-below-{price}"),
+            _ => format!("{kind}-{}", direction.as_str()),
         }
+    }
+
+    /// Whether an anomaly of twice the score is another event: one bad print is not the rest of another.
+    pub(super) fn is_of_one_tick(self) -> bool {
+        self == Detector::Spike
+    }
+
+    /// Whether how large the score is says how bad the event is.
+    pub(super) fn has_scale(self) -> bool {
+        !matches!(self, Detector::Line(..) | Detector::Gap | Detector::Clock)
     }
 }

@@ -1,8 +1,13 @@
 //! What the detectors are told: which of them run, how much is unusual, and how much they may remember.
 //!
-//! This file owns the settings and their validation. It does *not* own what is done with them.
+//! This file owns the settings and their validation. It does *not* own what is done with them, nor which of them hold for a symbol
+//! (`overrides`).
+
+mod overrides;
 
 use std::time::Duration;
+
+pub use overrides::OverrideConfig;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +15,9 @@ use super::median::WINDOW_MAX;
 
 /// Lines that may be configured: each is looked at for every new symbol, and may be held by every symbol.
 const THRESHOLDS_MAX: usize = 1_000;
+
+/// Patterns of sale conditions, tiers, and overrides.
+const PATTERNS_MAX: usize = 100;
 
 /// The detectors and their bounds.
 ///
@@ -28,12 +36,16 @@ const THRESHOLDS_MAX: usize = 1_000;
 /// [[detect.threshold]]
 /// symbol = "BTC*"
 /// below = 50000
+///
+/// [[detect.override]]
+/// symbol = "*USDT"
+/// spike.threshold = 8.0
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DetectConfig {
-    /// For this long (event time) after an alert, the same detector raises no other for the same symbol. For a
-    /// threshold, each line is a detector of its own.
+    /// An event is over when nothing was unusual for this long (event time): until then, what is, belongs to it. For a threshold, each
+    /// line is a detector of its own.
     #[serde(with = "humantime_serde")]
     pub cool_down: Duration,
     /// The most symbols that are watched at a time. Beyond it a new symbol is not judged until another falls idle.
@@ -41,8 +53,12 @@ pub struct DetectConfig {
     /// A symbol without a tick for this long (event time) is forgotten.
     #[serde(with = "humantime_serde")]
     pub idle_max: Duration,
+    /// Ticks with these sale conditions are not judged, and nothing is learnt from them: patterns in which `*` stands for any text.
+    pub skip_conditions: Vec<String>,
     /// Prices far from the recent ones.
     pub spike: SpikeConfig,
+    /// Far prices that stay.
+    pub level_shift: LevelShiftConfig,
     /// Prices that went far within a minute.
     pub r#move: MoveConfig,
     /// Prices that jump about more than usual.
@@ -51,8 +67,14 @@ pub struct DetectConfig {
     pub volume: VolumeConfig,
     /// Symbols that fall silent.
     pub gap: GapConfig,
+    /// Prices beyond a band around their mean.
+    pub limit_band: LimitBandConfig,
+    /// Event times that cannot be right.
+    pub clock: ClockConfig,
     /// Lines that prices cross.
     pub threshold: Vec<ThresholdConfig>,
+    /// What is different for some symbols. Of several that are about a symbol all hold, the later ones over the earlier ones.
+    pub r#override: Vec<OverrideConfig>,
 }
 
 impl Default for DetectConfig {
@@ -60,19 +82,25 @@ impl Default for DetectConfig {
         Self {
             cool_down: Duration::from_secs(30),
             symbols_max: 16_384,
-            idle_max: Duration::from_hours(24),
+            // Over a long weekend.
+            idle_max: Duration::from_hours(96),
+            skip_conditions: Vec::new(),
             spike: SpikeConfig::default(),
+            level_shift: LevelShiftConfig::default(),
             r#move: MoveConfig::default(),
             volatility: VolatilityConfig::default(),
             volume: VolumeConfig::default(),
             gap: GapConfig::default(),
+            limit_band: LimitBandConfig::default(),
+            clock: ClockConfig::default(),
             threshold: Vec::new(),
+            r#override: Vec::new(),
         }
     }
 }
 
 /// The spike detector: a price is a spike when its distance from the median of the previous `window` prices is at least
-/// `threshold` times the scale, which is the largest of their 1.4826 MAD, the slow average deviation, and `tick_size`.
+/// `threshold` times the scale, which is the largest of their 1.4826 MAD, the slow average deviation, and the tick size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SpikeConfig {
@@ -87,8 +115,9 @@ pub struct SpikeConfig {
     /// The smallest one that is worth an alert, as a fraction of the price, whatever is usual.
     pub least: f64,
     /// The smallest price step: the scale is never less. Prices rounded to it are often all equal, and then any other
-    /// measure of their spread is zero.
-    pub tick_size: f64,
+    /// measure of their spread is zero. Without it the decimals of the prices tell, of which two are assumed at first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tick_size: Option<f64>,
     /// The time constant (event time) of the slow average deviation.
     #[serde(with = "humantime_serde")]
     pub slow: Duration,
@@ -96,7 +125,30 @@ pub struct SpikeConfig {
 
 impl Default for SpikeConfig {
     fn default() -> Self {
-        Self { enabled: true, window: 50, threshold: 6.0, least: 0.0006, tick_size: 0.01, slow: Duration::from_mins(5) }
+        Self { enabled: true, window: 50, threshold: 6.0, least: 0.0006, tick_size: None, slow: Duration::from_mins(5) }
+    }
+}
+
+/// The level shift detector: of a far price the next ones tell whether it was a bad print or a new level. Without it, every far price is
+/// a spike at once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LevelShiftConfig {
+    /// Whether it runs. It needs the spike detector.
+    pub enabled: bool,
+    /// The smallest one that is worth an alert, as a fraction of the price.
+    pub least: f64,
+    /// How long (event time) to wait for the next prices.
+    #[serde(with = "humantime_serde")]
+    pub wait: Duration,
+    /// For how long (event time) after it a return to the old level belongs to it.
+    #[serde(with = "humantime_serde")]
+    pub returns: Duration,
+}
+
+impl Default for LevelShiftConfig {
+    fn default() -> Self {
+        Self { enabled: true, least: 0.0025, wait: Duration::from_secs(10), returns: Duration::from_mins(5) }
     }
 }
 
@@ -169,6 +221,62 @@ impl Default for GapConfig {
     }
 }
 
+/// The limit band detector: a price is beyond the band when it lies further from the mean of five minutes than its tier allows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitBandConfig {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// How far prices may go, by what they are.
+    pub tiers: Vec<Tier>,
+}
+
+/// One tier of limit bands.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tier {
+    /// The lowest price, in the symbol's quote currency.
+    pub from: f64,
+    /// How far prices may go, in percent, both ways.
+    pub percent: f64,
+}
+
+impl Default for LimitBandConfig {
+    /// Those of the plan for its first tier of shares.
+    fn default() -> Self {
+        let tier = |(from, percent)| Tier { from, percent };
+        Self { enabled: true, tiers: [(3.0, 5.0), (0.75, 20.0), (0.0, 75.0)].map(tier).to_vec() }
+    }
+}
+
+impl LimitBandConfig {
+    /// The half width at `price`, as a fraction of it.
+    pub(super) fn width_at(&self, price: f64) -> f64 {
+        let tiers = self.tiers.iter().filter(|tier| tier.from <= price);
+        tiers.max_by(|a, b| a.from.total_cmp(&b.from)).map_or(f64::INFINITY, |tier| tier.percent / 100.0)
+    }
+}
+
+/// The clock detector: an event time is wrong when it lies in the future, or far behind the others'.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClockConfig {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// How far ahead of its own decoding an event time may be.
+    #[serde(with = "humantime_serde")]
+    pub future: Duration,
+    /// How far an event time may lie behind the latest one of all symbols.
+    #[serde(with = "humantime_serde")]
+    pub past: Duration,
+}
+
+impl Default for ClockConfig {
+    fn default() -> Self {
+        Self { enabled: true, future: Duration::from_secs(5), past: Duration::from_hours(1) }
+    }
+}
+
 /// One or two lines that the price of a symbol crosses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -199,6 +307,16 @@ pub enum DetectConfigError {
         /// What it must be.
         bound: String,
     },
+    /// An override that makes no sense.
+    #[error("failed to set up detection: `override[{index}]` (symbol {symbol:?}): {problem}")]
+    Override {
+        /// Its position, from 0.
+        index: usize,
+        /// Whom it is about.
+        symbol: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A rule that watches nothing.
     #[error("failed to set up detection: `threshold[{index}]` has neither `above` nor `below`")]
     NoLine {
@@ -213,12 +331,17 @@ impl DetectConfig {
         let spike = &self.spike;
         within(self.symbols_max > 0, "symbols_max", &self.symbols_max, "at least 1")?;
         within(!self.idle_max.is_zero(), "idle_max", &"zero", "longer")?;
+        let idle_max = humantime_serde::re::humantime::format_duration(self.idle_max);
+        within(self.idle_max >= self.cool_down, "idle_max", &idle_max, "no less than `cool_down`")?;
+        let conditions = self.skip_conditions.len();
+        within(conditions <= PATTERNS_MAX, "skip_conditions", &conditions, &format!("at most {PATTERNS_MAX}"))?;
         let window = format!("from 5 to {WINDOW_MAX}");
         within((5..=WINDOW_MAX).contains(&spike.window), "spike.window", &spike.window, &window)?;
         within(is_positive(spike.threshold), "spike.threshold", &spike.threshold, POSITIVE)?;
         let bound = "a finite number, not negative";
         within(spike.least >= 0.0 && spike.least.is_finite(), "spike.least", &spike.least, bound)?;
-        within(is_positive(spike.tick_size), "spike.tick_size", &spike.tick_size, POSITIVE)?;
+        let tick_size = spike.tick_size.unwrap_or(1.0);
+        within(is_positive(tick_size), "spike.tick_size", &tick_size, POSITIVE)?;
         within(!spike.slow.is_zero(), "spike.slow", &"zero", "longer")?;
         within(is_positive(self.r#move.threshold), "move.threshold", &self.r#move.threshold, POSITIVE)?;
         within(is_positive(self.r#move.least), "move.least", &self.r#move.least, POSITIVE)?;
@@ -227,9 +350,34 @@ impl DetectConfig {
         let (probability, unlikely) = (self.gap.probability, "above 0 and below 1");
         within(probability > 0.0 && probability < 1.0, "gap.probability", &probability, unlikely)?;
         within(!self.gap.least.is_zero(), "gap.least", &"zero", "longer")?;
+        let shift = &self.level_shift;
+        within(shift.least >= 0.0 && shift.least.is_finite(), "level_shift.least", &shift.least, bound)?;
+        within(!shift.wait.is_zero(), "level_shift.wait", &"zero", "longer")?;
+        self.limit_band.validate()?;
+        within(!self.clock.past.is_zero(), "clock.past", &"zero", "longer")?;
         let rules = self.threshold.len();
         within(rules <= THRESHOLDS_MAX, "threshold", &rules, &format!("at most {THRESHOLDS_MAX} rules"))?;
-        self.threshold.iter().enumerate().try_for_each(|(index, rule)| rule.validate(index))
+        self.threshold.iter().enumerate().try_for_each(|(index, rule)| rule.validate(index))?;
+        self.validate_overrides()
+    }
+}
+
+impl LimitBandConfig {
+    fn validate(&self) -> Result<(), DetectConfigError> {
+        let tiers = self.tiers.len();
+        within(
+            (1..=PATTERNS_MAX).contains(&tiers),
+            "limit_band.tiers",
+            &tiers,
+            &format!("from 1 to {PATTERNS_MAX} tiers"),
+        )?;
+        for (index, tier) in self.tiers.iter().enumerate() {
+            let setting = |name: &str| format!("limit_band.tiers[{index}].{name}");
+            let bound = "a finite number, not negative";
+            within(tier.from >= 0.0 && tier.from.is_finite(), &setting("from"), &tier.from, bound)?;
+            within(is_positive(tier.percent), &setting("percent"), &tier.percent, POSITIVE)?;
+        }
+        Ok(())
     }
 }
 
@@ -313,8 +461,16 @@ mod tests {
             (spike(|spike| spike.window = 4), "`spike.window` is 4"),
             (spike(|spike| spike.window = WINDOW_MAX + 1), "`spike.window`"),
             (spike(|spike| spike.threshold = f64::NAN), "`spike.threshold` is NaN"),
-            (spike(|spike| spike.tick_size = 0.0), "`spike.tick_size` is 0"),
+            (spike(|spike| spike.tick_size = Some(0.0)), "`spike.tick_size` is 0"),
             (spike(|spike| spike.slow = zero), "`spike.slow`"),
+            (DetectConfig { idle_max: Duration::from_secs(29), ..DetectConfig::default() }, "`idle_max` is 29s"),
+            (
+                DetectConfig {
+                    limit_band: LimitBandConfig { tiers: vec![Tier { from: 0.0, percent: 0.0 }], enabled: true },
+                    ..DetectConfig::default()
+                },
+                "`limit_band.tiers[0].percent` is 0",
+            ),
             (rule(r#"{"symbol":"","above":1}"#), "`threshold[1].symbol`"),
             (rule(r#"{"symbol":"A"}"#), "`threshold[1]` has neither"),
             (rule(r#"{"symbol":"A","above":-1}"#), "`threshold[1].above` is -1"),

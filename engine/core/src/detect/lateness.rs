@@ -6,7 +6,7 @@
 const BINS: usize = 20;
 
 /// Over how long it is counted, event time: twice this is looked at.
-const SPAN_US: i64 = 60_000_000;
+const SPAN_US: i64 = 600_000_000;
 
 /// The share of ticks that may come later than is waited for: one in a thousand.
 const PASSED_OVER: u64 = 1_000;
@@ -84,7 +84,7 @@ mod tests {
         let mut lateness = Lateness::default();
         lateness.note(0, 100 * SECOND_US);
         assert_eq!(lateness.delay_us(), 128 * SECOND_US);
-        for second in 100..230 {
+        for second in 100..1_400 {
             lateness.note(second * SECOND_US, second * SECOND_US);
         }
         assert_eq!(lateness.delay_us(), 0);

@@ -3,7 +3,7 @@
 //! This file owns when a crossing counts, and which rule is about which symbol. It does *not* own how often an anomaly
 //! may become an alert.
 
-use super::anomaly::{Anomaly, Detector};
+use super::anomaly::{Anomaly, Detector, Window};
 use super::config::ThresholdConfig;
 use crate::alert::{Direction, Severity};
 
@@ -43,18 +43,26 @@ impl Line {
         lines
     }
 
+    /// What it is about.
+    pub(super) fn key(&self) -> (Detector, Direction) {
+        (Detector::Line(self.direction, self.price), self.direction)
+    }
+
     /// Judges the next price in order of arrival.
-    pub(super) fn observe(&mut self, price: f64) -> Option<Anomaly> {
+    pub(super) fn observe(&mut self, price: f64) -> Option<News> {
         let (beyond, back) = match self.direction {
             Direction::Up => (price > self.price, price <= self.price - self.hysteresis),
             Direction::Down => (price < self.price, price >= self.price + self.hysteresis),
         };
-        self.armed |= back;
+        if back && !self.armed {
+            self.armed = true;
+            return Some(News::Back);
+        }
         if !(beyond && self.armed) {
             return None;
         }
         self.armed = false;
-        Some(Anomaly {
+        Some(News::Crossed(Anomaly {
             // How unusual the price is, is not in the line: whoever drew it wants to know.
             severity: Severity::Warning,
             direction: self.direction,
@@ -63,15 +71,25 @@ impl Line {
             score: (price - self.price).abs() / self.scale,
             scale: self.scale,
             threshold: self.price,
+            window: Window::Ticks(1),
             detector: Detector::Line(self.direction, self.price),
-        })
+        }))
     }
+}
+
+/// What a price means to a line.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum News {
+    /// It has crossed it.
+    Crossed(Anomaly),
+    /// It is back where it counts again.
+    Back,
 }
 
 /// Whether `pattern`, in which `*` stands for any text, is about `symbol`.
 ///
 /// Texts between stars are looked for from left to right, each at its first occurrence, which leaves most to the rest.
-fn pattern_matches(pattern: &str, symbol: &str) -> bool {
+pub(super) fn pattern_matches(pattern: &str, symbol: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == symbol };
     let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
     let Some(inner) = symbol.strip_prefix(start).and_then(|symbol| symbol.strip_suffix(end)) else { return false };
@@ -93,7 +111,7 @@ mod tests {
     /// The prices that are anomalies for the one line of `rule`.
     fn crossings(rule: ThresholdConfig, prices: &[f64]) -> Vec<f64> {
         let mut line = Line::of(&[rule], "AAPL", 0.01).remove(0);
-        prices.iter().copied().filter(|&price| line.observe(price).is_some()).collect()
+        prices.iter().copied().filter(|&price| matches!(line.observe(price), Some(News::Crossed(_)))).collect()
     }
 
     #[test]
@@ -121,7 +139,11 @@ mod tests {
     #[test]
     fn price_between_two_lines_is_silent() {
         let mut lines = Line::of(&[rule("AAPL", Some(11.0), Some(9.0), 0.0)], "AAPL", 0.01);
-        let mut sides = |price| lines.iter_mut().filter_map(|line| line.observe(price)).map(|a| a.direction).collect();
+        let crossed = |line: &mut Line, price| match line.observe(price) {
+            Some(News::Crossed(anomaly)) => Some(anomaly.direction),
+            _ => None,
+        };
+        let mut sides = |price| lines.iter_mut().filter_map(|line| crossed(line, price)).collect();
         let observed: Vec<Vec<Direction>> = [10.0, 11.5, 10.0, 8.5].into_iter().map(&mut sides).collect();
         assert_eq!(observed, [vec![], vec![Direction::Up], vec![], vec![Direction::Down]]);
     }

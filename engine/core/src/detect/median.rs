@@ -42,6 +42,17 @@ impl MedianWindows {
         self.prices[start..end].fill(f64::INFINITY);
     }
 
+    /// The price that was pushed `back` pushes before the last one into the window in `slot`, if it is there still.
+    pub(super) fn latest(&self, slot: usize, ring: Ring, back: usize) -> Option<f64> {
+        let len = usize::from(ring.len);
+        if back >= len {
+            return None;
+        }
+        // A window that is not full begins at its first place.
+        let end = if len == self.window { usize::from(ring.oldest) + self.window } else { len };
+        Some(self.prices[slot * self.window + (end - 1 - back) % self.window])
+    }
+
     /// The window in `slot`.
     pub(super) fn get<'a>(&'a mut self, slot: usize, ring: &'a mut Ring) -> MedianWindow<'a> {
         let places = slot * self.window..(slot + 1) * self.window;
@@ -138,6 +149,39 @@ impl MedianWindow<'_> {
         Some(f64::midpoint(lower, upper))
     }
 
+    /// Whether the next push goes to the first place.
+    pub(super) fn is_at_start(&self) -> bool {
+        self.ring.oldest == 0
+    }
+
+    /// The prices, in no particular order.
+    pub(super) fn prices(&self) -> &[f64] {
+        &self.prices[..self.len()]
+    }
+
+    /// Moves all prices but the last `count` by as much as the median of these lies away from `level`, so that they lie around it as they
+    /// did around `level`. Returns that median.
+    pub(super) fn adopt(&mut self, count: usize, level: f64) -> f64 {
+        let count = count.clamp(1, self.len());
+        let mut prices = self.prices().to_vec();
+        if self.is_full() {
+            prices.rotate_left(usize::from(self.ring.oldest));
+        }
+        let (older, newer) = prices.split_at_mut(self.len() - count);
+        let mut sorted = newer.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let median = f64::midpoint(sorted[(count - 1) / 2], sorted[count / 2]);
+        for price in older {
+            *price = (*price + (median - level)).clamp(0.0, f64::MAX);
+        }
+        self.prices.fill(f64::INFINITY);
+        *self.ring = Ring::default();
+        for price in prices {
+            self.push(price);
+        }
+        median
+    }
+
     fn ranked(&self, rank: usize) -> f64 {
         self.prices[usize::from(self.order[rank])]
     }
@@ -169,12 +213,37 @@ mod tests {
             for (at, &price) in prices.iter().enumerate() {
                 let mut tested = windows.get(1, &mut ring);
                 tested.push(price);
+                for back in 0..3 {
+                    let expected = (back < window && back <= at).then(|| prices[at - back]);
+                    prop_assert_eq!(windows.latest(1, ring, back), expected);
+                }
+                let tested = windows.get(1, &mut ring);
                 let last = &prices[(at + 1).saturating_sub(window)..=at];
                 let median = naive::median(last);
                 prop_assert_eq!(tested.median(), Some(median));
                 prop_assert_eq!(tested.median_distance(median), Some(naive::mad(last)));
                 prop_assert_eq!(tested.is_full(), last.len() == window);
             }
+        }
+    }
+
+    #[test]
+    fn new_level_is_adopted_with_the_spread_of_the_old_one() {
+        for pushes in [4, 6, 9] {
+            let (mut windows, mut ring) = (MedianWindows::new(6), Ring::default());
+            windows.clear(0);
+            let mut window = windows.get(0, &mut ring);
+            (0..pushes).for_each(|at| window.push(f64::from(10 + at % 2)));
+            for price in [20.0, 20.0, 21.0] {
+                window.push(price);
+            }
+            assert_eq!(window.adopt(3, 10.0), 20.0);
+            let mut prices = window.prices().to_vec();
+            prices.sort_by(f64::total_cmp);
+            assert!(prices.iter().all(|price| [20.0, 21.0].contains(price)), "{prices:?}");
+            assert_eq!(prices.len(), 6);
+            window.push(30.0);
+            assert_eq!(windows.latest(0, ring, 1), Some(21.0), "{pushes}");
         }
     }
 

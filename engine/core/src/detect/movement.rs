@@ -39,7 +39,23 @@ pub(super) struct Found {
     pub(super) scale: f64,
 }
 
+#[cfg(test)]
 impl Movement {
+    pub(super) fn usual(&self) -> &Baseline {
+        &self.usual
+    }
+}
+
+impl Movement {
+    /// So many panes without a tick were closed, after a minute of such: prices went nowhere.
+    pub(super) fn skipped(&mut self, panes: u32, panes_have_a_price: bool) {
+        let left = (1.0 - 1.0 / FADES).powi(panes as i32);
+        self.usual.fade(left);
+        if panes_have_a_price {
+            self.usual.add((1.0 - left) * FADES, 0.0, 0.0);
+        }
+    }
+
     /// A pane was closed: judges the minute that ends with it.
     pub(super) fn closed(&mut self, panes: &Panes, least: f64, threshold: f64) -> Option<Found> {
         self.usual.fade(1.0 - 1.0 / FADES);

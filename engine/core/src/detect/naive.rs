@@ -18,7 +18,7 @@ pub(super) fn mad(numbers: &[f64]) -> f64 {
     median(&numbers.iter().map(|number| (number - center).abs()).collect::<Vec<_>>())
 }
 
-/// The spike detector with all prices ever seen, and all three scales worked out for each of them.
+/// The spike detector, of a known tick size, with all prices ever seen, and all three scales worked out for each of them.
 pub(super) struct NaiveSpike {
     config: SpikeConfig,
     prices: Vec<f64>,
@@ -35,20 +35,21 @@ impl NaiveSpike {
     /// Median, scale and whether it is a spike, for one tick of a full window.
     pub(super) fn observe(&mut self, ts_us: i64, price: f64) -> Option<(f64, f64, bool)> {
         let config = &self.config;
+        let tick_size = config.tick_size.unwrap();
         let window = &self.prices[self.prices.len().saturating_sub(config.window)..];
         let mut judged = None;
         if !window.is_empty() {
             let center = median(window);
             let deviation = (price - center).abs();
             if window.len() == config.window {
-                let scale = (MAD_TO_DEVIATION * mad(window)).max(self.slow).max(config.tick_size);
+                let scale = (MAD_TO_DEVIATION * mad(window)).max(self.slow).max(tick_size);
                 judged = Some((center, scale, deviation >= (config.threshold * scale).max(config.least * center)));
             }
             let elapsed_us = if ts_us > self.last_us { (ts_us - self.last_us) as f64 } else { 0.0 };
             let kept = self.weight * exp_of_minus(elapsed_us / (config.slow.as_secs_f64() * 1e6));
             let least = self.weight.min(config.window as f64);
             self.weight = if kept < least { least } else { kept } + 1.0;
-            let most = 4.0 * if self.slow > config.tick_size { self.slow } else { config.tick_size };
+            let most = 4.0 * if self.slow > tick_size { self.slow } else { tick_size };
             self.slow += (if deviation > most { most } else { deviation } - self.slow) / self.weight;
             self.last_us = ts_us;
         }

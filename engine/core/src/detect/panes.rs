@@ -9,6 +9,9 @@ pub(super) const PANE_US: i64 = 5_000_000;
 /// Panes that are kept: a minute, the one before, and the open one.
 pub(super) const KEPT: usize = 14;
 
+/// A bit for each.
+const KEPT_BITS: u16 = (1 << KEPT) - 1;
+
 /// Panes of a minute.
 pub(super) const MINUTE: usize = 12;
 
@@ -45,6 +48,8 @@ pub(super) struct Panes {
     at: u8,
     /// Ticks in a row whose panes were not kept any more.
     stray: u8,
+    /// Which panes have ticks: a bit for each, that of the open one first.
+    ticked: u16,
     /// When the open one begins, microseconds since the Unix epoch.
     open_us: i64,
     /// The last two prices.
@@ -55,12 +60,17 @@ impl Panes {
     /// Of a symbol without a tick.
     pub(super) fn new() -> Self {
         // Long before anything.
-        Self { ring: [Pane::default(); KEPT], at: 0, stray: 0, open_us: i64::MIN / 2, prices: [0.0; 2] }
+        Self { ring: [Pane::default(); KEPT], at: 0, stray: 0, ticked: 0, open_us: i64::MIN / 2, prices: [0.0; 2] }
     }
 
     /// The pane that lies `back` panes before the open one, which is 0.
     pub(super) fn back(&self, back: usize) -> &Pane {
         &self.ring[self.place(back)]
+    }
+
+    /// How many of the last `panes` that are closed have ticks.
+    pub(super) fn ticked(&self, panes: usize) -> u32 {
+        (self.ticked >> 1 & ((1 << panes) - 1)).count_ones()
     }
 
     /// Where the open pane begins, microseconds since the Unix epoch.
@@ -94,9 +104,23 @@ impl Panes {
         Step::Began
     }
 
+    /// Moves on over panes without a tick, up to the one that `ts_us` lies in, and says how many these were; none unless all that are kept are
+    /// empty. A symbol that is traded seldom would otherwise pay for every five seconds.
+    pub(super) fn skip(&mut self, ts_us: i64) -> u32 {
+        let ahead = -self.panes_back(ts_us);
+        if self.ticked != 0 || !(2..=SESSION_GAP).contains(&ahead) {
+            return 0;
+        }
+        // The open one is closed, and the last one before the tick's is opened.
+        let skipped = ahead - 1;
+        self.open_us += skipped * PANE_US;
+        skipped as u32
+    }
+
     fn close(&mut self) {
         let price = self.back(0).price;
         self.open_us += PANE_US;
+        self.ticked = (self.ticked << 1) & KEPT_BITS;
         self.at = if usize::from(self.at) + 1 == KEPT { 0 } else { self.at + 1 };
         // Until it has a price of its own.
         self.ring[usize::from(self.at)] = Pane { price, ..Pane::default() };
@@ -111,6 +135,7 @@ impl Panes {
         let place = self.place(back as usize);
         let [before, last] = self.prices;
         let pane = &mut self.ring[place];
+        self.ticked |= 1 << back;
         // More than can be counted say no more.
         if volume > 0.0 && pane.volumes < u16::MAX {
             let log_volume = (volume as f32).clamp(f32::MIN_POSITIVE, f32::MAX).ln();

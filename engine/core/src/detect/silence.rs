@@ -2,17 +2,18 @@
 //!
 //! This file owns how long is too long. It does *not* own the clock that tells it.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 const SECOND_US: i64 = 1_000_000;
 
 /// Seconds over which the usual fades.
-const FADES: f64 = 600.0;
+pub(super) const FADES: f64 = 600.0;
 
 /// Silent seconds that followed on a silent one, as if they had been seen before, and those that any followed on.
 const PRIOR: (f64, f64) = (2.0, 4.0);
 
-/// More than this share of the seconds after a silent one is not believed: what is traded once a minute has no gaps.
+/// With more than this share of the seconds after a silent one there are no gaps: what is traded once a minute is never missed.
 const SHARE_MAX: f64 = 0.98;
 
 /// A pause of this many seconds is the end of a session, and says nothing about what is usual.
@@ -39,55 +40,80 @@ pub(super) struct Silence {
     /// The second of the last tick, and the first of the session.
     last: i64,
     since: i64,
-    is_gap: bool,
+    /// After how many silent seconds the present silence was a gap, if it is.
+    gap_after: Option<NonZeroU16>,
+}
+
+/// A silence that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ended {
+    pub(super) seconds: i64,
+    /// How many of them count for what is usual.
+    pub(super) counts: i64,
+    pub(super) was_gap: bool,
 }
 
 impl Silence {
     /// Of a symbol whose first tick is at `ts_us`.
     pub(super) fn new(ts_us: i64) -> Self {
         let second = ts_us.div_euclid(SECOND_US);
-        Self { silent: PRIOR.0 as f32, all: PRIOR.1 as f32, last: second, since: second, is_gap: false }
+        Self { silent: PRIOR.0 as f32, all: PRIOR.1 as f32, last: second, since: second, gap_after: None }
     }
 
-    /// Takes note that the silence since the last tick is a gap, and so says nothing about what is usual.
-    pub(super) fn set_gap(&mut self) {
-        self.is_gap = true;
+    /// Takes note that the silence since the last tick has been a gap from `until_us` on. It counts as no longer than that, so that
+    /// a fault hardly changes what is usual, while a market that calms down for good does.
+    pub(super) fn set_gap(&mut self, until_us: i64) {
+        let seconds = until_us.div_euclid(SECOND_US) - self.last - 1;
+        self.gap_after = NonZeroU16::new(seconds.clamp(1, i64::from(u16::MAX)) as u16);
     }
 
     /// Whether the second of the last tick is over at `now_us`.
-    pub(super) fn is_over(&self, now_us: i64) -> bool {
-        now_us >= self.last.saturating_add(1).saturating_mul(SECOND_US)
+    fn is_over(&self, now_us: i64) -> bool {
+        now_us >= self.over_us()
     }
 
-    /// A tick at `ts_us`, in any order.
-    pub(super) fn seen(&mut self, ts_us: i64) {
+    /// When the second of the last tick is over.
+    pub(super) fn over_us(&self) -> i64 {
+        self.last.saturating_add(1).saturating_mul(SECOND_US)
+    }
+
+    /// A tick at `ts_us`, in any order. Says what silence ends with it, if one does.
+    pub(super) fn seen(&mut self, ts_us: i64) -> Option<Ended> {
         // Most ticks come within a second of the last one, and a division takes longer than all the rest.
         if !self.is_over(ts_us) {
-            return;
+            return None;
         }
         let second = ts_us.div_euclid(SECOND_US);
         let passed = second - self.last;
+        let gap_after = self.gap_after.take().map(|seconds| i64::from(seconds.get()));
+        let counts = (passed - 1).min(gap_after.unwrap_or(i64::MAX));
+        let ended = Ended { seconds: passed - 1, counts, was_gap: gap_after.is_some() };
         self.last = second;
         if passed > SESSION_GAP {
             *self = Self::new(ts_us);
-            return;
+            // A night says nothing of the hour in which it ends.
+            return Some(Ended { counts: 0, ..ended });
         }
         let left = (-(passed as f64) / FADES).exp();
         let fade = |value: f32, prior: f64| (prior + (f64::from(value) - prior) * left) as f32;
         (self.silent, self.all) = (fade(self.silent, PRIOR.0), fade(self.all, PRIOR.1));
-        let silent = (passed - 1) as f32;
-        if silent > 0.0 && !std::mem::take(&mut self.is_gap) {
-            self.silent += silent - 1.0;
-            self.all += silent;
+        if counts > 0 {
+            self.silent += (counts - 1) as f32;
+            self.all += counts as f32;
         }
+        (ended.seconds > 0).then_some(ended)
     }
 
-    /// From when on the symbol is silent for too long, microseconds since the Unix epoch, if it has been watched for long enough.
-    pub(super) fn too_long_us(&self, probability: f64, least: Duration) -> Option<i64> {
+    /// From when on the symbol is silent for too long, microseconds since the Unix epoch, if it ever is and has been watched for long enough. `ends`
+    /// gives how often silent seconds end by now, as a factor of how often they did; it is asked where it matters.
+    pub(super) fn too_long_us(&self, probability: f64, least: Duration, ends: impl FnOnce() -> f64) -> Option<i64> {
         if self.last - self.since < WARM_UP {
             return None;
         }
-        let share = (f64::from(self.silent) / f64::from(self.all)).min(SHARE_MAX);
+        let share = 1.0 - (1.0 - f64::from(self.silent) / f64::from(self.all)) * ends();
+        if share > SHARE_MAX {
+            return None;
+        }
         let seconds = (1.0 + probability.ln() / share.ln()).max(least.as_secs_f64()).ceil();
         Some((self.last + 1).saturating_add(seconds as i64).saturating_mul(SECOND_US))
     }
@@ -117,13 +143,15 @@ mod tests {
     fn of(seconds: impl IntoIterator<Item = i64>) -> Silence {
         let mut seconds = seconds.into_iter();
         let mut silence = Silence::new(seconds.next().unwrap() * SECOND_US);
-        seconds.for_each(|second| silence.seen(second * SECOND_US));
+        for second in seconds {
+            silence.seen(second * SECOND_US);
+        }
         silence
     }
 
     /// After how many silent seconds it is a gap.
     fn too_long_s(silence: &Silence, probability: f64) -> Option<i64> {
-        silence.too_long_us(probability, LEAST).map(|us| us / SECOND_US - silence.last - 1)
+        silence.too_long_us(probability, LEAST, || 1.0).map(|us| us / SECOND_US - silence.last - 1)
     }
 
     proptest! {
@@ -169,13 +197,27 @@ mod tests {
         assert_eq!(too_long_s(&of(0..300), 1e-4), None);
         assert!(too_long_s(&of(0..=300), 1e-4).is_some());
         assert_eq!(too_long_s(&of((0..=300).chain([60_000])), 1e-4), None);
+        let ended = of(0..=300).seen(60_000 * SECOND_US).unwrap();
+        assert_eq!((ended.seconds, ended.counts), (59_699, 0));
+    }
+
+    #[test]
+    fn what_is_seldom_traded_is_never_missed() {
+        assert_eq!(too_long_s(&of((0..40).map(|tick| tick * 500)), 1e-4), None);
+        assert_eq!(too_long_s(&of((0..40).map(|tick| tick * 80)), 1e-4), None);
+    }
+
+    #[test]
+    fn silence_that_ends_half_as_often_by_now_is_a_gap_later() {
+        let silence = of((0..400).map(|tick| tick * 3));
+        let limit = |ends| silence.too_long_us(1e-4, LEAST, || ends).unwrap() / SECOND_US - silence.last - 1;
+        assert!(limit(0.5) > limit(1.0) * 3 / 2, "{} {}", limit(0.5), limit(1.0));
     }
 
     #[test]
     fn late_ticks_change_nothing() {
         let (mut late, on_time) = (of(0..=300), of(0..=300));
-        late.seen(17 * SECOND_US);
-        late.seen(i64::MIN);
+        assert_eq!([late.seen(17 * SECOND_US), late.seen(i64::MIN)], [None; 2]);
         assert_eq!(format!("{late:?}"), format!("{on_time:?}"));
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! This file owns the formula, the scale and the warm-up. It does *not* own how often an anomaly may become an alert.
 
-use std::time::Duration;
-
-use super::anomaly::{Anomaly, Detector};
+use super::anomaly::{Anomaly, Detector, Window};
 use super::config::SpikeConfig;
 use super::deviation::{Decay, SlowDeviation};
 use super::median::{MedianWindow, MedianWindows, Ring};
+use super::tick_size::TickSize;
 use crate::alert::{Direction, Severity};
 
 /// Makes the MAD of normally distributed prices their standard deviation: 1 / Φ⁻¹(3/4).
@@ -17,10 +16,10 @@ pub(super) const MAD_TO_DEVIATION: f64 = 1.4826;
 /// Hampel, "The influence curve and its role in robust estimation", 1974):
 ///
 /// ```text
-/// score = |price - median| / max(1.4826 MAD, slow average deviation, tick size)        spike: score >= threshold
+/// score = |price - median| / max(1.4826 MAD, slow average deviation, tick size)        far: score >= threshold
 /// ```
 ///
-/// and no spike is a distance of less than `least`, a fraction of the median: six cents are much for a price that usually moves by one, but
+/// Whether a far price is a spike or a new level is told by those that follow it ([`Suspect`](super::suspect::Suspect)); and none is a distance of less than `least`, a fraction of the median: six cents are much for a price that usually moves by one, but
 /// nothing at 168 dollars.
 ///
 /// Median and MAD are those of the last `window` prices *before* the judged one joins them: an outlier does not hide
@@ -34,82 +33,98 @@ pub(super) const MAD_TO_DEVIATION: f64 = 1.4826;
 pub(super) struct Spike {
     threshold: f64,
     least: f64,
+    /// But for its floor, which is the tick size.
     decay: Decay,
-    /// Of all symbols, by their slots.
-    windows: MedianWindows,
+    /// As configured; otherwise it is learnt.
+    tick_size: Option<f64>,
 }
 
 /// What the detector knows of one symbol, beside its window.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SpikeState {
     slow: SlowDeviation,
-    ring: Ring,
+    pub(super) ring: Ring,
+    tick_size: TickSize,
+}
+
+/// What prices are judged by, of one symbol and now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Band {
+    /// The median of the last prices.
+    pub(super) expected: f64,
+    /// Further from it is a spike.
+    pub(super) reach: f64,
 }
 
 impl Spike {
     /// The detector of `config`, unless that switches it off.
     pub(super) fn new(config: &SpikeConfig) -> Option<Self> {
-        let decay = Decay {
-            time_constant_us: config.slow.as_secs_f64() * Duration::from_secs(1).as_micros() as f64,
-            weight_min: config.window as f64,
-            floor: config.tick_size,
-        };
-        let windows = MedianWindows::new(config.window);
-        config.enabled.then_some(Self { threshold: config.threshold, least: config.least, decay, windows })
-    }
-
-    /// Bytes of a symbol's window.
-    pub(super) fn window_bytes(&self) -> usize {
-        self.windows.window_bytes()
-    }
-
-    /// The state of a symbol of which nothing is known, and which has `slot` from now on.
-    pub(super) fn watch(&mut self, slot: usize) -> SpikeState {
-        self.windows.clear(slot);
-        SpikeState::default()
+        let SpikeConfig { enabled, window, threshold, least, tick_size, slow } = *config;
+        let decay = Decay { time_constant_us: slow.as_secs_f64() * 1e6, weight_min: window as f64, floor: 0.0 };
+        enabled.then_some(Self { threshold, least, decay, tick_size })
     }
 
     /// Judges a tick of the symbol in `slot`, and then lets it join what is known.
-    pub(super) fn observe(&mut self, slot: usize, state: &mut SpikeState, ts_us: i64, price: f64) -> Option<Anomaly> {
-        let mut window = self.windows.get(slot, &mut state.ring);
+    pub(super) fn observe(
+        &self,
+        windows: &mut MedianWindows,
+        slot: usize,
+        state: &mut SpikeState,
+        (ts_us, price): (i64, f64),
+    ) -> Option<Anomaly> {
+        let SpikeState { slow, ring, tick_size } = state;
+        let mut window = windows.get(slot, ring);
+        let floor = self.tick_size.unwrap_or_else(|| tick_size.get());
         let mut anomaly = None;
         if let Some(median) = window.median() {
             if window.is_full() {
-                let least = self.least * median;
-                anomaly = judge(&window, &state.slow, (self.threshold, self.decay.floor, least), median, price);
+                anomaly = self.judge(&window, slow, floor, median, price);
             }
-            state.slow.add(ts_us, (price - median).abs(), &self.decay);
+            slow.add(ts_us, (price - median).abs(), &Decay { floor, ..self.decay });
         }
         window.push(price);
+        if window.is_at_start() && window.is_full() {
+            tick_size.filled(window.prices());
+        }
         anomaly
     }
-}
+    /// What a symbol's prices are judged by, once its window is full.
+    pub(super) fn band(&self, window: &MedianWindow<'_>, state: &SpikeState) -> Option<Band> {
+        let expected = window.median().filter(|_| window.is_full())?;
+        let floor = self.tick_size.unwrap_or_else(|| state.tick_size.get());
+        let scale = state.slow.mean().max(floor).max(MAD_TO_DEVIATION * window.median_distance(expected)?);
+        Some(Band { expected, reach: (self.threshold * scale).max(self.least * expected) })
+    }
 
-/// The MAD, which costs most, is left out for nearly every price: the scale is never less than the other two.
-fn judge(
-    window: &MedianWindow<'_>,
-    slow: &SlowDeviation,
-    (threshold, tick_size, least): (f64, f64, f64),
-    median: f64,
-    price: f64,
-) -> Option<Anomaly> {
-    let distance = (price - median).abs();
-    let at_least = slow.mean().max(tick_size);
-    if distance < (threshold * at_least).max(least) {
-        return None;
+    /// The MAD, which costs most, is left out for nearly every price: the scale is never less than the other two.
+    fn judge(
+        &self,
+        window: &MedianWindow<'_>,
+        slow: &SlowDeviation,
+        tick_size: f64,
+        median: f64,
+        price: f64,
+    ) -> Option<Anomaly> {
+        let (threshold, least) = (self.threshold, self.least * median);
+        let distance = (price - median).abs();
+        let at_least = slow.mean().max(tick_size);
+        if distance < (threshold * at_least).max(least) {
+            return None;
+        }
+        let scale = at_least.max(MAD_TO_DEVIATION * window.median_distance(median)?);
+        if distance < threshold * scale {
+            return None;
+        }
+        Some(Anomaly {
+            severity: Severity::of_score(distance / scale, threshold),
+            direction: if price > median { Direction::Up } else { Direction::Down },
+            observed: price,
+            expected: median,
+            score: distance / scale,
+            scale,
+            threshold,
+            window: Window::Ticks(window.prices().len()),
+            detector: Detector::Spike,
+        })
     }
-    let scale = at_least.max(MAD_TO_DEVIATION * window.median_distance(median)?);
-    if distance < threshold * scale {
-        return None;
-    }
-    Some(Anomaly {
-        severity: Severity::of_score(distance / scale, threshold),
-        direction: if price > median { Direction::Up } else { Direction::Down },
-        observed: price,
-        expected: median,
-        score: distance / scale,
-        scale,
-        threshold,
-        detector: Detector::Spike,
-    })
 }

@@ -1,5 +1,7 @@
 //! What the detectors promise, seen from outside: ticks in, alerts out.
 
+mod events;
+
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -7,7 +9,7 @@ use proptest::prelude::*;
 
 use super::naive::NaiveSpike;
 use super::*;
-use crate::alert::{Direction, Kind, Severity};
+use crate::alert::{Direction, Kind, Severity, State};
 use crate::names::NameId;
 use crate::tick::Tick;
 
@@ -18,26 +20,35 @@ const START_US: i64 = 1_795_442_400_000_000;
 /// Detectors with the table of symbols that they are told of.
 struct Desk {
     detectors: Detectors,
-    names: Names,
+    names: Dictionaries,
 }
 
 impl Desk {
     fn new(config: &DetectConfig) -> Self {
         config.validate().unwrap();
-        Self { detectors: Detectors::new(config), names: Names::new(100_000) }
+        Self { detectors: Detectors::new(config), names: Dictionaries::new(100_000) }
     }
 
     fn usual() -> Self {
         Self::new(&only_spikes(SpikeConfig::default()))
     }
 
-    /// The alerts about one tick, `at_us` after the start.
+    /// The events that one tick opens, `at_us` after the start.
     fn see(&mut self, symbol: &str, at_us: i64, price: f64) -> Vec<Alert> {
-        let symbol = self.names.intern(symbol).unwrap().0;
+        self.all(symbol, at_us, price).into_iter().filter(|alert| alert.state == State::Open).collect()
+    }
+
+    /// The alerts that come with it.
+    fn all(&mut self, symbol: &str, at_us: i64, price: f64) -> Vec<Alert> {
+        let symbol = self.names.symbols.intern(symbol).unwrap().0;
+        self.show(tick(symbol, START_US + at_us, price), None)
+    }
+
+    fn show(&mut self, tick: Tick, decoded_at_us: Option<i64>) -> Vec<Alert> {
         let mut ticks = TickBatch::default();
-        ticks.push(tick(symbol, START_US + at_us, price));
+        ticks.push(tick);
         let mut alerts = Vec::new();
-        self.detectors.observe(&ticks, &self.names, i64::MAX, &mut alerts);
+        self.detectors.observe(&ticks, &self.names, decoded_at_us, &mut alerts);
         alerts
     }
 
@@ -55,6 +66,10 @@ fn only_spikes(spike: SpikeConfig) -> DetectConfig {
         volatility: VolatilityConfig { enabled: false, ..VolatilityConfig::default() },
         volume: VolumeConfig { enabled: false, ..VolumeConfig::default() },
         gap: GapConfig { enabled: false, ..GapConfig::default() },
+        limit_band: LimitBandConfig { enabled: false, ..LimitBandConfig::default() },
+        clock: ClockConfig { enabled: false, ..ClockConfig::default() },
+        // So that a spike is one at once.
+        level_shift: LevelShiftConfig { enabled: false, ..LevelShiftConfig::default() },
         ..DetectConfig::default()
     }
 }
@@ -91,7 +106,7 @@ fn far_price_is_one_spike_that_says_what_was_seen_and_expected() {
     assert_eq!(desk.see_prices(0, calm(200)), []);
     let alerts = desk.see_prices(200, [110.0]);
     let [alert] = &alerts[..] else { panic!("{alerts:?}") };
-    assert_eq!(alert.id, "spike-AAPL-1795442600000000");
+    assert_eq!(alert.id, "spike-up-AAPL-1795442600000000");
     assert_eq!((alert.kind, alert.direction, alert.severity), (Kind::Spike, Direction::Up, Severity::Critical));
     assert_eq!((alert.ts_us, alert.observed, alert.threshold), (START_US + 200 * SECOND_US, 110.0, 6.0));
     assert!((alert.expected - 100.05).abs() < 0.02, "{alert:?}");
@@ -117,7 +132,7 @@ fn five_bad_prints_in_a_row_hide_nothing_that_follows() {
     let mut desk = Desk::usual();
     desk.see_prices(0, calm(500));
     assert_eq!(desk.see_prices(500, [120.0, 120.1, 119.9, 120.0, 121.0]).len(), 1);
-    assert_eq!(desk.see_prices(531, [100.5]).len(), 1, "half a percent, while the bad prints are still in the window");
+    assert_eq!(desk.see_prices(534, [100.5]).len(), 1, "half a percent, while the bad prints are still in the window");
 }
 
 #[test]
@@ -150,8 +165,9 @@ fn anomalies_within_the_cool_down_are_counted_and_not_alerted() {
     assert_eq!(desk.see_prices(200, [110.0, 111.0, 110.0]).len(), 1);
     assert_eq!(desk.detectors.suppressed(), 2);
     desk.see_prices(203, calm(26));
-    assert_eq!(desk.see_prices(229, [110.0]), []);
-    assert_eq!(desk.see_prices(230, [110.0]).len(), 1);
+    assert_eq!(desk.see_prices(231, [110.0]), [], "and it goes on for as long as they come");
+    desk.see_prices(232, calm(29));
+    assert_eq!(desk.see_prices(261, [110.0]).len(), 1);
 }
 
 #[test]
@@ -171,7 +187,9 @@ fn line_crossed_again_within_the_cool_down_is_suppressed() {
     let mut desk = Desk::new(&lines(&[line("AAPL", 10.0)]));
     assert_eq!(desk.see_prices(0, [9.0, 10.5, 9.0, 10.5]).len(), 1);
     assert_eq!(desk.detectors.suppressed(), 1);
-    assert_eq!(desk.see_prices(60, [9.0, 10.5]).len(), 1);
+    assert_eq!(desk.see_prices(60, [9.0, 10.5]), [], "it was beyond the line until now");
+    assert_eq!(desk.see_prices(100, [9.0]), []);
+    assert_eq!(desk.see_prices(130, [10.5]).len(), 1);
 }
 
 #[test]
@@ -183,7 +201,11 @@ fn same_ticks_raise_the_same_alerts() {
     };
     assert_eq!(
         run().iter().map(|alert| alert.id.as_str()).collect::<Vec<_>>(),
-        ["spike-AAPL-1795442500000000", "threshold-above-105-AAPL-1795442500000000", "spike-AAPL-1795442601000000",]
+        [
+            "spike-up-AAPL-1795442500000000",
+            "threshold-above-105-AAPL-1795442500000000",
+            "spike-down-AAPL-1795442601000000",
+        ]
     );
     assert_eq!(run(), run());
 }
@@ -205,7 +227,7 @@ fn idle_symbols_are_forgotten_and_memory_is_bounded() {
         desk.see(&format!("S{symbol}"), symbol, 100.0);
     }
     assert_eq!((desk.detectors.watched(), desk.detectors.unwatched()), (100, 50));
-    desk.see("S149", 2 * 86_400 * SECOND_US, 100.0);
+    desk.see("S149", 6 * 86_400 * SECOND_US, 100.0);
     assert_eq!((desk.detectors.watched(), desk.detectors.unwatched()), (1, 50));
 }
 
@@ -283,7 +305,7 @@ proptest! {
         window in 5_usize..60,
         threshold in 1.0..10.0,
     ) {
-        let spike = SpikeConfig { window, threshold, ..SpikeConfig::default() };
+        let spike = SpikeConfig { window, threshold, tick_size: Some(0.01), ..SpikeConfig::default() };
         let mut naive = NaiveSpike::new(&spike);
         // Longer than all steps together: the twin forgets nothing.
         let idle_max = Duration::from_secs(1_000_000_000);
@@ -302,8 +324,8 @@ proptest! {
 
     #[test]
     fn batches_make_no_difference(prices in vec(prices(), 1..300), cut in 0_usize..300) {
-        let names = Names::new(1);
-        let symbol = names.intern("AAPL").unwrap().0;
+        let names = Dictionaries::new(1);
+        let symbol = names.symbols.intern("AAPL").unwrap().0;
         let ticks = prices.iter().zip(1..).map(|(&price, at_s)| tick(symbol, START_US + at_s * SECOND_US, price));
         let run = |cut: usize| {
             let mut detectors = Detectors::new(&DetectConfig::default());
@@ -313,7 +335,7 @@ proptest! {
                 for tick in part {
                     batch.push(tick);
                 }
-                detectors.observe(&batch, &names, i64::MAX, &mut alerts);
+                detectors.observe(&batch, &names, None, &mut alerts);
             }
             alerts
         };
@@ -328,8 +350,8 @@ proptest! {
         batch_rows in 1_usize..200,
         ahead_us in 0..1_000_000_000_i64,
     ) {
-        let names = Names::new(12);
-        let symbols: Vec<NameId> = (0..12).map(|name| names.intern(&format!("S{name}")).unwrap().0).collect();
+        let names = Dictionaries::new(12);
+        let symbols: Vec<NameId> = (0..12).map(|name| names.symbols.intern(&format!("S{name}")).unwrap().0).collect();
         let mut at_us = START_US;
         // Each batch is detected before its latest ticks, or after: event times from the future are cut off.
         let batches: Vec<(TickBatch, i64)> = ticks.chunks(batch_rows).map(|ticks| {
@@ -350,13 +372,18 @@ proptest! {
             volume: VolumeConfig { threshold: 0.2, ..VolumeConfig::default() },
             volatility: VolatilityConfig { threshold: 0.2, ..VolatilityConfig::default() },
             r#move: MoveConfig { threshold: 0.5, least: 1e-6, ..MoveConfig::default() },
+            level_shift: LevelShiftConfig { least: 1e-6, wait: Duration::from_secs(3), ..LevelShiftConfig::default() },
+            limit_band: LimitBandConfig { tiers: vec![Tier { from: 0.0, percent: 0.01 }], enabled: true },
+            clock: ClockConfig { past: Duration::from_secs(100), ..ClockConfig::default() },
+            r#override: serde_json::from_str(r#"[{"symbol":"S2","spike":{"threshold":5.0}}]"#).unwrap(),
+            ..DetectConfig::default()
         };
         let run = |count| {
             let (mut alerts, mut counts) = (Vec::new(), [0, 0]);
             for shard in Shard::all(count) {
                 let mut detectors = Detectors::of_shard(&config, shard);
-                for (batch, detected_at_us) in &batches {
-                    detectors.observe(batch, &names, *detected_at_us, &mut alerts);
+                for (batch, decoded_at_us) in &batches {
+                    detectors.observe(batch, &names, Some(*decoded_at_us), &mut alerts);
                 }
                 counts = [counts[0] + detectors.suppressed(), counts[1] + detectors.unwatched()];
             }

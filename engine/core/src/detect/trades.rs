@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::*;
-use crate::alert::Kind;
+use crate::alert::{Kind, State};
 use crate::names::NameId;
 use crate::tick::Tick;
 
@@ -23,7 +23,7 @@ const ROWS: usize = 200_000;
 
 /// The first trades of the file, in its order.
 struct Trades {
-    names: Names,
+    names: Dictionaries,
     ticks: TickBatch,
     /// Whether the exchange marked the trade as made away from the market.
     off_market: Vec<bool>,
@@ -40,7 +40,7 @@ impl Trades {
             std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
             return None;
         };
-        let mut trades = Self { names: Names::new(10_000), ticks: TickBatch::default(), off_market: Vec::new() };
+        let mut trades = Self { names: Dictionaries::new(10_000), ticks: TickBatch::default(), off_market: Vec::new() };
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().with_limit(ROWS).build().unwrap();
         reader.for_each(|batch| trades.push(&batch.unwrap()));
         Some(trades)
@@ -53,7 +53,7 @@ impl Trades {
         for row in 0..batch.num_rows() {
             let ts_us = ts.as_primitive::<Int64Type>().value(row) * 1_000;
             self.ticks.push(Tick {
-                symbol: self.names.intern(symbol.as_string::<i32>().value(row)).unwrap().0,
+                symbol: self.names.symbols.intern(symbol.as_string::<i32>().value(row)).unwrap().0,
                 ts_us,
                 price: price.as_primitive::<Float64Type>().value(row),
                 volume: 0.0,
@@ -68,8 +68,8 @@ impl Trades {
 
     fn alerts(&self, config: &DetectConfig) -> Vec<Alert> {
         let mut alerts = Vec::new();
-        Detectors::new(config).observe(&self.ticks, &self.names, i64::MAX, &mut alerts);
-        alerts.retain(|alert| alert.kind == Kind::Spike);
+        Detectors::new(config).observe(&self.ticks, &self.names, None, &mut alerts);
+        alerts.retain(|alert| alert.kind == Kind::Spike && alert.state == State::Open);
         alerts
     }
 }

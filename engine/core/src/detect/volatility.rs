@@ -7,7 +7,7 @@ use super::panes::{MINUTE, Pane, Panes};
 use super::volume::Found;
 
 /// Panes over which the usual fades, and over which its changes do: half an hour and an hour.
-const FADES: f64 = 360.0;
+pub(super) const FADES: f64 = 360.0;
 const SPREAD_FADES: f64 = 720.0;
 
 /// Panes with changes without which the window is not judged, and the baseline is not known.
@@ -39,14 +39,24 @@ pub(super) struct Volatility {
     excess: Baseline,
 }
 
+#[cfg(test)]
 impl Volatility {
-    /// A pane was closed: judges the window that ends with it.
-    pub(super) fn closed(&mut self, panes: &Panes, threshold: f64) -> Option<Found> {
+    pub(super) fn usual(&self) -> [&Baseline; 2] {
+        [&self.usual, &self.excess]
+    }
+}
+
+impl Volatility {
+    /// A pane was closed: judges the window that ends with it. `rise` gives by how much more is to be expected than of late; it is asked
+    /// where it matters.
+    pub(super) fn closed(&mut self, panes: &Panes, threshold: f64, rise: impl FnOnce() -> f64) -> Option<Found> {
         let y = |pane: &Pane| (pane.changes > 0).then(|| (f64::from(pane.way) / f64::from(pane.changes)).ln());
         self.usual.fade(1.0 - 1.0 / FADES);
         self.excess.fade(1.0 - 1.0 / SPREAD_FADES);
         let most = if self.usual.weight() >= USUAL_MIN { self.usual.mean() + PANE_MAX } else { f64::INFINITY };
-        let window = (1..=MINUTE).filter_map(|back| y(panes.back(back)).map(|y| y.min(most)));
+        // Looked at only where enough of it may be there.
+        let from = if panes.ticked(MINUTE) >= PANES_MIN { 1 } else { MINUTE + 1 };
+        let window = (from..=MINUTE).filter_map(|back| y(panes.back(back)).map(|y| y.min(most)));
         let (count, sum) = window.fold((0_u32, 0.0), |(count, sum), y| (count + 1, sum + y));
         let mut found = None;
         if count >= PANES_MIN && self.usual.weight() >= USUAL_MIN {
@@ -54,8 +64,10 @@ impl Volatility {
             let excess = mean - self.usual.mean();
             let scale = self.excess.variance(SPREAD, SPREAD_WEIGHT).sqrt();
             if excess >= threshold * scale {
-                let (observed, expected) = (mean.exp(), self.usual.mean().exp());
-                found = Some(Found { score: excess / scale, observed, expected, scale });
+                let expected = self.usual.mean() + rise();
+                let score = (mean - expected) / scale;
+                let (observed, expected) = (mean.exp(), expected.exp());
+                found = (score >= threshold).then_some(Found { score, observed, expected, scale });
             }
             // A burst counts as what is just no burst yet.
             let bounded = excess.min(threshold * scale);
@@ -65,5 +77,11 @@ impl Volatility {
             self.usual.add(1.0, y.min(most), 0.0);
         }
         found
+    }
+
+    /// So many panes without a tick were closed, after as many as the window has.
+    pub(super) fn skipped(&mut self, panes: u32) {
+        self.usual.fade((1.0 - 1.0 / FADES).powi(panes as i32));
+        self.excess.fade((1.0 - 1.0 / SPREAD_FADES).powi(panes as i32));
     }
 }

@@ -9,7 +9,7 @@ use super::panes::{Pane, Panes};
 pub(super) const WINDOW: usize = 6;
 
 /// Panes over which the usual fades: half an hour.
-const FADES: f64 = 360.0;
+pub(super) const FADES: f64 = 360.0;
 
 /// Ticks of the window without which it is not judged, and of the baseline.
 const TICKS_MIN: u32 = 5;
@@ -43,6 +43,13 @@ pub(super) struct Found {
     pub(super) scale: f64,
 }
 
+#[cfg(test)]
+impl Volume {
+    pub(super) fn usual(&self) -> &Baseline {
+        &self.usual
+    }
+}
+
 impl Volume {
     /// A pane was closed: the oldest of the window leaves it.
     pub(super) fn closed(&mut self, panes: &Panes) {
@@ -55,15 +62,24 @@ impl Volume {
         self.resum(panes);
     }
 
+    /// So many panes without a tick were closed, after as many as the window has.
+    pub(super) fn skipped(&mut self, panes: u32) {
+        self.usual.fade((1.0 - 1.0 / FADES).powi(panes as i32));
+    }
+
     /// Adds the window up anew: after a pane was closed, or a late tick has changed one.
     pub(super) fn resum(&mut self, panes: &Panes) {
+        if panes.ticked(WINDOW - 1) == 0 {
+            (self.ticks, self.log_volumes) = (0, 0.0);
+            return;
+        }
         let closed = (1..WINDOW).map(|back| panes.back(back));
         (self.ticks, self.log_volumes) =
             closed.fold((0, 0.0), |(ticks, sum), pane| (ticks + u32::from(pane.volumes), sum + pane.log_volumes));
     }
 
-    /// Judges the window with its open pane.
-    pub(super) fn judge(&self, panes: &Panes, threshold: f64) -> Option<Found> {
+    /// Judges the window with its open pane. `rise` gives by how much more is to be expected than of late; it is asked where it matters.
+    pub(super) fn judge(&self, panes: &Panes, threshold: f64, rise: impl FnOnce() -> f64) -> Option<Found> {
         let open = panes.back(0);
         let ticks = self.ticks + u32::from(open.volumes);
         if ticks < TICKS_MIN || self.usual.weight() < USUAL_MIN {
@@ -76,7 +92,8 @@ impl Volume {
         if excess < 0.0 || excess * excess < threshold * threshold * variance {
             return None;
         }
-        let scale = variance.sqrt();
-        Some(Found { score: excess / scale, observed: mean.exp(), expected: self.usual.mean().exp(), scale })
+        let (scale, expected) = (variance.sqrt(), self.usual.mean() + rise());
+        let score = (mean - expected) / scale;
+        (score >= threshold).then(|| Found { score, observed: mean.exp(), expected: expected.exp(), scale })
     }
 }

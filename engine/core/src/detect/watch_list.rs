@@ -16,8 +16,9 @@ pub(super) struct WatchList<S> {
     slots: Vec<u32>,
     /// By slot, dense: as many as there were symbols at once.
     entries: Vec<Entry<S>>,
-    /// Slots whose symbols fell silent.
+    /// Slots whose symbols fell silent, and how many of them nobody was told of.
     free: Vec<u32>,
+    untold: usize,
     symbols_max: usize,
     idle_max_us: i64,
     /// The latest event time so far. Only ever rises.
@@ -40,6 +41,7 @@ impl<S> WatchList<S> {
             slots: Vec::new(),
             entries: Vec::new(),
             free: Vec::new(),
+            untold: 0,
             symbols_max,
             idle_max_us,
             now_us: i64::MIN,
@@ -50,6 +52,18 @@ impl<S> WatchList<S> {
     /// How many symbols are on the list.
     pub(super) fn len(&self) -> usize {
         self.entries.len() - self.free.len()
+    }
+
+    /// The state of a symbol that was taken off the list since the last call; each is given once, before its slot is used again.
+    pub(super) fn next_forgotten(&mut self) -> Option<&mut S> {
+        self.untold = self.untold.checked_sub(1)?;
+        let slot = self.free[self.free.len() - 1 - self.untold];
+        Some(&mut self.entries[slot as usize].state)
+    }
+
+    /// Slots, those without a symbol included.
+    pub(super) fn slots(&self) -> usize {
+        self.entries.len()
     }
 
     /// Bytes of a symbol on the list.
@@ -70,15 +84,21 @@ impl<S> WatchList<S> {
         now_us.max(ts_us.min(detected_at_us))
     }
 
-    /// Whether the silent would be looked for at `now_us`.
-    pub(super) fn is_due(&self, now_us: i64) -> bool {
-        now_us >= self.sweep_us
+    /// When the silent are looked for again.
+    pub(super) fn sweep_us(&self) -> i64 {
+        self.sweep_us
+    }
+
+    /// Moves the clock on to `now_us`, before which the silent need not be looked for.
+    #[inline]
+    pub(super) fn set_now(&mut self, now_us: i64) {
+        self.now_us = self.now_us.max(now_us);
     }
 
     /// Moves the clock on to `now_us`.
     pub(super) fn advance(&mut self, now_us: i64) {
-        self.now_us = self.now_us.max(now_us);
-        if self.is_due(now_us) {
+        self.set_now(now_us);
+        if now_us >= self.sweep_us {
             self.sweep();
         }
     }
@@ -108,6 +128,7 @@ impl<S> WatchList<S> {
         let slot = self.free.last().map_or(self.entries.len(), |&slot| slot as usize);
         let entry = Entry { seen_us: self.now_us, state: new(slot)? };
         if self.free.pop().is_some() {
+            self.untold = self.untold.min(self.free.len());
             self.entries[slot] = entry;
         } else {
             self.entries.push(entry);
@@ -130,6 +151,7 @@ impl<S> WatchList<S> {
                 let slot = std::mem::replace(slot, NO_SLOT);
                 self.entries[slot as usize].seen_us = FREE;
                 self.free.push(slot);
+                self.untold += 1;
             }
         }
         self.sweep_us = self.now_us.saturating_add((self.idle_max_us / 4).max(1));

@@ -1,85 +1,148 @@
 //! One watched symbol: the state of every detector for it.
 //!
-//! This file owns the order in which the detectors see a tick, and that an anomaly becomes an alert unless its
-//! detector cools down. It does *not* own which symbols are watched.
+//! This file owns the order in which the detectors see a tick, and which rules hold for the symbol. It does *not* own which symbols are
+//! watched, nor which anomalies are one event.
 
 use std::sync::Arc;
 
-use super::activity::{Activity, ActivityRules};
+use rustc_hash::FxHashMap;
+
+use super::activity::{Activity, Background, NEVER_US, SILENCE_FADES_US};
 use super::anomaly::{Anomaly, Detector};
-use super::config::{DetectConfig, ThresholdConfig};
-use super::cool_down::CoolDown;
-use super::line::Line;
-use super::micros;
-use super::spike::{Spike, SpikeState};
+use super::config::DetectConfig;
+use super::events::Events;
+use super::line::{Line, News};
+use super::median::MedianWindows;
+use super::recent::Recent;
+use super::rules::Rules;
+use super::silence::Ended;
+use super::spike::{Band, SpikeState};
+use super::suspect::Suspect;
+use super::suspicion::{SuspectDesk, shown};
 use crate::alert::{Alert, Direction};
 
-/// The detectors as configured, the same for all symbols.
+/// All rules, and the windows of all symbols.
 #[derive(Debug)]
-pub(super) struct Rules {
-    spike: Option<Spike>,
-    thresholds: Vec<ThresholdConfig>,
-    tick_size: f64,
-    cool_down_us: u64,
-    pub(super) activity: ActivityRules,
+pub(super) struct Watchers {
+    config: DetectConfig,
+    /// Those for symbols with the same overrides.
+    rules: Vec<Rules>,
+    by_overrides: FxHashMap<Vec<usize>, u16>,
+    windows: MedianWindows,
+    /// What one tick shows, with when that was; kept between ticks.
+    found: Vec<(Anomaly, i64)>,
+    /// Ticks that were too late for the panes of their symbol.
+    pub(super) late: u64,
 }
 
 /// What the detectors know of one symbol: here what every tick touches, in the box what hardly any does.
 #[derive(Debug)]
 pub(super) struct Watched {
     spike: SpikeState,
+    rules: u16,
     has_lines: bool,
+    is_suspicious: bool,
     pub(super) activity: Activity,
+    recent: Recent,
     seldom: Box<Seldom>,
 }
 
 #[derive(Debug)]
 struct Seldom {
     symbol: Arc<str>,
-    /// Of spikes up and down.
-    spike: [CoolDown; 2],
-    lines: Box<[(Line, CoolDown)]>,
+    events: Events,
+    suspect: Option<Suspect>,
+    lines: Box<[Line]>,
+    background: Background,
+    /// When the timer for the next look at suspect and events runs out, or [`NEVER_US`].
+    look_us: i64,
 }
 
-/// The price of one tick, and when it was.
+/// One tick, and when it was.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Observation {
     pub(super) ts_us: i64,
     pub(super) price: f64,
     pub(super) volume: f64,
-    /// Given, not read from a clock.
-    pub(super) detected_at_us: i64,
+    pub(super) now: Now,
 }
 
-impl Rules {
+/// When it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    /// The latest event time of the feed.
+    pub(super) clock_us: i64,
+    /// When the ticks were decoded; `None` if they are recorded ones, which are as late as the feed's clock says.
+    pub(super) decoded_at_us: Option<i64>,
+}
+
+impl Now {
+    pub(super) fn detected_at_us(self) -> i64 {
+        self.decoded_at_us.unwrap_or(self.clock_us)
+    }
+}
+
+impl Watchers {
     pub(super) fn new(config: &DetectConfig) -> Self {
         Self {
-            spike: Spike::new(&config.spike),
-            thresholds: config.threshold.clone(),
-            tick_size: config.spike.tick_size,
-            cool_down_us: micros(config.cool_down),
-            activity: ActivityRules::new(config, micros(config.cool_down)),
+            windows: MedianWindows::new(config.spike.window),
+            rules: vec![Rules::new(config)],
+            by_overrides: FxHashMap::from_iter([(Vec::new(), 0)]),
+            config: config.clone(),
+            found: Vec::new(),
+            late: 0,
         }
+    }
+
+    /// Those for symbols without overrides, and for the feed.
+    pub(super) fn usual(&self) -> &Rules {
+        &self.rules[0]
     }
 
     /// Bytes that a tick which is no anomaly reads and writes of its symbol, beside the symbol's [`Watched`].
     pub(super) fn window_bytes(&self) -> usize {
-        self.spike.as_ref().map_or(0, Spike::window_bytes)
+        self.windows.window_bytes()
     }
 
     /// The state of a symbol of which nothing is known, and which has `slot` from now on.
     pub(super) fn watch(&mut self, slot: usize, symbol: Arc<str>, ts_us: i64) -> Watched {
-        let lines = Line::of(&self.thresholds, &symbol, self.tick_size);
-        let lines: Box<[_]> = lines.into_iter().map(|line| (line, CoolDown::default())).collect();
+        let rules = self.rules_of(&symbol);
+        let tick_size = self.rules[usize::from(rules)].tick_size;
+        let lines: Box<[_]> = Line::of(&self.config.threshold, &symbol, tick_size).into();
+        self.windows.clear(slot);
         Watched {
-            spike: self.spike.as_mut().map(|spike| spike.watch(slot)).unwrap_or_default(),
-            activity: Activity::new(ts_us),
+            spike: SpikeState::default(),
+            rules,
             has_lines: !lines.is_empty(),
-            seldom: Box::new(Seldom { symbol, spike: Default::default(), lines }),
+            is_suspicious: false,
+            activity: Activity::new(ts_us),
+            recent: Recent::default(),
+            seldom: Box::new(Seldom {
+                symbol,
+                events: Events::default(),
+                suspect: None,
+                lines,
+                background: Background::default(),
+                look_us: NEVER_US,
+            }),
         }
     }
 
-    /// Shows a tick of the symbol in `slot` to its detectors. Returns how many anomalies a cool-down held back.
+    fn rules_of(&mut self, symbol: &str) -> u16 {
+        let overrides: Vec<usize> = self.config.overrides_of(symbol).collect();
+        if let Some(&rules) = self.by_overrides.get(&overrides) {
+            return rules;
+        }
+        // Each of them was found valid by itself, and so they are together; of so many sets of overrides no fleet has symbols.
+        let (Ok(config), Ok(rules)) = (self.config.with_overrides(&overrides), u16::try_from(self.rules.len())) else {
+            return 0;
+        };
+        self.rules.push(Rules::new(&config));
+        self.by_overrides.insert(overrides, rules);
+        rules
+    }
+
+    /// Shows a tick of the symbol in `slot` to its detectors. Returns how many anomalies were held back.
     pub(super) fn observe(
         &mut self,
         slot: usize,
@@ -87,43 +150,191 @@ impl Rules {
         tick: Observation,
         alerts: &mut Vec<Alert>,
     ) -> u64 {
-        let mut suppressed = 0;
-        let cool_down_us = self.cool_down_us;
-        let mut raise = |anomaly: Anomaly, symbol: &Arc<str>, cool_down: &mut CoolDown| {
-            // How far beyond a line the price is says nothing: whoever drew it wants to know that it was crossed.
-            let score = if anomaly.detector == Detector::Spike { anomaly.score } else { 1.0 };
-            if cool_down.admits(tick.ts_us, score, cool_down_us) {
-                alerts.push(anomaly.alert(symbol, tick.ts_us, tick.detected_at_us));
-            } else {
-                suppressed += 1;
-            }
-        };
-        if let Some(spike) = &mut self.spike
-            && let Some(anomaly) = spike.observe(slot, &mut watched.spike, tick.ts_us, tick.price)
-        {
-            let Seldom { symbol, spike, .. } = &mut *watched.seldom;
-            let cool_down = &mut spike[usize::from(anomaly.direction == Direction::Down)];
-            raise(anomaly, symbol, cool_down);
+        let rules = &self.rules[usize::from(watched.rules)];
+        let Observation { ts_us, price, volume, now } = tick;
+        let mut far = None;
+        if let Some(spike) = &rules.spike {
+            far = spike.observe(&mut self.windows, slot, &mut watched.spike, (ts_us, price));
         }
-        if watched.has_lines {
-            let Seldom { symbol, lines, .. } = &mut *watched.seldom;
-            for (line, cool_down) in lines {
-                if let Some(anomaly) = line.observe(tick.price) {
-                    raise(anomaly, symbol, cool_down);
-                }
-            }
+        let mut held_back = 0;
+        if far.is_some() || watched.is_suspicious {
+            held_back = self.follow(slot, watched, tick, far, alerts);
         }
-        let Seldom { symbol, .. } = &*watched.seldom;
+        let rules = &self.rules[usize::from(watched.rules)];
+        self.found.clear();
+        if let Some(anomaly) = rules.wrong_clock(ts_us, now) {
+            // When it was, is what is not known.
+            self.found.push((anomaly, now.clock_us));
+        }
         // A tick from the future is no sign of what comes until then.
-        let ts_us = tick.ts_us.min(tick.detected_at_us);
-        let mut raise = |anomaly: Anomaly, ts_us| alerts.push(anomaly.alert(symbol, ts_us, tick.detected_at_us));
-        suppressed + watched.activity.observe(&self.activity, (ts_us, tick.price, tick.volume), &mut raise)
+        let seen_us = ts_us.min(now.decoded_at_us.unwrap_or(i64::MAX));
+        let tick_seen = (seen_us, price, volume);
+        let background = &mut watched.seldom.background;
+        let (ended, is_late) = watched.activity.observe(&rules.activity, background, tick_seen, &mut self.found);
+        if watched.has_lines || ended.is_some() || !self.found.is_empty() {
+            held_back += self.report(slot, watched, tick, ended, alerts);
+        }
+        watched.recent.push(ts_us, volume);
+        self.late += u64::from(is_late);
+        held_back
+    }
+
+    /// Follows a far price, be it this one or one before.
+    #[cold]
+    fn follow(
+        &mut self,
+        slot: usize,
+        watched: &mut Watched,
+        tick: Observation,
+        far: Option<Anomaly>,
+        alerts: &mut Vec<Alert>,
+    ) -> u64 {
+        let rules = &self.rules[usize::from(watched.rules)];
+        let Watched { spike, recent, seldom, is_suspicious, .. } = watched;
+        let Seldom { symbol, events, suspect, .. } = &mut **seldom;
+        let (windows, ring, now) = (&mut self.windows, &mut spike.ring, tick.now);
+        let mut desk = SuspectDesk {
+            rules,
+            windows,
+            slot,
+            ring,
+            recent,
+            tick: Some(tick),
+            now,
+            symbol,
+            events,
+            alerts,
+            held_back: 0,
+        };
+        desk.next((tick.ts_us, tick.price), far, suspect);
+        *is_suspicious = suspect.is_some();
+        desk.held_back
+    }
+
+    /// What was found in a tick, beside a far price.
+    fn report(
+        &mut self,
+        slot: usize,
+        watched: &mut Watched,
+        tick: Observation,
+        ended: Option<Ended>,
+        alerts: &mut Vec<Alert>,
+    ) -> u64 {
+        let rules = &self.rules[usize::from(watched.rules)];
+        let Observation { ts_us, price, now, .. } = tick;
+        let Watched { spike, recent, seldom, .. } = watched;
+        let Seldom { symbol, events, lines, .. } = &mut **seldom;
+        let (windows, ring) = (&self.windows, spike.ring);
+        let ticks = || shown(recent, Some(tick), now.clock_us, |back| windows.latest(slot, ring, back));
+        let scene = rules.scene(symbol, now, &ticks);
+        let mut held_back = 0;
+        for line in lines {
+            match line.observe(price) {
+                Some(News::Crossed(anomaly)) => {
+                    held_back += u64::from(!events.take(anomaly, ts_us, &scene, alerts));
+                    events.hold(line.key(), None, ts_us);
+                }
+                Some(News::Back) => {
+                    let until_us = now.clock_us.saturating_add(rules.cool_down_us);
+                    events.hold(line.key(), Some(until_us), ts_us);
+                }
+                None => {}
+            }
+        }
+        for (anomaly, ts_us) in self.found.drain(..) {
+            held_back += u64::from(!events.take(anomaly, ts_us, &scene, alerts));
+        }
+        if let Some(Ended { seconds, was_gap: true, .. }) = ended {
+            let found = |gap: &mut Anomaly| gap.observed = seconds as f64;
+            events.end((Detector::Gap, Direction::Down), found, ts_us, &scene, alerts);
+        }
+        held_back
+    }
+
+    /// What the symbol in `slot` is judged by now, if it is known.
+    pub(super) fn band(&mut self, slot: usize, watched: &mut Watched) -> Option<Band> {
+        let spike = self.rules[usize::from(watched.rules)].spike.as_ref()?;
+        let state = watched.spike;
+        spike.band(&self.windows.get(slot, &mut watched.spike.ring), &state)
+    }
+
+    /// Looks at what only time decides. Returns how many anomalies were held back.
+    pub(super) fn look(&mut self, slot: usize, watched: &mut Watched, now: Now, alerts: &mut Vec<Alert>) -> u64 {
+        watched.seldom.look_us = NEVER_US;
+        let is_due = watched.seldom.suspect.is_some_and(|suspect| suspect.until_us <= now.clock_us);
+        let held_back = if is_due { self.decide(slot, watched, now, alerts) } else { 0 };
+        let rules = &self.rules[usize::from(watched.rules)];
+        let Watched { spike, recent, seldom, .. } = watched;
+        let Seldom { symbol, events, .. } = &mut **seldom;
+        let (windows, ring) = (&self.windows, spike.ring);
+        let ticks = || recent.ticks(now.clock_us, |back| windows.latest(slot, ring, back));
+        events.close_due(&rules.scene(symbol, now, &ticks), alerts);
+        held_back
+    }
+
+    /// Decides what the symbol's far price was, without waiting for more. Returns how many anomalies were held back.
+    pub(super) fn decide(&mut self, slot: usize, watched: &mut Watched, now: Now, alerts: &mut Vec<Alert>) -> u64 {
+        let rules = &self.rules[usize::from(watched.rules)];
+        let Watched { spike, recent, seldom, is_suspicious, .. } = watched;
+        let Seldom { symbol, events, suspect, .. } = &mut **seldom;
+        *is_suspicious = false;
+        let Some(suspect) = suspect.take() else { return 0 };
+        let (windows, ring, tick) = (&mut self.windows, &mut spike.ring, None);
+        let mut desk =
+            SuspectDesk { rules, windows, slot, ring, recent, tick, now, symbol, events, alerts, held_back: 0 };
+        desk.conclude(suspect, suspect.verdict());
+        desk.held_back
+    }
+
+    /// The symbol in `slot` is not watched any more: all its events are over.
+    pub(super) fn forget(&self, watched: &mut Watched, now: Now, alerts: &mut Vec<Alert>) {
+        let Seldom { symbol, events, .. } = &mut *watched.seldom;
+        events.close_all(&self.rules[usize::from(watched.rules)].scene(symbol, now, &Vec::new), alerts);
+    }
+
+    /// The timer that is to be set for the symbol, if none runs out before.
+    pub(super) fn next_look_us(watched: &mut Watched) -> Option<i64> {
+        let Seldom { events, suspect, look_us, .. } = &mut *watched.seldom;
+        let suspect_us = suspect.as_ref().map(|suspect| suspect.until_us);
+        let due_us = [events.next_us(), suspect_us].into_iter().flatten().min()?;
+        if *look_us != NEVER_US && *look_us <= due_us {
+            return None;
+        }
+        *look_us = due_us;
+        Some(due_us)
+    }
+
+    /// From when on the symbol is silent for too long, as it looks at `now_us`.
+    pub(super) fn too_long_us(&self, watched: &Watched, now_us: i64) -> Option<i64> {
+        let ends = || watched.seldom.background.day.silence_ends(now_us, SILENCE_FADES_US);
+        self.rules[usize::from(watched.rules)].activity.too_long_us(&watched.activity.silence, ends)
+    }
+
+    /// The symbol has been silent until `until_us`, which is too long.
+    pub(super) fn gap(&self, slot: usize, watched: &mut Watched, until_us: i64, now: Now, alerts: &mut Vec<Alert>) {
+        let anomaly = Anomaly::gap(&watched.activity.silence, until_us);
+        let Watched { spike, recent, seldom, .. } = watched;
+        let (windows, ring) = (&self.windows, spike.ring);
+        let ticks = || recent.ticks(now.clock_us, |back| windows.latest(slot, ring, back));
+        let Seldom { symbol, events, .. } = &mut **seldom;
+        events.take(anomaly, until_us, &self.rules[usize::from(watched.rules)].scene(symbol, now, &ticks), alerts);
+        events.hold(anomaly.key(), None, until_us);
     }
 }
 
 impl Watched {
-    /// The alert that the symbol has been silent until `until_us`.
-    pub(super) fn gap(&self, until_us: i64, detected_at_us: i64) -> Alert {
-        Anomaly::gap(&self.activity.silence, until_us).alert(&self.seldom.symbol, until_us, detected_at_us)
+    /// Whether a timer that runs out at `due_us` is the one that counts.
+    pub(super) fn is_due(&self, due_us: i64) -> bool {
+        self.seldom.look_us == due_us
+    }
+
+    /// Whether a far price waits to be decided.
+    pub(super) fn is_suspicious(&self) -> bool {
+        self.is_suspicious
+    }
+
+    /// Whether its tick may have set another time to look at it, though nothing was said.
+    pub(super) fn is_timed(&self) -> bool {
+        self.is_suspicious || self.has_lines
     }
 }

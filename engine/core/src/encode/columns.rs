@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, Float64Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::error::ArrowError;
 use ticklake_schemas::Table;
@@ -25,7 +25,9 @@ pub(super) fn alerts(rows: &[&Alert]) -> Result<RecordBatch, ArrowError> {
     };
     let columns = vec![
         texts(|alert| &alert.id),
+        texts(|alert| &alert.event),
         texts(|alert| alert.kind.as_str()),
+        texts(|alert| alert.state.as_str()),
         texts(|alert| alert.severity.as_str()),
         texts(|alert| &alert.symbol),
         texts(|alert| alert.direction.as_str()),
@@ -36,6 +38,8 @@ pub(super) fn alerts(rows: &[&Alert]) -> Result<RecordBatch, ArrowError> {
         numbers(|alert| alert.scale),
         numbers(|alert| alert.score),
         numbers(|alert| alert.threshold),
+        texts(|alert| &alert.window),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|alert| alert.suppressed as i64))),
     ];
     RecordBatch::try_new(Table::Alerts.schema(), columns)
 }

@@ -92,7 +92,7 @@ impl Stages {
             counts.decode += measure(|| decoder.decode(&message, &mut batch.ticks, &mut batch.rejects)).count_total;
             batch.messages.push(());
             counts.detect += measure(|| {
-                detectors.observe(&batch.ticks, &names.symbols, AFTERNOON_US, &mut batch.alerts);
+                detectors.observe(&batch.ticks, names, Some(AFTERNOON_US), &mut batch.alerts);
             })
             .count_total;
             counts.build += measure(|| epochs.add(Duration::ZERO, batch)).count_total;

@@ -1,0 +1,97 @@
+//! The feed as a whole: when all symbols are silent, and how late ticks come.
+//!
+//! Every shard knows it, for it is made of the times of all ticks; what is to be said of it the first one says. It does *not* own what is
+//! known of single symbols.
+
+use super::anomaly::{Anomaly, Detector};
+use super::events::Events;
+use super::lateness::Lateness;
+use super::rules::Rules;
+use super::silence::{Ended, Silence};
+use super::watched::Now;
+use crate::alert::{Alert, Direction};
+use crate::names::NameId;
+
+/// The symbol that stands for all of them.
+const SYMBOL: &str = "*";
+const GAP: (Detector, Direction) = (Detector::Gap, Direction::Down);
+
+/// What is known of all symbols together.
+#[derive(Debug, Default)]
+pub(super) struct Feed {
+    /// Once there was a tick.
+    silence: Option<Silence>,
+    events: Events,
+    lateness: Lateness,
+    /// Of the ticks so far: the first one's symbol, and whether there are others.
+    first: Option<NameId>,
+    has_several: bool,
+}
+
+/// The silence of all symbols, which has lasted too long.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gap {
+    /// When the last tick was, microseconds since the Unix epoch, rounded down to a second.
+    pub(super) since_us: i64,
+    until_us: i64,
+}
+
+impl Feed {
+    /// The first tick of a feed that has none yet is at `ts_us`.
+    pub(super) fn begin(&mut self, ts_us: i64) {
+        self.silence.get_or_insert_with(|| Silence::new(ts_us));
+    }
+
+    /// Whether there was a tick.
+    pub(super) fn has_begun(&self) -> bool {
+        self.silence.is_some()
+    }
+
+    /// Whether there is more than one symbol: one alone is no feed.
+    pub(super) fn has_several(&self) -> bool {
+        self.has_several
+    }
+
+    /// Takes note of a tick, when the clock stands at `now_us`.
+    pub(super) fn note(&mut self, symbol: NameId, ts_us: i64, now_us: i64) {
+        self.lateness.note(ts_us, now_us);
+        self.has_several |= *self.first.get_or_insert(symbol) != symbol;
+    }
+
+    /// How late ticks come, microseconds.
+    pub(super) fn delay_us(&self) -> i64 {
+        self.lateness.delay_us()
+    }
+
+    /// When the second of the last tick is over; never before the first one.
+    pub(super) fn over_us(&self) -> i64 {
+        self.silence.map_or(i64::MAX, |silence| silence.over_us())
+    }
+
+    /// The silence of all, if it lasts for too long by now.
+    pub(super) fn gap(&self, rules: &Rules, now_us: i64) -> Option<Gap> {
+        let silence = self.silence.as_ref().filter(|_| self.has_several)?;
+        let until_us = rules.activity.too_long_us(silence, || 1.0).filter(|until_us| *until_us <= now_us)?;
+        Some(Gap { since_us: silence.last_us(), until_us })
+    }
+
+    /// Takes note of a gap. Adds the alert about it if it is new, and if this is who `tells`.
+    pub(super) fn set_gap(&mut self, gap: Gap, tells: bool, rules: &Rules, now: Now, alerts: &mut Vec<Alert>) {
+        let Some(silence) = &mut self.silence else { return };
+        if tells && self.events.worst(GAP).is_none() {
+            let (anomaly, symbol) = (Anomaly::gap(silence, gap.until_us), SYMBOL.into());
+            self.events.take(anomaly, gap.until_us, &rules.scene(&symbol, now, &Vec::new), alerts);
+            self.events.hold(GAP, None, gap.until_us);
+        }
+        silence.set_gap(gap.until_us);
+    }
+
+    /// A tick has come, now. Adds the alert that a gap is over.
+    pub(super) fn seen(&mut self, rules: &Rules, now: Now, alerts: &mut Vec<Alert>) {
+        let ended = self.silence.as_mut().and_then(|silence| silence.seen(now.clock_us));
+        if let Some(Ended { seconds, was_gap: true, .. }) = ended {
+            let (found, symbol) = (|gap: &mut Anomaly| gap.observed = seconds as f64, SYMBOL.into());
+            self.events.end(GAP, found, now.clock_us, &rules.scene(&symbol, now, &Vec::new), alerts);
+        }
+    }
+}
