@@ -17,6 +17,7 @@ pub mod tick;
 
 pub mod market;
 pub mod replay;
+pub mod report;
 pub mod truth;
 
 pub mod plant;
@@ -36,5 +37,5 @@ pub use manifest::Sent;
 pub use market::{Character, MarketConfig, SpikeConfig};
 pub use payload::{Dialect, Layout, Packing};
 pub use replay::{Mapping, Recording};
-pub use send::{Error, Plan, Progress, Source, run};
+pub use send::{Error, Plan, Progress, Shape, ShapeError, Source, run};
 pub use truth::Anomaly;

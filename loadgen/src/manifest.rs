@@ -45,6 +45,9 @@ impl Tally {
     }
 }
 
+/// A run in which the generator was further behind its own schedule says nothing: ten times what a busy machine is late by.
+const BEHIND_MAX: Duration = Duration::from_millis(100);
+
 /// What a run has sent, and how that went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sent {
@@ -69,6 +72,16 @@ pub struct Sent {
     pub elapsed: Duration,
     /// The rate that was asked for, in ticks per second: an open loop. `None` is a closed loop, as fast as the queue takes it.
     pub rate: Option<u64>,
+    /// How the rate changed over time, in an open loop.
+    #[serde(default)]
+    pub shape: Option<String>,
+    /// How far the generator itself was behind its schedule, at worst: batches that were due and not prepared, while somebody waited for
+    /// them. A slow queue is no reason; it shows in the latency.
+    #[serde(default)]
+    pub behind: Duration,
+    /// Whether all that was asked for was sent; not if the run was stopped.
+    #[serde(default = "yes")]
+    pub is_whole: bool,
     /// Microseconds from when a batch was due until the queue had all of it. In an open loop it was due by the schedule,
     /// however late it was sent; in a closed loop when it was first sent. Not part of the JSON.
     #[serde(skip, default = "no_latencies")]
@@ -100,8 +113,17 @@ impl Sent {
             unanswered_calls: 0,
             elapsed: Duration::ZERO,
             rate: None,
+            shape: None,
+            behind: Duration::ZERO,
+            is_whole: true,
             latency_us: no_latencies(),
         }
+    }
+
+    /// Whether the generator kept its own schedule: what a run that it did not says of a queue or a consumer is wrong.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.behind <= BEHIND_MAX
     }
 
     /// Adds what another run has sent into the same lake.
@@ -121,11 +143,18 @@ impl Sent {
         self.unanswered_calls += other.unanswered_calls;
         self.elapsed += other.elapsed;
         self.rate = self.rate.filter(|_| self.rate == other.rate);
+        self.shape = self.shape.take().filter(|shape| Some(shape) == other.shape.as_ref());
+        self.behind = self.behind.max(other.behind);
+        self.is_whole &= other.is_whole;
         // Both have the bounds of `no_latencies`, so that every value fits.
         let added = self.latency_us.add(&other.latency_us);
         debug_assert!(added.is_ok(), "{added:?}");
         Ok(())
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// An empty histogram of microseconds, with 3 digits up to 10 minutes; what is longer counts as that.
@@ -140,7 +169,13 @@ impl fmt::Display for Sent {
         let seconds = self.elapsed.as_secs_f64().max(1e-9);
         let (ticks, messages) = (self.ticks as f64, self.messages as f64);
         let pace = match self.rate {
-            Some(rate) => format!("open loop, {rate} ticks/s asked"),
+            Some(rate) => {
+                let shape = self.shape.as_deref().filter(|shape| *shape != "constant");
+                format!(
+                    "open loop, {rate} ticks/s asked{}",
+                    shape.map(|shape| format!(", {shape}")).unwrap_or_default()
+                )
+            }
             None => "closed loop, as fast as the queue takes it".to_owned(),
         };
         writeln!(f, "pace       {pace}")?;
@@ -156,6 +191,16 @@ impl fmt::Display for Sent {
         )?;
         let ms = |quantile| self.latency_us.value_at_quantile(quantile) as f64 / 1_000.0;
         write!(f, "latency    p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms", ms(0.5), ms(0.99), ms(0.999))?;
+        if !self.is_whole {
+            write!(f, "\nstopped    before everything was sent; what was is all in the queue")?;
+        }
+        if !self.is_valid() {
+            write!(
+                f,
+                "\nINVALID    the generator was {:.0} ms behind its own schedule: take more --threads, larger messages or a lower rate",
+                self.behind.as_secs_f64() * 1e3
+            )?;
+        }
         if self.unanswered_calls > 0 {
             write!(
                 f,

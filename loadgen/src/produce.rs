@@ -16,7 +16,7 @@ use crate::{
     truth::{Anomaly, AnomalyKind},
 };
 
-/// Where batches go. `false` asks for no more of them.
+/// Where batches go. `false` asks for no more of them, but for those that hold what was counted already.
 pub type Emit<'a> = &'a (dyn Fn(Batch) -> bool + Sync);
 
 /// What the emitted messages hold.
@@ -96,7 +96,13 @@ impl<'a> Worker<'a> {
             if let Some(batch) = batcher.push(message)
                 && !emit(batch)
             {
-                return Ok(self.part);
+                break;
+            }
+        }
+        // Nothing, where all lanes are done.
+        for (_, writer) in &mut self.lanes {
+            if let Some(batch) = writer.finish()?.and_then(|message| batcher.push(message)) {
+                emit(batch);
             }
         }
         if let Some(batch) = batcher.finish() {
@@ -152,9 +158,8 @@ pub fn recording(recording: &Recording, packing: Packing, emit: Emit<'_>) -> Res
     let mut batcher = Batcher::default();
     let mut send = |message: Option<Message>| message.and_then(|message| batcher.push(message)).is_none_or(emit);
     let symbols = recording.read(packing.dialect(), &mut |tick| Ok(send(writer.push(tick)?)))?;
-    if send(writer.finish()?)
-        && let Some(batch) = batcher.finish()
-    {
+    send(writer.finish()?);
+    if let Some(batch) = batcher.finish() {
         emit(batch);
     }
     Ok(Produced { symbols, truth: Vec::new() })

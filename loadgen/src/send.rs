@@ -2,17 +2,19 @@
 //!
 //! Producer threads fill a bounded channel with batches; sender tasks empty it into the queue. When the queue is slow the
 //! channel fills and the producers wait, so memory is bounded by [`CHANNEL_BATCHES_PER_SENDER`] batches of at most 1 MiB
-//! for each sender. This file owns that graph; it does *not* own the call of `SendMessageBatch` (`deliver`) or the
-//! schedule (`feed`).
+//! for each sender. This file owns that graph; it does *not* own the call of `SendMessageBatch` (`deliver`) or when a batch is
+//! due (`schedule`).
 
 mod deliver;
 mod feed;
+mod schedule;
+mod shape;
 
 use std::{
     num::NonZeroU64,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -33,8 +35,10 @@ use crate::{
 };
 use deliver::Deliverer;
 use feed::Feed;
+use schedule::Schedule;
 
 pub use deliver::DeliveryError;
+pub use shape::{Shape, ShapeError};
 
 /// How many batches are prepared ahead for each sender.
 pub const CHANNEL_BATCHES_PER_SENDER: usize = 2;
@@ -62,19 +66,23 @@ pub struct Plan {
     /// Ticks per second, on a schedule that a slow queue does not stretch (open loop). `None` sends as fast as the queue
     /// takes it (closed loop).
     pub rate: Option<NonZeroU64>,
+    /// How that rate changes over time.
+    pub shape: Shape,
 }
 
 impl Plan {
     /// Sends `source` packed as `packing`, as fast as possible, with 2 threads and 16 senders.
     #[must_use]
     pub fn new(source: Source, packing: Packing) -> Self {
-        Self { source, packing, threads: 2, senders: 16, rate: None }
+        Self { source, packing, threads: 2, senders: 16, rate: None, shape: Shape::Constant }
     }
 }
 
-/// What the queue has taken so far, for whoever watches.
+/// What the queue has taken so far, for whoever watches, and whether it is to go on.
 #[derive(Debug, Default)]
 pub struct Progress {
+    /// Set by whoever wants the run to end: no more is prepared then, and what is, is sent at once.
+    pub stop: AtomicBool,
     /// Ticks.
     pub ticks: AtomicU64,
     /// Messages.
@@ -108,20 +116,21 @@ pub async fn run(client: Client, queue_url: &str, plan: Plan, progress: Arc<Prog
     let senders = plan.senders.max(1);
     let (to_senders, from_producers) = mpsc::channel(senders * CHANNEL_BATCHES_PER_SENDER);
     let started = Instant::now();
-    let producing = start_producers(&plan, to_senders)?;
-    let feed = Arc::new(Mutex::new(Feed::new(from_producers, plan.rate)));
-    let mut deliverer = Deliverer::new(&client, queue_url, progress);
+    let producing = start_producers(&plan, to_senders, progress.clone())?;
+    let schedule = plan.rate.map(|rate| Schedule::new(rate, plan.shape));
+    let feed = Arc::new(Mutex::new(Feed::new(from_producers, schedule, progress.clone())));
+    let mut deliverer = Deliverer::new(&client, queue_url, progress.clone());
     let mut tasks = JoinSet::new();
     for _ in 0..senders {
         tasks.spawn(send_all(feed.clone(), deliverer.clone()));
     }
-    drop(feed);
     while let Some(finished) = tasks.join_next().await {
-        // An error here drops the other tasks and with them the channel, which stops the producers.
+        // An error here drops the other tasks and the feed, and with it the channel, which stops the producers.
         deliverer.absorb(finished.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?);
     }
     let produced = producing.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     let counts = deliverer.into_counts();
+    let behind = feed.lock().await.behind_max();
     Ok(Sent {
         symbols: produced.symbols,
         truth: produced.truth,
@@ -133,6 +142,9 @@ pub async fn run(client: Client, queue_url: &str, plan: Plan, progress: Arc<Prog
         unanswered_calls: counts.unanswered_calls,
         elapsed: started.elapsed(),
         rate: plan.rate.map(NonZeroU64::get),
+        shape: plan.rate.map(|_| plan.shape.to_string()),
+        behind,
+        is_whole: !progress.stop.load(Ordering::Relaxed),
         latency_us: counts.latency_us,
     })
 }
@@ -150,9 +162,10 @@ async fn send_all(feed: Arc<Mutex<Feed>>, mut deliverer: Deliverer) -> Result<De
 fn start_producers(
     plan: &Plan,
     to_senders: mpsc::Sender<Batch>,
+    progress: Arc<Progress>,
 ) -> Result<task::JoinHandle<Result<Produced, ProduceError>>, Error> {
     let (packing, threads) = (plan.packing, plan.threads);
-    let emit = move |batch| to_senders.blocking_send(batch).is_ok();
+    let emit = move |batch| to_senders.blocking_send(batch).is_ok() && !progress.stop.load(Ordering::Relaxed);
     Ok(match &plan.source {
         Source::Market(config) => {
             let market = Market::new(config.clone())?;

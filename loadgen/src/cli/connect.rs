@@ -5,9 +5,9 @@
 
 use std::{env, net::IpAddr};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use aws_config::{BehaviorVersion, Region};
-use aws_sdk_sqs::{Client, config::Credentials};
+use aws_sdk_sqs::{Client, config::Credentials, types::QueueAttributeName};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
@@ -36,6 +36,10 @@ pub(super) struct Destination {
     /// queue gets made-up ticks.
     #[arg(long, value_name = "URL")]
     yes_send_to: Option<String>,
+
+    /// Send though the queue holds messages already, which a consumer then gets as well.
+    #[arg(long)]
+    add: bool,
 }
 
 impl Destination {
@@ -62,7 +66,34 @@ impl Destination {
         self.check(endpoint.as_deref())?;
         let mut config = aws_sdk_sqs::config::Builder::from(&shared);
         config.set_endpoint_url(endpoint);
-        Ok(Client::from_conf(config.build()))
+        let client = Client::from_conf(config.build());
+        if !self.add {
+            self.check_empty(&client).await?;
+        }
+        Ok(client)
+    }
+
+    /// Refuses a queue that holds messages: whatever is measured or audited then would be theirs as well.
+    async fn check_empty(&self, client: &Client) -> anyhow::Result<()> {
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        ];
+        let ask = client.get_queue_attributes().queue_url(&self.queue_url).set_attribute_names(Some(names.to_vec()));
+        let asked = ask
+            .send()
+            .await
+            .with_context(|| format!("failed to ask {} what it holds: --add sends unasked", self.queue_url))?;
+        let counts = asked.attributes.unwrap_or_default();
+        let held: u64 = counts.values().filter_map(|count| count.parse::<u64>().ok()).sum();
+        if held > 0 {
+            bail!(
+                "refused to send to {}: it holds {held} messages\ndrain it, or send all the same: --add",
+                self.queue_url
+            );
+        }
+        Ok(())
     }
 
     fn explicit_endpoint(&self) -> Option<String> {
@@ -146,7 +177,7 @@ mod tests {
     #[test]
     fn distant_queue_needs_its_url_twice() {
         let queue_url = "https://sqs.eu-west-1.amazonaws.com/1/q".to_owned();
-        let mut to = Destination { queue_url: queue_url.clone(), endpoint_url: None, yes_send_to: None };
+        let mut to = Destination { queue_url: queue_url.clone(), endpoint_url: None, yes_send_to: None, add: false };
         let refused = to.check(None).unwrap_err().to_string();
         assert!(refused.contains("--yes-send-to"), "{refused}");
         assert!(to.check(Some("http://example.com")).is_err());
@@ -161,7 +192,7 @@ mod tests {
     #[test]
     fn loopback_queue_behind_a_distant_endpoint_is_refused() {
         let queue_url = "http://127.0.0.1:4566/000000000000/q".to_owned();
-        let to = Destination { queue_url, endpoint_url: None, yes_send_to: None };
+        let to = Destination { queue_url, endpoint_url: None, yes_send_to: None, add: false };
         assert!(to.check(Some("https://sqs.eu-west-1.amazonaws.com")).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! What `send` and `replay` have in common: packing, pace, progress, and the files they leave.
 
 use std::{
+    fmt,
     fs::File,
     io::{self, BufWriter, Write},
     num::NonZeroU64,
@@ -13,7 +14,7 @@ use std::{
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use loadgen::{Dialect, Layout, Packing, Plan, Progress, Sent, Source, run, truth};
+use loadgen::{Dialect, Layout, Packing, Plan, Progress, Sent, Shape, Source, report, run, truth};
 
 use super::connect::Destination;
 
@@ -66,6 +67,11 @@ pub(super) struct PaceArgs {
     #[arg(long, value_name = "TICKS")]
     rate: Option<NonZeroU64>,
 
+    /// How the rate changes over time: constant, ramp:TO/OVER, steps:BY/EVERY, bursts:PEAK/LASTS/EVERY, sine:SWING/PERIOD, or day:LASTS, a
+    /// trading day with an opening auction.
+    #[arg(long, value_name = "SHAPE", default_value = "constant", requires = "rate")]
+    shape: Shape,
+
     /// Threads that prepare messages. The messages are the same for any number.
     #[arg(long, default_value_t = 2)]
     threads: usize,
@@ -77,6 +83,10 @@ pub(super) struct PaceArgs {
     /// Write what was sent here, as JSON, for `loadgen audit`.
     #[arg(long, value_name = "FILE")]
     sent: Option<PathBuf>,
+
+    /// Write the figures of the run into this folder: report.json, and send.hgrm, the latencies for plotters of such histograms.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
 }
 
 impl PackingArgs {
@@ -110,9 +120,12 @@ pub(super) struct Delivery<'a> {
 impl Delivery<'_> {
     /// Sends everything, prints a summary and writes the files that were asked for.
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let (rate, threads, senders) = (self.pace.rate, self.pace.threads, self.pace.senders);
-        let plan = Plan { rate, threads, senders, ..Plan::new(self.source, self.packing.packing()?) };
+        let PaceArgs { rate, shape, threads, senders, .. } = *self.pace;
+        let plan = Plan { rate, shape, threads, senders, ..Plan::new(self.source, self.packing.packing()?) };
         let client = self.to.connect().await?;
+        if let Some(ticks) = self.ticks {
+            writeln!(io::stdout(), "{}", Cost::of(ticks, self.packing.pack as u64))?;
+        }
         let progress = Arc::new(Progress::default());
         let bar = progress_bar(self.ticks)?;
         let sending = run(client, self.to.queue_url(), plan, progress.clone());
@@ -128,11 +141,19 @@ impl Delivery<'_> {
         if let Some(path) = &self.pace.sent {
             write_file(path, |file| Ok(serde_json::to_writer(file, &sent)?))?;
         }
+        if let Some(dir) = &self.pace.report {
+            std::fs::create_dir_all(dir).with_context(|| format!("failed to create {}", dir.display()))?;
+            write_file(&dir.join("report.json"), |file| {
+                Ok(serde_json::to_writer_pretty(file, &report::Figures::of(&sent))?)
+            })?;
+            write_file(&dir.join("send.hgrm"), |file| report::write_hgrm(&sent.latency_us, file))?;
+        }
         if let Some(path) = self.truth {
             write_file(path, |file| truth::write_ndjson(&sent.truth, file))?;
         }
         writeln!(io::stdout(), "{sent}")?;
-        Ok(ExitCode::SUCCESS)
+        // Whatever a script makes of the figures, it should not take them for true.
+        Ok(if sent.is_valid() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
@@ -147,7 +168,46 @@ async fn watch(
         tokio::select! {
             sent = &mut sending => return sent,
             _ = refresh.tick() => bar.set_position(progress.ticks.load(Ordering::Relaxed)),
+            Ok(()) = tokio::signal::ctrl_c() => {
+                if progress.stop.swap(true, Ordering::Relaxed) {
+                    bar.finish_and_clear();
+                    // 128 and the number of the signal, as a shell has it. What was sent is known to nobody then.
+                    std::process::exit(130);
+                }
+                bar.println("stopping: what is prepared is sent; once more ends at once");
+            }
         }
+    }
+}
+
+/// What a run takes of AWS: what is sent has to be received and deleted, too.
+struct Cost {
+    requests: u64,
+}
+
+/// US dollars for a million requests to a standard queue, in most regions (<https://aws.amazon.com/sqs/pricing>, 2026).
+const DOLLARS_PER_MILLION: f64 = 0.4;
+
+/// A request is counted as one for each 64 KiB that it carries.
+const REQUEST_BYTES: u64 = 64 << 10;
+
+/// About what a tick takes in JSON.
+const TICK_BYTES: u64 = 95;
+
+impl Cost {
+    fn of(ticks: u64, per_message: u64) -> Self {
+        let messages = ticks.div_ceil(per_message.max(1));
+        let calls = messages.div_ceil(10).max((ticks * TICK_BYTES).div_ceil(1 << 20));
+        let carried = calls.max((ticks * TICK_BYTES).div_ceil(REQUEST_BYTES));
+        // Sent, received, and deleted, which carries nothing.
+        Self { requests: 2 * carried + calls }
+    }
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dollars = self.requests as f64 / 1e6 * DOLLARS_PER_MILLION;
+        write!(f, "on AWS     about {dollars:.4} US dollars: {} requests to send, receive and delete", self.requests)
     }
 }
 

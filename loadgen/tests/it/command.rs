@@ -84,6 +84,60 @@ async fn distant_endpoints_are_refused_before_anything_is_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn queue_that_holds_messages_is_refused_unless_told_and_the_cost_is_shown() {
+    let queue = Queue::start().await;
+    let send = ["send", "--queue-url", &queue.url, "--ticks", "1000", "--pack", "1"];
+    let output = loadgen(&send).await;
+    assert!(
+        output.status.success() && text(&output).contains("300 requests to send, receive and delete"),
+        "{}",
+        text(&output)
+    );
+    let output = loadgen(&send).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("it holds 1000 messages") && text(&output).contains("--add"), "{}", text(&output));
+    assert!(loadgen(&[send.as_slice(), &["--add"]].concat()).await.status.success());
+    assert_eq!(queue.drain().await.len(), 2_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interrupt_ends_a_run_with_what_was_sent_and_its_report() {
+    let queue = Queue::start().await;
+    let folder = TempDir::new().unwrap();
+    let sent = folder.path().join("sent.json");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    command.args([
+        "send",
+        "--queue-url",
+        &queue.url,
+        "--ticks",
+        "100000000",
+        "--rate",
+        "20000",
+        "--shape",
+        "sine:0.5/1s",
+    ]);
+    command.arg("--sent").arg(&sent).arg("--report").arg(folder.path().join("report"));
+    let child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let id = child.id().to_string();
+    while queue.is_empty().await {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains("stopped    before everything was sent"), "{}", text(&output));
+    let lake = lake::write(&queue.drain().await);
+    let audit = loadgen(&["audit", "--lake", lake.path().to_str().unwrap(), "--sent", sent.to_str().unwrap()]).await;
+    assert!(audit.status.success(), "{}", text(&audit));
+    let report = std::fs::read_to_string(folder.path().join("report/report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((&report["is_whole"], &report["shape"]), (&false.into(), &"sine:0.5/1s".into()));
+    let plot = std::fs::read_to_string(folder.path().join("report/send.hgrm")).unwrap();
+    assert!(plot.contains("1/(1-Percentile)") && plot.contains("#[Max"), "{plot}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lake_in_s3_is_audited_like_a_folder() {
     let queue = Queue::start().await;
     let folder = TempDir::new().unwrap();

@@ -108,6 +108,42 @@ async fn open_loop_keeps_its_rate_and_shows_a_stall_in_its_latency() {
     assert!(p50 > 400_000 && max > 1_200_000, "p50 {p50} us, max {max} us");
 }
 
+/// Invariant of a manifest: it lists what is in the queue, also where the run was stopped in the midst of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_run_has_sent_exactly_what_it_says() {
+    let queue = Queue::start().await;
+    // Messages cut by the number of their ticks, and by their size, where what did not fit waits for the next one.
+    for (rate, pack) in [(NonZeroU64::new(20_000), 10), (None, 10), (None, 1_000_000)] {
+        let progress = Arc::new(Progress::default());
+        let plan = Plan { rate, threads: 3, ..Plan::new(market(1_000_000_000), arrays(pack)) };
+        let stop = async {
+            while progress.messages.load(Ordering::Relaxed) < 10 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            progress.stop.store(true, Ordering::Relaxed);
+        };
+        let (sent, ()) = tokio::join!(run(queue.client.clone(), &queue.url, plan, progress.clone()), stop);
+        let sent = sent.unwrap();
+        assert!(!sent.is_whole && sent.ticks >= 100, "{sent}");
+        assert_delivered(&queue, &sent).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ramp_takes_as_long_as_its_integral() {
+    let queue = Queue::start().await;
+    // From 2,000 to 6,000 ticks per second within a second: 4,000 ticks, and 3,000 more in half a second.
+    let plan = Plan {
+        rate: NonZeroU64::new(2_000),
+        shape: "ramp:6000/1s".parse().unwrap(),
+        ..Plan::new(market(7_000), arrays(10))
+    };
+    let sent = send(&queue, plan).await.unwrap();
+    let elapsed = sent.elapsed.as_secs_f64();
+    assert!(elapsed >= 1.45 && sent.is_valid(), "{elapsed} s: {sent}");
+    assert!(sent.to_string().contains("ramp:6000/1s"), "{sent}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn large_messages_and_batches_stay_within_the_limits_of_the_queue() {
     let queue = Queue::start().await;

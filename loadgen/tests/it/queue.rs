@@ -55,6 +55,13 @@ impl Queue {
         aws_sdk_s3::Client::from_conf(config.build())
     }
 
+    /// Whether nothing waits in it.
+    pub(crate) async fn is_empty(&self) -> bool {
+        let name = aws_sdk_sqs::types::QueueAttributeName::ApproximateNumberOfMessages;
+        let asked = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(name).send().await.unwrap();
+        asked.attributes.unwrap().values().all(|count| count == "0")
+    }
+
     /// Takes every message out of the queue.
     pub(crate) async fn drain(&self) -> Vec<Received> {
         let mut ticks = Vec::new();
