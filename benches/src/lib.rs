@@ -11,6 +11,7 @@ pub mod stage;
 
 pub mod detection;
 pub mod encodings;
+pub mod generator;
 pub mod hot_path;
 pub mod lake;
 pub mod localaws;

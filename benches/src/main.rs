@@ -61,6 +61,8 @@ enum Topic {
     Detection,
     /// What a tick costs in CPU, beside the parsers that others would begin with
     HotPath,
+    /// How fast the load generator is, and whether it tells the truth
+    Loadgen,
     /// The size of the Parquet files, and what pruning saves
     Lake,
     /// What the local endpoint costs in CPU time and memory
@@ -110,6 +112,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Some(Topic::Pipeline) => benches::pipeline::figures(&mut report)?,
         Some(Topic::ExactlyOnce) => benches::exactly_once::figures(rounds, seed, &mut report)?,
         Some(Topic::SqsEdge) => benches::sqs_edge::figures(&mut report)?,
+        Some(Topic::Loadgen) => benches::generator::figures(&mut report)?,
         Some(Topic::Localaws) => benches::localaws::figures(&mut report)?,
     }
     if matches!(topic, Some(Topic::Detection | Topic::HotPath | Topic::Lake)) && trades.is_none() {

@@ -2,7 +2,7 @@
 //!
 //! Producer threads fill a bounded channel with batches; sender tasks empty it into the queue. When the queue is slow the
 //! channel fills and the producers wait, so memory is bounded by [`CHANNEL_BATCHES_PER_SENDER`] batches of at most 1 MiB
-//! for each sender. This file owns that graph; it does *not* own the call of `SendMessageBatch` (`deliver`) or when a batch is
+//! for each sender, and some that are handed over together. This file owns that graph; it does *not* own the call of `SendMessageBatch` (`deliver`) or when a batch is
 //! due (`schedule`).
 
 mod deliver;
@@ -13,7 +13,7 @@ mod shape;
 use std::{
     num::NonZeroU64,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
@@ -42,6 +42,9 @@ pub use shape::{Shape, ShapeError};
 
 /// How many batches are prepared ahead for each sender.
 pub const CHANNEL_BATCHES_PER_SENDER: usize = 2;
+
+/// Batches that producers hand over at once: to wake a sender, and a producer in turn, costs more than to prepare a batch.
+const TOGETHER: usize = 8;
 
 /// Where the ticks come from.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,7 +117,7 @@ pub enum Error {
 /// `Ok`. Dropping the future stops producers and senders.
 pub async fn run(client: Client, queue_url: &str, plan: Plan, progress: Arc<Progress>) -> Result<Sent, Error> {
     let senders = plan.senders.max(1);
-    let (to_senders, from_producers) = mpsc::channel(senders * CHANNEL_BATCHES_PER_SENDER);
+    let (to_senders, from_producers) = mpsc::channel((senders * CHANNEL_BATCHES_PER_SENDER).div_ceil(TOGETHER));
     let started = Instant::now();
     let producing = start_producers(&plan, to_senders, progress.clone())?;
     let schedule = plan.rate.map(|rate| Schedule::new(rate, plan.shape));
@@ -161,19 +164,33 @@ async fn send_all(feed: Arc<Mutex<Feed>>, mut deliverer: Deliverer) -> Result<De
 
 fn start_producers(
     plan: &Plan,
-    to_senders: mpsc::Sender<Batch>,
+    to_senders: mpsc::Sender<Vec<Batch>>,
     progress: Arc<Progress>,
 ) -> Result<task::JoinHandle<Result<Produced, ProduceError>>, Error> {
     let (packing, threads) = (plan.packing, plan.threads);
-    let emit = move |batch| to_senders.blocking_send(batch).is_ok() && !progress.stop.load(Ordering::Relaxed);
+    let gathered = std::sync::Mutex::new(Vec::new());
+    let hand_over = move |batch: Option<Batch>| {
+        let is_last = batch.is_none();
+        let full = {
+            let mut gathered = gathered.lock().unwrap_or_else(PoisonError::into_inner);
+            gathered.extend(batch);
+            (is_last || gathered.len() >= TOGETHER).then(|| std::mem::take(&mut *gathered))
+        };
+        full.is_none_or(|full| to_senders.blocking_send(full).is_ok()) && !progress.stop.load(Ordering::Relaxed)
+    };
+    let emit = move |produce: &dyn Fn(Emit<'_>) -> Result<Produced, ProduceError>| {
+        let produced = produce(&|batch| hand_over(Some(batch)));
+        hand_over(None);
+        produced
+    };
     Ok(match &plan.source {
         Source::Market(config) => {
             let market = Market::new(config.clone())?;
-            task::spawn_blocking(move || produce::market(&market, packing, threads, &emit as Emit<'_>))
+            task::spawn_blocking(move || emit(&|emit| produce::market(&market, packing, threads, emit)))
         }
         Source::Recording(recording) => {
             let recording = recording.clone();
-            task::spawn_blocking(move || produce::recording(&recording, packing, &emit))
+            task::spawn_blocking(move || emit(&|emit| produce::recording(&recording, packing, emit)))
         }
     })
 }

@@ -90,6 +90,15 @@ impl Scene {
         Ok(Topic { clients: self.clients.clone(), arn: topic, queue })
     }
 
+    /// The client of its queue, and the queue.
+    pub(crate) fn sqs(&self) -> &aws_sdk_sqs::Client {
+        &self.clients.sqs
+    }
+
+    pub(crate) fn queue(&self) -> &str {
+        &self.queue
+    }
+
     /// The folder that is the lake.
     pub(crate) fn lake(&self) -> PathBuf {
         self.dir.join(&self.bucket)

@@ -7,7 +7,9 @@ use std::{env, net::IpAddr};
 
 use anyhow::{Context as _, bail};
 use aws_config::{BehaviorVersion, Region};
-use aws_sdk_sqs::{Client, config::Credentials, types::QueueAttributeName};
+use aws_sdk_sqs::{
+    Client, config::Credentials, operation::get_queue_attributes::GetQueueAttributesError, types::QueueAttributeName,
+};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
@@ -64,27 +66,40 @@ impl Destination {
         let shared = loader.load().await;
         let endpoint = self.explicit_endpoint().or_else(|| shared.endpoint_url().map(str::to_owned)).or(local);
         self.check(endpoint.as_deref())?;
+        let is_local = endpoint.as_deref().is_some_and(is_loopback);
         let mut config = aws_sdk_sqs::config::Builder::from(&shared);
         config.set_endpoint_url(endpoint);
         let client = Client::from_conf(config.build());
         if !self.add {
-            self.check_empty(&client).await?;
+            self.check_empty(&client, is_local).await?;
         }
         Ok(client)
     }
 
-    /// Refuses a queue that holds messages: whatever is measured or audited then would be theirs as well.
-    async fn check_empty(&self, client: &Client) -> anyhow::Result<()> {
+    /// Refuses a queue that holds messages: whatever is measured or audited then would be theirs as well. One that is not there is created,
+    /// on loopback.
+    async fn check_empty(&self, client: &Client, is_local: bool) -> anyhow::Result<()> {
         let names = [
             QueueAttributeName::ApproximateNumberOfMessages,
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
             QueueAttributeName::ApproximateNumberOfMessagesDelayed,
         ];
         let ask = client.get_queue_attributes().queue_url(&self.queue_url).set_attribute_names(Some(names.to_vec()));
-        let asked = ask
-            .send()
-            .await
-            .with_context(|| format!("failed to ask {} what it holds: --add sends unasked", self.queue_url))?;
+        let asked = ask.send().await;
+        let is_missing = asked
+            .as_ref()
+            .is_err_and(|error| error.as_service_error().is_some_and(GetQueueAttributesError::is_queue_does_not_exist));
+        if let Some(name) = self.queue_url.rsplit('/').next().filter(|_| is_missing && is_local) {
+            client
+                .create_queue()
+                .queue_name(name)
+                .send()
+                .await
+                .with_context(|| format!("failed to create the queue {name}"))?;
+            return Ok(());
+        }
+        let asked =
+            asked.with_context(|| format!("failed to ask {} what it holds: --add sends unasked", self.queue_url))?;
         let counts = asked.attributes.unwrap_or_default();
         let held: u64 = counts.values().filter_map(|count| count.parse::<u64>().ok()).sum();
         if held > 0 {

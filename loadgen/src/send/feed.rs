@@ -4,6 +4,7 @@
 //! is the queue's. It does *not* own when a batch is due (`schedule`).
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -22,7 +23,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// The batches that the producers have prepared.
 #[derive(Debug)]
 pub(super) struct Feed {
-    batches: mpsc::Receiver<Batch>,
+    batches: mpsc::Receiver<Vec<Batch>>,
+    /// The rest of what was received last.
+    received: VecDeque<Batch>,
     schedule: Option<Schedule>,
     progress: Arc<Progress>,
     /// When the first batch was due.
@@ -33,13 +36,29 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(batches: mpsc::Receiver<Batch>, schedule: Option<Schedule>, progress: Arc<Progress>) -> Self {
-        Self { batches, schedule, progress, start: None, behind: Duration::ZERO, behind_max: Duration::ZERO }
+    pub(super) fn new(
+        batches: mpsc::Receiver<Vec<Batch>>,
+        schedule: Option<Schedule>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        Self {
+            batches,
+            received: VecDeque::new(),
+            schedule,
+            progress,
+            start: None,
+            behind: Duration::ZERO,
+            behind_max: Duration::ZERO,
+        }
     }
 
     /// The next batch, not before it is due, and when it was due; `None` after the last.
     pub(super) async fn next(&mut self) -> Option<(Batch, Instant)> {
-        let (asked, batch) = (Instant::now(), self.batches.recv().await?);
+        let asked = Instant::now();
+        while self.received.is_empty() {
+            self.received = self.batches.recv().await?.into();
+        }
+        let batch = self.received.pop_front()?;
         let (now, Some(schedule)) = (Instant::now(), &mut self.schedule) else { return Some((batch, Instant::now())) };
         let due = *self.start.get_or_insert(now) + schedule.due(batch.ticks());
         // What it is late by, but for what it would have been late by anyway, for want of a sender.
@@ -74,7 +93,7 @@ mod tests {
         batcher.finish().unwrap()
     }
 
-    fn feed(batches: mpsc::Receiver<Batch>) -> Feed {
+    fn feed(batches: mpsc::Receiver<Vec<Batch>>) -> Feed {
         let rate = NonZeroU64::new(1_000).unwrap();
         Feed::new(batches, Some(Schedule::new(rate, "constant".parse().unwrap())), Arc::default())
     }
@@ -84,7 +103,7 @@ mod tests {
         let (to_feed, batches) = mpsc::channel(10);
         let mut feed = feed(batches);
         for _ in 0..5 {
-            to_feed.send(batch()).await.unwrap();
+            to_feed.send(vec![batch()]).await.unwrap();
         }
         let start = Instant::now();
         for at in 0..5_u32 {
@@ -101,7 +120,7 @@ mod tests {
         let mut feed = feed(batches);
         let slow = async move {
             for _ in 0..3 {
-                to_feed.send(batch()).await.unwrap();
+                to_feed.send(vec![batch()]).await.unwrap();
                 tokio::time::sleep(250 * MS).await;
             }
         };

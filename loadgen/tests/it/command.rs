@@ -97,6 +97,8 @@ async fn queue_that_holds_messages_is_refused_unless_told_and_the_cost_is_shown(
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("it holds 1000 messages") && text(&output).contains("--add"), "{}", text(&output));
     assert!(loadgen(&[send.as_slice(), &["--add"]].concat()).await.status.success());
+    let other = queue.url.clone() + "-that-is-new";
+    assert!(loadgen(&["send", "--queue-url", &other, "--ticks", "10"]).await.status.success(), "it is created");
     assert_eq!(queue.drain().await.len(), 2_000);
 }
 
