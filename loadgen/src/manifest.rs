@@ -68,6 +68,9 @@ pub struct Sent {
     /// Calls that got no answer and were repeated. Their messages may be in the queue twice, which an audit then shows as
     /// duplicates that are not the consumer's.
     pub unanswered_calls: u64,
+    /// Messages that the queue did not take because it was asked too much; they are among those sent again.
+    #[serde(default)]
+    pub throttled: u64,
     /// From the first call to the last answer.
     pub elapsed: Duration,
     /// The rate that was asked for, in ticks per second: an open loop. `None` is a closed loop, as fast as the queue takes it.
@@ -111,6 +114,7 @@ impl Sent {
             calls: 0,
             retries: 0,
             unanswered_calls: 0,
+            throttled: 0,
             elapsed: Duration::ZERO,
             rate: None,
             shape: None,
@@ -141,6 +145,7 @@ impl Sent {
         self.calls += other.calls;
         self.retries += other.retries;
         self.unanswered_calls += other.unanswered_calls;
+        self.throttled += other.throttled;
         self.elapsed += other.elapsed;
         self.rate = self.rate.filter(|_| self.rate == other.rate);
         self.shape = self.shape.take().filter(|shape| Some(shape) == other.shape.as_ref());
@@ -180,7 +185,8 @@ impl fmt::Display for Sent {
         };
         writeln!(f, "pace       {pace}")?;
         writeln!(f, "ticks      {} of {} symbols, {} anomalies", self.ticks, self.symbols.len(), self.truth.len())?;
-        writeln!(f, "messages   {} in {} calls, {} sent again", self.messages, self.calls, self.retries)?;
+        write!(f, "messages   {} in {} calls, {} sent again", self.messages, self.calls, self.retries)?;
+        writeln!(f, "{}", if self.throttled > 0 { format!(", {} throttled", self.throttled) } else { String::new() })?;
         writeln!(f, "bytes      {}, {:.1} per tick", self.bytes, self.bytes as f64 / ticks.max(1.0))?;
         writeln!(
             f,

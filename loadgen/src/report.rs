@@ -38,6 +38,8 @@ pub struct Figures {
     pub retries: u64,
     /// See `retries`.
     pub unanswered_calls: u64,
+    /// Messages that the queue did not take because it was asked too much.
+    pub throttled: u64,
     /// From when a batch was due until the queue had it, milliseconds, by percentile.
     pub latency_ms: Vec<(f64, f64)>,
 }
@@ -65,6 +67,7 @@ impl Figures {
             calls: sent.calls,
             retries: sent.retries,
             unanswered_calls: sent.unanswered_calls,
+            throttled: sent.throttled,
             latency_ms: PERCENTILES.map(latency).to_vec(),
         }
     }

@@ -143,6 +143,7 @@ pub async fn run(client: Client, queue_url: &str, plan: Plan, progress: Arc<Prog
         calls: counts.calls,
         retries: counts.retries,
         unanswered_calls: counts.unanswered_calls,
+        throttled: counts.throttled,
         elapsed: started.elapsed(),
         rate: plan.rate.map(NonZeroU64::get),
         shape: plan.rate.map(|_| plan.shape.to_string()),

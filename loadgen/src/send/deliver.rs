@@ -7,7 +7,7 @@ use aws_sdk_sqs::{
     config::{retry::RetryConfig, timeout::TimeoutConfig},
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     operation::send_message_batch::{SendMessageBatchError, SendMessageBatchOutput},
-    types::{MessageAttributeValue, SendMessageBatchRequestEntry},
+    types::{BatchResultErrorEntry, MessageAttributeValue, SendMessageBatchRequestEntry},
 };
 use hdrhistogram::Histogram;
 use tokio::time::{Instant, sleep};
@@ -61,6 +61,7 @@ pub(super) struct Counts {
     pub(super) calls: u64,
     pub(super) retries: u64,
     pub(super) unanswered_calls: u64,
+    pub(super) throttled: u64,
     pub(super) latency_us: Histogram<u64>,
 }
 
@@ -91,6 +92,7 @@ impl Deliverer {
             calls: 0,
             retries: 0,
             unanswered_calls: 0,
+            throttled: 0,
             latency_us: no_latencies(),
         };
         Self { client: Client::from_conf(config.build()), queue_url: queue_url.to_owned(), progress, counts }
@@ -124,9 +126,16 @@ impl Deliverer {
         self.counts.calls += 1;
         let call = self.client.send_message_batch().queue_url(&self.queue_url).set_entries(Some(entries.clone()));
         match call.send().await {
-            Ok(answer) => keep_failed(entries, &answer),
+            Ok(answer) => {
+                let is_throttled = |failed: &&BatchResultErrorEntry| is_throttling(failed.code());
+                self.counts.throttled += answer.failed().iter().filter(is_throttled).count() as u64;
+                keep_failed(entries, &answer)
+            }
             Err(error) => {
                 self.counts.unanswered_calls += u64::from(is_unanswered(&error));
+                if error.as_service_error().and_then(|error| error.code()).is_some_and(is_throttling) {
+                    self.counts.throttled += entries.len() as u64;
+                }
                 let reason = DisplayErrorContext(&error).to_string();
                 if is_passing(&error) { Ok(Leftover { entries, reason }) } else { Err(DeliveryError::Call(reason)) }
             }
@@ -142,6 +151,7 @@ impl Deliverer {
         mine.calls += other.calls;
         mine.retries += other.retries;
         mine.unanswered_calls += other.unanswered_calls;
+        mine.throttled += other.throttled;
         let added = mine.latency_us.add(&other.latency_us);
         debug_assert!(added.is_ok(), "all histograms have the bounds of `no_latencies`");
     }
@@ -187,13 +197,18 @@ fn is_unanswered(error: &SdkError<SendMessageBatchError>) -> bool {
     matches!(error, SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_))
 }
 
+/// Whether the queue says that it is asked too much.
+fn is_throttling(code: &str) -> bool {
+    code.contains("Throttl")
+}
+
 /// Whether the same call may work later.
 fn is_passing(error: &SdkError<SendMessageBatchError>) -> bool {
     match error {
         SdkError::ConstructionFailure(_) => false,
         SdkError::ServiceError(answer) => {
             let code = answer.err().code().unwrap_or_default();
-            answer.raw().status().is_server_error() || code.contains("Throttl") || code == "OverLimit"
+            answer.raw().status().is_server_error() || is_throttling(code) || code == "OverLimit"
         }
         _ => true,
     }

@@ -108,17 +108,8 @@ async fn interrupt_ends_a_run_with_what_was_sent_and_its_report() {
     let folder = TempDir::new().unwrap();
     let sent = folder.path().join("sent.json");
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
-    command.args([
-        "send",
-        "--queue-url",
-        &queue.url,
-        "--ticks",
-        "100000000",
-        "--rate",
-        "20000",
-        "--shape",
-        "sine:0.5/1s",
-    ]);
+    // A closed loop: whether a generator keeps a schedule depends on what else its machine does.
+    command.args(["send", "--queue-url", &queue.url, "--ticks", "100000000"]);
     command.arg("--sent").arg(&sent).arg("--report").arg(folder.path().join("report"));
     let child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
     let id = child.id().to_string();
@@ -134,7 +125,7 @@ async fn interrupt_ends_a_run_with_what_was_sent_and_its_report() {
     assert!(audit.status.success(), "{}", text(&audit));
     let report = std::fs::read_to_string(folder.path().join("report/report.json")).unwrap();
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
-    assert_eq!((&report["is_whole"], &report["shape"]), (&false.into(), &"sine:0.5/1s".into()));
+    assert_eq!((&report["is_whole"], &report["is_valid"]), (&false.into(), &true.into()));
     let plot = std::fs::read_to_string(folder.path().join("report/send.hgrm")).unwrap();
     assert!(plot.contains("1/(1-Percentile)") && plot.contains("#[Max"), "{plot}");
 }
