@@ -3,10 +3,12 @@
 //! This file owns the settings and their validation. It does *not* own what is done with them, nor which of them hold for a symbol
 //! (`overrides`).
 
+mod limit_band;
 mod overrides;
 
 use std::time::Duration;
 
+pub use limit_band::{LimitBandConfig, Tier};
 pub use overrides::OverrideConfig;
 
 use serde::{Deserialize, Serialize};
@@ -221,42 +223,6 @@ impl Default for GapConfig {
     }
 }
 
-/// The limit band detector: a price is beyond the band when it lies further from the mean of five minutes than its tier allows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LimitBandConfig {
-    /// Whether it runs.
-    pub enabled: bool,
-    /// How far prices may go, by what they are.
-    pub tiers: Vec<Tier>,
-}
-
-/// One tier of limit bands.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tier {
-    /// The lowest price, in the symbol's quote currency.
-    pub from: f64,
-    /// How far prices may go, in percent, both ways.
-    pub percent: f64,
-}
-
-impl Default for LimitBandConfig {
-    /// Those of the plan for its first tier of shares.
-    fn default() -> Self {
-        let tier = |(from, percent)| Tier { from, percent };
-        Self { enabled: true, tiers: [(3.0, 5.0), (0.75, 20.0), (0.0, 75.0)].map(tier).to_vec() }
-    }
-}
-
-impl LimitBandConfig {
-    /// The half width at `price`, as a fraction of it.
-    pub(super) fn width_at(&self, price: f64) -> f64 {
-        let tiers = self.tiers.iter().filter(|tier| tier.from <= price);
-        tiers.max_by(|a, b| a.from.total_cmp(&b.from)).map_or(f64::INFINITY, |tier| tier.percent / 100.0)
-    }
-}
-
 /// The clock detector: an event time is wrong when it lies in the future, or far behind the others'.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -359,25 +325,6 @@ impl DetectConfig {
         within(rules <= THRESHOLDS_MAX, "threshold", &rules, &format!("at most {THRESHOLDS_MAX} rules"))?;
         self.threshold.iter().enumerate().try_for_each(|(index, rule)| rule.validate(index))?;
         self.validate_overrides()
-    }
-}
-
-impl LimitBandConfig {
-    fn validate(&self) -> Result<(), DetectConfigError> {
-        let tiers = self.tiers.len();
-        within(
-            (1..=PATTERNS_MAX).contains(&tiers),
-            "limit_band.tiers",
-            &tiers,
-            &format!("from 1 to {PATTERNS_MAX} tiers"),
-        )?;
-        for (index, tier) in self.tiers.iter().enumerate() {
-            let setting = |name: &str| format!("limit_band.tiers[{index}].{name}");
-            let bound = "a finite number, not negative";
-            within(tier.from >= 0.0 && tier.from.is_finite(), &setting("from"), &tier.from, bound)?;
-            within(is_positive(tier.percent), &setting("percent"), &tier.percent, POSITIVE)?;
-        }
-        Ok(())
     }
 }
 
