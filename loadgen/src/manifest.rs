@@ -45,7 +45,7 @@ impl Tally {
     }
 }
 
-/// A run in which the generator was further behind its own schedule says nothing: ten times what a busy machine is late by.
+/// A run in which the generator was further behind its own schedule says nothing of the queue.
 const BEHIND_MAX: Duration = Duration::from_millis(100);
 
 /// What a run has sent, and how that went.

@@ -20,7 +20,7 @@ pub(super) const DETECT_ABOUT: &str = "\
 Runs the detectors over a file, in the order of its rows, as fast as they are.
 
 They are those of `ticklake run`, with the same configuration (of which only [detect] and [decode] matter here) and the same alerts, but that an \
-alert counts as detected at its event time. For tuning thresholds, and for asking what would have been alerted.";
+alert counts as detected at the event time with which it was certain. For tuning thresholds, and for asking what would have been alerted.";
 
 pub(super) const DETECT_EXAMPLES: &str = "\
 Examples:

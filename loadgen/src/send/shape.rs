@@ -43,7 +43,7 @@ pub enum Shape {
         period: Duration,
     },
     /// A trading day of this length, and then the next one: the rate is its mean, open and close are three times as busy as midday, and
-    /// the first two hundredth begin with an auction, five times as busy again.
+    /// its first two-hundredth is an auction, five times as busy again.
     Day {
         /// How long a day takes.
         lasts: Duration,
