@@ -5,13 +5,14 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::num::NonZeroU64;
+use std::slice::from_ref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use loadgen::market::{Market, MarketConfig};
-use loadgen::{Dialect, Layout, Packing, Plan, Sent, Source, produce};
+use loadgen::{Dialect, Layout, Pace, Packing, Plan, Sent, Source, produce};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::task::JoinSet;
 
@@ -56,7 +57,7 @@ fn generation(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Resu
         for _ in 0..ROUNDS {
             let market = Market::new(MarketConfig { ticks: TICKS, ..MarketConfig::default() })?;
             let started = Instant::now();
-            produce::market(&market, packing(per_message)?, 1, &|batch| {
+            produce::market(&market, &packing(per_message)?.into(), 1, &|batch| {
                 std::hint::black_box(batch);
                 true
             })?;
@@ -73,7 +74,7 @@ fn same_messages(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::R
     let messages = |threads| -> anyhow::Result<BTreeSet<String>> {
         let market = Market::new(MarketConfig { ticks: 100_000, ..MarketConfig::default() })?;
         let all = Mutex::new(BTreeSet::new());
-        produce::market(&market, packing(100)?, threads, &|batch: loadgen::batch::Batch| {
+        produce::market(&market, &packing(100)?.into(), threads, &|batch: loadgen::batch::Batch| {
             let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
             all.extend(batch.into_messages().into_iter().map(|message| message.body));
             true
@@ -89,9 +90,9 @@ fn same_messages(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::R
 /// Sends the default market at a rate.
 async fn sent(scene: &Scene, ticks: u64, per_message: usize, rate: Option<u64>) -> anyhow::Result<Sent> {
     let market = MarketConfig { ticks, ..MarketConfig::default() };
-    let rate = rate.and_then(NonZeroU64::new);
-    let plan = Plan { rate, ..Plan::new(Source::Market(market), packing(per_message)?) };
-    Ok(loadgen::run(scene.sqs().clone(), scene.queue(), plan, Arc::default()).await?)
+    let pace = rate.and_then(NonZeroU64::new).map_or(Pace::AsTaken, Pace::even);
+    let plan = Plan { pace, ..Plan::new(Source::Market(market), packing(per_message)?) };
+    Ok(loadgen::run(scene.sqs().clone(), from_ref(scene.queue()), plan, Arc::default()).await?)
 }
 
 async fn rates(served: &Served, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {

@@ -48,7 +48,7 @@ pub fn packed_bodies_of(market: MarketConfig, packing: Packing) -> anyhow::Resul
         bodies.extend(batch.messages().iter().map(|message| message.body.clone()));
         true
     };
-    produce::market(&market, packing, 1, &keep)?;
+    produce::market(&market, &packing.into(), 1, &keep)?;
     Ok(bodies.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 

@@ -53,7 +53,7 @@ pub fn trades(path: &Path) -> anyhow::Result<Sample> {
     let recording = Recording { path: path.to_owned(), mapping, limit: None };
     let packing = Packing::new(TICKS_PER_MESSAGE, Layout::Array, Dialect::Canonical)?;
     let bodies = Mutex::new(Vec::new());
-    produce::recording(&recording, packing, &|batch: loadgen::batch::Batch| {
+    produce::recording(&recording, &packing.into(), None, &|batch: loadgen::batch::Batch| {
         let mut bodies = bodies.lock().unwrap_or_else(PoisonError::into_inner);
         bodies.extend(batch.messages().iter().map(|message| message.body.clone()));
         true

@@ -63,7 +63,8 @@ async fn drain_and_judge(args: &DemoArgs, sandbox: &Sandbox) -> anyhow::Result<V
 
     let started = Instant::now();
     let ports = adapters::ports(&sandbox.clients, &config);
-    let sending = loadgen::run(sandbox.clients.sqs.clone(), &sandbox.queue_url, plan(args)?, progress);
+    let sending =
+        loadgen::run(sandbox.clients.sqs.clone(), std::slice::from_ref(&sandbox.queue_url), plan(args)?, progress);
     let drained = async {
         let sent = sending.await.context("failed to send the ticks")?;
         everything_received(&meters, sent.messages).await;

@@ -1,5 +1,7 @@
 //! From messages to the batches in which they are sent.
 
+use std::time::Duration;
+
 use crate::payload::{MESSAGE_BYTES_MAX, Message};
 
 /// The most messages in a call of `SendMessageBatch`.
@@ -8,12 +10,26 @@ pub const BATCH_MESSAGES_MAX: usize = 10;
 /// Messages for one call of `SendMessageBatch`: at most [`BATCH_MESSAGES_MAX`], of at most [`MESSAGE_BYTES_MAX`] together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
+    queue: usize,
     messages: Vec<Message>,
     bytes: usize,
     ticks: u64,
+    due: Option<Duration>,
 }
 
 impl Batch {
+    /// The number of its queue.
+    #[must_use]
+    pub fn queue(&self) -> usize {
+        self.queue
+    }
+
+    /// When it is due after the beginning: as the last of its messages that says so.
+    #[must_use]
+    pub fn due(&self) -> Option<Duration> {
+        self.due
+    }
+
     /// How many ticks its messages hold.
     #[must_use]
     pub fn ticks(&self) -> u64 {
@@ -41,6 +57,7 @@ impl Batch {
     fn add(&mut self, message: Message) {
         self.bytes += message.size();
         self.ticks += message.ticks;
+        self.due = self.due.max(message.due);
         self.messages.push(message);
     }
 }
@@ -52,6 +69,17 @@ pub struct Batcher {
 }
 
 impl Batcher {
+    /// Groups those of that queue.
+    #[must_use]
+    pub fn for_queue(queue: usize) -> Self {
+        Self { batch: Batch { queue, ..Batch::default() } }
+    }
+
+    /// Whether no batch is begun.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batch.messages.is_empty()
+    }
     /// Adds a message. A batch comes back when it is full with this message, or was full without it.
     pub fn push(&mut self, message: Message) -> Option<Batch> {
         let full = if self.batch.bytes + message.size() > MESSAGE_BYTES_MAX { self.finish() } else { None };
@@ -62,7 +90,8 @@ impl Batcher {
 
     /// The batch begun so far, if any.
     pub fn finish(&mut self) -> Option<Batch> {
-        if self.batch.messages.is_empty() { None } else { Some(std::mem::take(&mut self.batch)) }
+        let next = Batch { queue: self.batch.queue, ..Batch::default() };
+        if self.is_empty() { None } else { Some(std::mem::replace(&mut self.batch, next)) }
     }
 }
 
@@ -71,6 +100,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::payload::tests::message;
 
     proptest! {
         #[test]
@@ -80,7 +110,7 @@ mod tests {
             let mut batcher = Batcher::default();
             let mut batches = Vec::new();
             for (i, &size) in sizes.iter().enumerate() {
-                let message = Message { body: "a".repeat(size), ticks: i as u64, is_compressed: false };
+                let message = message("a".repeat(size), i as u64);
                 batches.extend(batcher.push(message));
             }
             batches.extend(batcher.finish());

@@ -4,7 +4,10 @@ mod audit;
 mod connect;
 mod deliver;
 mod fetch;
+mod find_limit;
 mod mapping;
+mod observe;
+mod packing;
 mod plant;
 mod replay;
 mod score;
@@ -22,6 +25,8 @@ use clap::{Parser, Subcommand};
 ///   2. The consumer drains the queue into Parquet files.
 ///   3. `loadgen audit` compares the two: every tick there, once, unaltered.
 ///
+/// How much it sustains is found by `loadgen find-limit`, while it runs.
+///
 /// How good its alerts are is measured on recorded trades:
 ///
 ///   1. `loadgen plant` alters a recording by known events and lists them (`--truth`).
@@ -38,17 +43,19 @@ pub(crate) struct Args {
 enum Command {
     Send(Box<send::SendArgs>),
     Replay(Box<replay::ReplayArgs>),
+    FindLimit(Box<find_limit::FindLimitArgs>),
     Audit(audit::AuditArgs),
     Plant(Box<plant::PlantArgs>),
     Score(score::ScoreArgs),
 }
 
 impl Args {
-    /// Runs the command; the exit status is 1 where an audit is not clean.
+    /// Runs the command; the exit status is 1 where an audit is not clean, a run is worth nothing, or no limit was found.
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Send(args) => args.run().await,
             Command::Replay(args) => args.run().await,
+            Command::FindLimit(args) => args.run().await,
             Command::Audit(args) => args.run().await,
             Command::Plant(args) => args.run(),
             Command::Score(args) => args.run(),

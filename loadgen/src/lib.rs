@@ -17,10 +17,12 @@ pub mod tick;
 
 pub mod market;
 pub mod replay;
-pub mod report;
 pub mod truth;
 
 pub mod plant;
+
+pub mod disturb;
+pub mod route;
 
 pub mod batch;
 pub mod payload;
@@ -29,13 +31,24 @@ pub mod manifest;
 pub mod produce;
 pub mod send;
 
+pub mod lake;
+pub mod watch;
+
+pub mod limit;
+pub mod observe;
+pub mod report;
+
 pub mod audit;
 pub mod score;
 
 pub use audit::{Report, audit};
+pub use disturb::{Delays, Disturbance};
+pub use lake::Lake;
 pub use manifest::Sent;
-pub use market::{Character, MarketConfig, SpikeConfig};
+pub use market::{Character, MarketConfig, SpikeConfig, Zipf};
+pub use observe::{Observed, Observer};
 pub use payload::{Dialect, Layout, Packing};
+pub use produce::Speed;
 pub use replay::{Mapping, Recording};
-pub use send::{Error, Plan, Progress, Shape, ShapeError, Source, run};
+pub use send::{Error, Pace, Plan, Progress, Shape, ShapeError, Source, run};
 pub use truth::Anomaly;

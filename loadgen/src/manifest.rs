@@ -19,12 +19,15 @@ use crate::{
 /// What one symbol was sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// The sum of [`Tick::checksum`] over its ticks, with wrap-around. In JSON 16 hexadecimal digits, for many readers
+    /// The sum of [`Tick::checksum`] over its ticks, as often as they were sent, with wrap-around. In JSON 16 hexadecimal digits, for many readers
     /// of JSON round large integers.
     #[serde(with = "hexadecimal")]
     pub checksum: u64,
     /// The sequence numbers of its ticks.
     pub seqs: SeqSet,
+    /// Those of them that were sent twice.
+    #[serde(default, skip_serializing_if = "SeqSet::is_empty")]
+    pub again: SeqSet,
 }
 
 impl Tally {
@@ -38,10 +41,17 @@ impl Tally {
         is_new
     }
 
-    /// How many ticks there are.
+    /// Counts a tick that is sent a second time.
+    pub fn again(&mut self, symbol: SymbolHash, tick: &Tick<'_>) {
+        if self.again.insert(tick.seq) {
+            self.checksum = self.checksum.wrapping_add(tick.checksum(symbol));
+        }
+    }
+
+    /// How many ticks were sent, those that were sent twice counted twice.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.seqs.len()
+        self.seqs.len() + self.again.len()
     }
 }
 
@@ -55,8 +65,11 @@ pub struct Sent {
     pub symbols: BTreeMap<String, Tally>,
     /// The anomalies that were planted, in the order of event time.
     pub truth: Vec<Anomaly>,
-    /// Ticks in all messages.
+    /// Ticks in all messages, those that were sent twice counted twice.
     pub ticks: u64,
+    /// Malformed ticks that were sent besides.
+    #[serde(default)]
+    pub malformed: u64,
     /// Messages that the queue has taken.
     pub messages: u64,
     /// Their size, as SQS counts it: bodies and attributes.
@@ -78,6 +91,9 @@ pub struct Sent {
     /// How the rate changed over time, in an open loop.
     #[serde(default)]
     pub shape: Option<String>,
+    /// How many times as fast as it went a recording was replayed: an open loop, too.
+    #[serde(default)]
+    pub speed: Option<f64>,
     /// How far the generator itself was behind its schedule, at worst: batches that were due and not prepared, while somebody waited for
     /// them. A slow queue is no reason; it shows in the latency.
     #[serde(default)]
@@ -109,6 +125,7 @@ impl Sent {
             symbols: BTreeMap::new(),
             truth: Vec::new(),
             ticks: 0,
+            malformed: 0,
             messages: 0,
             bytes: 0,
             calls: 0,
@@ -118,6 +135,7 @@ impl Sent {
             elapsed: Duration::ZERO,
             rate: None,
             shape: None,
+            speed: None,
             behind: Duration::ZERO,
             is_whole: true,
             latency_us: no_latencies(),
@@ -134,12 +152,14 @@ impl Sent {
     pub fn merge(&mut self, other: Sent) -> Result<(), Overlap> {
         for (symbol, tally) in other.symbols {
             let mine = self.symbols.entry(symbol.clone()).or_default();
-            mine.seqs.merge(&tally.seqs).map_err(|seq| Overlap { symbol, seq })?;
+            let merged = mine.seqs.merge(&tally.seqs).and_then(|()| mine.again.merge(&tally.again));
+            merged.map_err(|seq| Overlap { symbol, seq })?;
             mine.checksum = mine.checksum.wrapping_add(tally.checksum);
         }
         self.truth.extend(other.truth);
         self.truth.sort_by_key(|anomaly| anomaly.ts_us);
         self.ticks += other.ticks;
+        self.malformed += other.malformed;
         self.messages += other.messages;
         self.bytes += other.bytes;
         self.calls += other.calls;
@@ -149,6 +169,7 @@ impl Sent {
         self.elapsed += other.elapsed;
         self.rate = self.rate.filter(|_| self.rate == other.rate);
         self.shape = self.shape.take().filter(|shape| Some(shape) == other.shape.as_ref());
+        self.speed = self.speed.filter(|_| self.speed == other.speed);
         self.behind = self.behind.max(other.behind);
         self.is_whole &= other.is_whole;
         // Both have the bounds of `no_latencies`, so that every value fits.
@@ -173,18 +194,25 @@ impl fmt::Display for Sent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.elapsed.as_secs_f64().max(1e-9);
         let (ticks, messages) = (self.ticks as f64, self.messages as f64);
-        let pace = match self.rate {
-            Some(rate) => {
+        let pace = match (self.rate, self.speed) {
+            (Some(rate), _) => {
                 let shape = self.shape.as_deref().filter(|shape| *shape != "constant");
                 format!(
                     "open loop, {rate} ticks/s asked{}",
                     shape.map(|shape| format!(", {shape}")).unwrap_or_default()
                 )
             }
-            None => "closed loop, as fast as the queue takes it".to_owned(),
+            (None, Some(speed)) => format!("open loop, {speed} times as fast as it was recorded"),
+            (None, None) => "closed loop, as fast as the queue takes it".to_owned(),
         };
         writeln!(f, "pace       {pace}")?;
-        writeln!(f, "ticks      {} of {} symbols, {} anomalies", self.ticks, self.symbols.len(), self.truth.len())?;
+        write!(f, "ticks      {} of {} symbols, {} anomalies", self.ticks, self.symbols.len(), self.truth.len())?;
+        let again: u64 = self.symbols.values().map(|tally| tally.again.len()).sum();
+        let besides = [(again, "sent twice"), (self.malformed, "malformed besides")];
+        for (ticks, what) in besides.into_iter().filter(|(ticks, _)| *ticks > 0) {
+            write!(f, ", {ticks} {what}")?;
+        }
+        writeln!(f)?;
         write!(f, "messages   {} in {} calls, {} sent again", self.messages, self.calls, self.retries)?;
         writeln!(f, "{}", if self.throttled > 0 { format!(", {} throttled", self.throttled) } else { String::new() })?;
         writeln!(f, "bytes      {}, {:.1} per tick", self.bytes, self.bytes as f64 / ticks.max(1.0))?;

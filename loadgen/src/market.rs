@@ -15,13 +15,13 @@ mod walk;
 use std::{sync::Arc, time::Duration};
 
 pub use lane::{Lane, Trade};
+pub use popularity::{Zipf, ZipfError};
 pub use spikes::SpikeConfig;
 
 use crate::{
     random::Random,
     tick::{Number, Tick},
 };
-use popularity::Popularity;
 use walk::Walk;
 
 /// The most lanes a market has, and so the most threads that can generate it.
@@ -41,6 +41,8 @@ pub struct MarketConfig {
     pub seed: u64,
     /// How many instruments are traded.
     pub symbols: usize,
+    /// How unequal they are.
+    pub zipf: Zipf,
     /// How many trades there are in all.
     pub ticks: u64,
     /// Event time of the opening, microseconds since the Unix epoch, UTC.
@@ -70,6 +72,7 @@ impl Default for MarketConfig {
         Self {
             seed: 1,
             symbols: 500,
+            zipf: Zipf::default(),
             ticks: 1_000_000,
             start_us: DEFAULT_START_US,
             span: Duration::from_mins(390),
@@ -137,7 +140,7 @@ impl Market {
             .take(config.symbols)
             .map(|name| Symbol { name: name.into(), opening: Walk::new(&mut opening) })
             .collect();
-        let mut hands = deal(symbols.len());
+        let mut hands = deal(symbols.len(), config.zipf);
         let weights: Vec<f64> = hands.iter().map(|hand| hand.weight).collect();
         let ticks = apportion(config.ticks, &weights);
         let spikes = apportion(u64::from(config.spikes.count), &weights);
@@ -221,12 +224,12 @@ fn validate(config: &MarketConfig) -> Result<(), MarketError> {
 
 /// Deals the symbols, most popular first, each to the lane that has the least so far: the lanes then carry about the
 /// same number of ticks, and threads that take lanes about the same work.
-fn deal(symbols: usize) -> Vec<Hand> {
+fn deal(symbols: usize, zipf: Zipf) -> Vec<Hand> {
     let mut hands = vec![Hand::default(); LANES.min(symbols)];
     for symbol in 0..symbols {
         if let Some(hand) = hands.iter_mut().min_by(|a, b| a.weight.total_cmp(&b.weight)) {
             hand.symbols.push(symbol as u32);
-            hand.weight += Popularity::weight(symbol);
+            hand.weight += zipf.weight(symbol);
         }
     }
     hands

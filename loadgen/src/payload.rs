@@ -5,13 +5,16 @@
 //! JSON of a tick (`json`) or how messages are grouped for sending ([`crate::batch`]).
 
 mod json;
+mod malformed;
 
-use std::io;
+use std::{io, mem, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use zstd::bulk::Compressor;
 
-use crate::tick::Tick;
+pub use malformed::Malformed;
+
+use crate::tick::{SymbolHash, Tick};
 
 /// The most bytes that SQS takes in one message, attributes included, and in all messages of a batch.
 pub const MESSAGE_BYTES_MAX: usize = 1_048_576;
@@ -22,9 +25,14 @@ pub const ENCODING_ATTRIBUTE: [&str; 3] = ["content-encoding", "String", "zstd"]
 /// What [`ENCODING_ATTRIBUTE`] adds to a message.
 const ATTRIBUTE_BYTES: usize = ENCODING_ATTRIBUTE[0].len() + ENCODING_ATTRIBUTE[1].len() + ENCODING_ATTRIBUTE[2].len();
 
+/// The least that a message can be filled up to: a tick or two.
+pub const FILL_BYTES_MIN: usize = 1_024;
+
 /// The most JSON that is put into one compressed message: base64 takes 4 bytes for 3, and even what does not compress
 /// grows by less than 1 part in 256 and 64 bytes (`ZSTD_compressBound`).
-const COMPRESSED_TEXT_MAX: usize = (MESSAGE_BYTES_MAX - ATTRIBUTE_BYTES) / 4 * 3 / 257 * 256 - 128;
+const fn compressed_text_max(bytes_max: usize) -> usize {
+    (bytes_max - ATTRIBUTE_BYTES) / 4 * 3 / 257 * 256 - 128
+}
 
 /// How the ticks of a message are arranged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +71,7 @@ impl Dialect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packing {
     ticks_per_message: usize,
+    bytes_max: usize,
     layout: Layout,
     dialect: Dialect,
     zstd_level: Option<i32>,
@@ -77,26 +86,49 @@ pub enum PackingError {
     /// An object is one tick.
     #[error("failed to pack {0} ticks into a single object: use an array or lines")]
     ObjectOfMany(usize),
+    /// A size that no message can have.
+    #[error("failed to fill messages up to {0} bytes: it can be {FILL_BYTES_MIN} to {MESSAGE_BYTES_MAX}")]
+    Fill(usize),
 }
 
 impl Packing {
     /// One canonical object per message, as plain producers send it.
-    pub const SINGLE: Self =
-        Self { ticks_per_message: 1, layout: Layout::Object, dialect: Dialect::Canonical, zstd_level: None };
+    pub const SINGLE: Self = Self {
+        ticks_per_message: 1,
+        bytes_max: MESSAGE_BYTES_MAX,
+        layout: Layout::Object,
+        dialect: Dialect::Canonical,
+        zstd_level: None,
+    };
 
     /// At most `ticks_per_message` ticks in each message; fewer where they would exceed [`MESSAGE_BYTES_MAX`].
     pub fn new(ticks_per_message: usize, layout: Layout, dialect: Dialect) -> Result<Self, PackingError> {
         match (ticks_per_message, layout) {
             (0, _) => Err(PackingError::NoTicks),
             (2.., Layout::Object) => Err(PackingError::ObjectOfMany(ticks_per_message)),
-            _ => Ok(Self { ticks_per_message, layout, dialect, zstd_level: None }),
+            _ => Ok(Self { ticks_per_message, layout, dialect, ..Self::SINGLE }),
         }
+    }
+
+    /// As many ticks in each message as fit into `bytes_max`, attributes included. Where bodies are compressed, as many as would fit even
+    /// if they did not get smaller.
+    pub fn filling(bytes_max: usize, layout: Layout, dialect: Dialect) -> Result<Self, PackingError> {
+        if !(FILL_BYTES_MIN..=MESSAGE_BYTES_MAX).contains(&bytes_max) {
+            return Err(PackingError::Fill(bytes_max));
+        }
+        Ok(Self { bytes_max, ..Self::new(usize::MAX, layout, dialect)? })
     }
 
     /// The same packing, with bodies as base64 of a zstd frame of that level.
     #[must_use]
     pub fn compressed(self, zstd_level: i32) -> Self {
         Self { zstd_level: Some(zstd_level), ..self }
+    }
+
+    /// How the ticks of a message are arranged.
+    #[must_use]
+    pub fn layout(self) -> Layout {
+        self.layout
     }
 
     /// The field names and types of its ticks.
@@ -111,10 +143,31 @@ impl Packing {
 pub struct Message {
     /// The body.
     pub body: String,
-    /// How many ticks it holds.
+    /// How many good ticks it holds.
     pub ticks: u64,
     /// Whether the body is compressed and the message needs [`ENCODING_ATTRIBUTE`].
     pub is_compressed: bool,
+    /// By what its ticks are known again, for a writer that marks them.
+    pub marks: Vec<Mark>,
+    /// When it is due after the beginning, where the source says so.
+    pub due: Option<Duration>,
+}
+
+/// The ticks of one symbol in a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The symbol.
+    pub symbol: SymbolHash,
+    /// The sequence number of the first.
+    pub seq: i64,
+    /// The least and the greatest of their event times.
+    pub ts_us: (i64, i64),
+}
+
+impl Mark {
+    fn of(tick: &Tick<'_>) -> Self {
+        Self { symbol: SymbolHash::of(tick.symbol), seq: tick.seq, ts_us: (tick.ts_us, tick.ts_us) }
+    }
 }
 
 impl Message {
@@ -152,42 +205,81 @@ pub struct MessageWriter {
     text: Vec<u8>,
     /// The newest tick, until it is known whether it still fits.
     tick: Vec<u8>,
-    ticks: usize,
+    /// Of these `ticks` are good.
+    items: usize,
+    ticks: u64,
+    /// `None` where nobody asks for them.
+    marks: Option<Vec<Mark>>,
 }
 
 impl MessageWriter {
-    /// A writer with nothing in it.
+    /// A writer with nothing in it, whose messages have no marks.
     pub fn new(packing: Packing) -> Result<Self, PayloadError> {
         let compressor = packing.zstd_level.map(Compressor::new).transpose()?;
-        let text_max = if compressor.is_some() { COMPRESSED_TEXT_MAX } else { MESSAGE_BYTES_MAX };
-        Ok(Self { packing, compressor, text_max, text: Vec::new(), tick: Vec::new(), ticks: 0 })
+        let text_max = if compressor.is_some() { compressed_text_max(packing.bytes_max) } else { packing.bytes_max };
+        let (text, tick) = (Vec::new(), Vec::new());
+        Ok(Self { packing, compressor, text_max, text, tick, items: 0, ticks: 0, marks: None })
+    }
+
+    /// The same writer; its messages have marks.
+    #[must_use]
+    pub fn marking(self) -> Self {
+        Self { marks: Some(Vec::new()), ..self }
+    }
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items == 0
     }
 
     /// Adds a tick. A message comes back when it is full with this tick, or was full without it.
     pub fn push(&mut self, tick: &Tick<'_>) -> Result<Option<Message>, PayloadError> {
         self.tick.clear();
         json::write_tick(&mut self.tick, tick, self.packing.dialect);
+        let cut = self.make_room(tick)?;
+        self.ticks += 1;
+        if let Some(marks) = &mut self.marks {
+            add_mark(marks, Mark::of(tick));
+        }
+        self.finish_if_full(cut)
+    }
+
+    /// Adds something that is no tick, made from one. A message comes back as with [`Self::push`].
+    pub fn push_malformed(&mut self, how: Malformed, tick: &Tick<'_>) -> Result<Option<Message>, PayloadError> {
+        self.tick.clear();
+        malformed::write(&mut self.tick, how, tick, self.packing.dialect);
+        let cut = self.make_room(tick)?;
+        self.finish_if_full(cut)
+    }
+
+    /// Appends what is in `self.tick` to the text; the message that it did not fit into comes back.
+    fn make_room(&mut self, tick: &Tick<'_>) -> Result<Option<Message>, PayloadError> {
         // Two brackets, or a separator and a bracket.
         if self.tick.len() + 2 > self.text_max {
             let (seq, symbol_bytes) = (tick.seq, tick.symbol.len());
             return Err(PayloadError::TickTooLarge { seq, symbol_bytes, bytes: self.tick.len() });
         }
-        let full = if self.text.len() + self.tick.len() + 2 > self.text_max { self.finish()? } else { None };
-        match (self.packing.layout, self.ticks) {
+        let cut = if self.text.len() + self.tick.len() + 2 > self.text_max { self.finish()? } else { None };
+        match (self.packing.layout, self.items) {
             (Layout::Array, 0) => self.text.push(b'['),
             (Layout::Array, _) => self.text.push(b','),
             (Layout::Object | Layout::Lines, 0) => {}
             (Layout::Object | Layout::Lines, _) => self.text.push(b'\n'),
         }
         self.text.extend_from_slice(&self.tick);
-        self.ticks += 1;
+        self.items += 1;
+        Ok(cut)
+    }
+
+    fn finish_if_full(&mut self, cut: Option<Message>) -> Result<Option<Message>, PayloadError> {
         // A message that was cut off by its size leaves one tick here, and it was to have more than one.
-        if full.is_none() && self.ticks == self.packing.ticks_per_message { self.finish() } else { Ok(full) }
+        if cut.is_none() && self.items == self.packing.ticks_per_message { self.finish() } else { Ok(cut) }
     }
 
     /// The message begun so far, if any.
     pub fn finish(&mut self) -> Result<Option<Message>, PayloadError> {
-        if self.ticks == 0 {
+        if self.items == 0 {
             return Ok(None);
         }
         if self.packing.layout == Layout::Array {
@@ -200,13 +292,23 @@ impl MessageWriter {
         } else {
             // The next body is about as long as this one.
             let next = Vec::with_capacity(self.text.len() + self.text.len() / 16);
-            let text = std::mem::replace(&mut self.text, next);
+            let text = mem::replace(&mut self.text, next);
             String::from_utf8(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?
         };
-        let ticks = std::mem::take(&mut self.ticks) as u64;
-        Ok(Some(Message { body, ticks, is_compressed: self.compressor.is_some() }))
+        self.items = 0;
+        let marks = self.marks.as_mut().map(mem::take).unwrap_or_default();
+        let (ticks, is_compressed) = (mem::take(&mut self.ticks), self.compressor.is_some());
+        Ok(Some(Message { body, ticks, is_compressed, marks, due: None }))
+    }
+}
+
+/// Widens the mark of the same symbol, or adds one. A message holds few symbols.
+fn add_mark(marks: &mut Vec<Mark>, new: Mark) {
+    match marks.iter_mut().find(|mark| mark.symbol == new.symbol) {
+        Some(mark) => mark.ts_us = (mark.ts_us.0.min(new.ts_us.0), mark.ts_us.1.max(new.ts_us.1)),
+        None => marks.push(new),
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

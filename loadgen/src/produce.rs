@@ -2,22 +2,62 @@
 //!
 //! Each thread takes every n-th lane of the market and always works on the one that lags behind in event time, so that the
 //! lanes move on together. Messages are cut per lane, which makes them the same for any number of threads; only their order
-//! differs. A recording is read by one thread, in the order of the file. This file does *not* own what happens to a batch.
+//! differs. A recording is read by one thread, in the order of the file. This file does *not* own what happens to a batch, or how ticks are
+//! held back (`packer`).
+
+mod event_clock;
+mod packer;
+mod recorded;
 
 use std::{collections::BTreeMap, thread};
 
+pub use recorded::{Speed, recording};
+
 use crate::{
     batch::{Batch, Batcher},
+    disturb::{Disturbance, Fates},
     manifest::Tally,
     market::{Lane, Market, Trade},
-    payload::{Message, MessageWriter, Packing, PayloadError},
-    replay::{self, Recording},
-    tick::SymbolHash,
+    payload::{Message, Packing, PayloadError},
+    replay,
+    route::queue_of,
+    tick::{SymbolHash, Tick},
     truth::{Anomaly, AnomalyKind},
 };
+use packer::Packer;
 
 /// Where batches go. `false` asks for no more of them, but for those that hold what was counted already.
 pub type Emit<'a> = &'a (dyn Fn(Batch) -> bool + Sync);
+
+/// How ticks become messages.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Preparation {
+    /// How they are packed.
+    pub packing: Packing,
+    /// Over how many queues the symbols are spread; at least 1.
+    pub queues: usize,
+    /// What happens to them on their way.
+    pub disturbance: Disturbance,
+    /// Whether the messages have marks.
+    pub marks: bool,
+}
+
+impl From<Packing> for Preparation {
+    /// For one queue, undisturbed, without marks.
+    fn from(packing: Packing) -> Self {
+        Self { packing, queues: 1, disturbance: Disturbance::default(), marks: false }
+    }
+}
+
+impl Preparation {
+    fn batchers(&self) -> Vec<Batcher> {
+        (0..self.queues).map(Batcher::for_queue).collect()
+    }
+
+    fn fates(&self, feed: usize) -> Fates {
+        Fates::new(self.disturbance, self.packing.layout(), feed)
+    }
+}
 
 /// What the emitted messages hold.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,6 +66,8 @@ pub struct Produced {
     pub symbols: BTreeMap<String, Tally>,
     /// The planted anomalies, in the order of event time.
     pub truth: Vec<Anomaly>,
+    /// How many malformed ticks there are besides.
+    pub malformed: u64,
 }
 
 /// Why production stopped.
@@ -40,9 +82,9 @@ pub enum ProduceError {
 }
 
 /// Generates the market on at most `threads` threads and emits its messages.
-pub fn market(market: &Market, packing: Packing, threads: usize, emit: Emit<'_>) -> Result<Produced, ProduceError> {
+pub fn market(market: &Market, how: &Preparation, threads: usize, emit: Emit<'_>) -> Result<Produced, ProduceError> {
     let threads = threads.clamp(1, market.lanes());
-    let work = |first| Worker::new(market, packing, (first..market.lanes()).step_by(threads))?.run(emit);
+    let work = |first| Worker::new(market, how, (first..market.lanes()).step_by(threads))?.run(emit);
     let parts: Vec<Result<Part, PayloadError>> = thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|first| scope.spawn(move || work(first))).collect();
         running
@@ -57,6 +99,7 @@ pub fn market(market: &Market, packing: Packing, threads: usize, emit: Emit<'_>)
         let seen = part.tallies.into_iter().zip(0..).filter(|(tally, _)| tally.count() > 0);
         produced.symbols.extend(seen.map(|(tally, symbol)| (market.name(symbol).to_string(), tally)));
         produced.truth.extend(part.truth);
+        produced.malformed += part.malformed;
     }
     produced.truth.sort_by(|a, b| (a.ts_us, &a.symbol).cmp(&(b.ts_us, &b.symbol)));
     Ok(produced)
@@ -67,77 +110,102 @@ struct Part {
     /// By symbol number.
     tallies: Vec<Tally>,
     truth: Vec<Anomaly>,
+    malformed: u64,
 }
 
 /// One thread's share of the market.
 struct Worker<'a> {
     market: &'a Market,
-    packing: Packing,
+    how: &'a Preparation,
+    /// By symbol number.
     hashes: Vec<SymbolHash>,
-    lanes: Vec<(Lane, MessageWriter)>,
+    queues: Vec<usize>,
+    lanes: Vec<Line>,
     part: Part,
 }
 
+/// A lane and its way into messages.
+struct Line {
+    lane: Lane,
+    fates: Fates,
+    packer: Packer,
+}
+
 impl<'a> Worker<'a> {
-    fn new(market: &'a Market, packing: Packing, lanes: impl Iterator<Item = usize>) -> Result<Self, PayloadError> {
-        let lanes = lanes.map(|lane| Ok((market.lane(lane), MessageWriter::new(packing)?)));
+    fn new(market: &'a Market, how: &'a Preparation, lanes: impl Iterator<Item = usize>) -> Result<Self, PayloadError> {
+        let line = |lane| {
+            let packer = Packer::new(how.packing, how.queues, how.marks)?;
+            Ok(Line { lane: market.lane(lane), fates: how.fates(lane), packer })
+        };
+        let names = || (0..market.len()).map(|symbol| market.name(symbol as u32));
         Ok(Self {
             market,
-            packing,
-            hashes: (0..market.len()).map(|symbol| SymbolHash::of(market.name(symbol as u32))).collect(),
-            lanes: lanes.collect::<Result<_, PayloadError>>()?,
-            part: Part { tallies: vec![Tally::default(); market.len()], truth: Vec::new() },
+            how,
+            hashes: names().map(|name| SymbolHash::of(name)).collect(),
+            queues: names().map(|name| queue_of(name, how.queues)).collect(),
+            lanes: lanes.map(line).collect::<Result<_, PayloadError>>()?,
+            part: Part { tallies: vec![Tally::default(); market.len()], truth: Vec::new(), malformed: 0 },
         })
     }
 
     fn run(mut self, emit: Emit<'_>) -> Result<Part, PayloadError> {
-        let mut batcher = Batcher::default();
-        while let Some(message) = self.next_message()? {
-            if let Some(batch) = batcher.push(message)
+        let mut batchers = self.how.batchers();
+        while let Some((queue, message)) = self.next_message()? {
+            if let Some(batch) = batchers[queue].push(message)
                 && !emit(batch)
             {
                 break;
             }
         }
         // Nothing, where all lanes are done.
-        for (_, writer) in &mut self.lanes {
-            if let Some(batch) = writer.finish()?.and_then(|message| batcher.push(message)) {
-                emit(batch);
+        for line in &mut self.lanes {
+            line.packer.finish()?;
+            while let Some((queue, message)) = line.packer.pop() {
+                batchers[queue].push(message).map(emit);
             }
         }
-        if let Some(batch) = batcher.finish() {
-            emit(batch);
+        for mut batcher in batchers {
+            batcher.finish().map(emit);
         }
         Ok(self.part)
     }
 
-    /// The next message of the lane that lags behind; `None` when all lanes are done.
-    fn next_message(&mut self) -> Result<Option<Message>, PayloadError> {
+    /// The next message of the lane that lags behind, and its queue; `None` when all lanes are done.
+    fn next_message(&mut self) -> Result<Option<(usize, Message)>, PayloadError> {
         loop {
-            let lagging = self.lanes.iter().enumerate().min_by_key(|(_, (lane, _))| lane.now_us());
+            let lagging = self.lanes.iter().enumerate().min_by_key(|(_, line)| line.lane.now_us());
             let Some((at, _)) = lagging else { return Ok(None) };
-            let (lane, writer) = &mut self.lanes[at];
+            let Line { lane, fates, packer } = &mut self.lanes[at];
+            if let Some(ready) = packer.pop() {
+                return Ok(Some(ready));
+            }
             for mut trade in lane.by_ref() {
-                trade.ts_us = self.packing.dialect().carried_ts_us(trade.ts_us);
-                self.part.count(self.market, &self.hashes, &trade);
-                if let Some(message) = writer.push(&self.market.tick(&trade))? {
-                    return Ok(Some(message));
+                trade.ts_us = self.how.packing.dialect().carried_ts_us(trade.ts_us);
+                let symbol = trade.symbol as usize;
+                let (fate, tick) = (fates.draw(), self.market.tick(&trade));
+                self.part.count(self.hashes[symbol], &tick, &trade);
+                if fate.again_us.is_some() {
+                    self.part.tallies[symbol].again(self.hashes[symbol], &tick);
+                }
+                self.part.malformed += u64::from(fate.malformed.is_some());
+                packer.take(&tick, self.queues[symbol], fate)?;
+                if let Some(ready) = packer.pop() {
+                    return Ok(Some(ready));
                 }
             }
-            let rest = writer.finish()?;
-            self.lanes.swap_remove(at);
-            if rest.is_some() {
-                return Ok(rest);
+            // What is left is what was begun, and what was held back.
+            packer.finish()?;
+            match packer.pop() {
+                Some(ready) => return Ok(Some(ready)),
+                None => drop(self.lanes.swap_remove(at)),
             }
         }
     }
 }
 
 impl Part {
-    fn count(&mut self, market: &Market, hashes: &[SymbolHash], trade: &Trade) {
-        let tick = market.tick(trade);
-        let symbol = trade.symbol as usize;
-        let is_new = self.tallies[symbol].add(hashes[symbol], &tick);
+    fn count(&mut self, hash: SymbolHash, tick: &Tick<'_>, trade: &Trade) {
+        let is_new = self.tallies[trade.symbol as usize].add(hash, tick);
         debug_assert!(is_new, "a lane numbers the trades of a symbol upwards");
         if trade.is_planted() {
             self.truth.push(Anomaly {
@@ -152,105 +220,5 @@ impl Part {
     }
 }
 
-/// Reads a recorded file and emits its messages.
-pub fn recording(recording: &Recording, packing: Packing, emit: Emit<'_>) -> Result<Produced, ProduceError> {
-    let mut writer = MessageWriter::new(packing)?;
-    let mut batcher = Batcher::default();
-    let mut send = |message: Option<Message>| message.and_then(|message| batcher.push(message)).is_none_or(emit);
-    let symbols = recording.read(packing.dialect(), &mut |tick| Ok(send(writer.push(tick)?)))?;
-    send(writer.finish()?);
-    if let Some(batch) = batcher.finish() {
-        emit(batch);
-    }
-    Ok(Produced { symbols, truth: Vec::new() })
-}
-
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-    use crate::{
-        market::{Character, MarketConfig},
-        payload::{Dialect, Layout},
-        random::mix,
-    };
-
-    /// A hash over the set of messages: it does not depend on their order, and every byte counts.
-    fn fingerprint(seed: u64, packing: Packing, threads: usize) -> (u64, Produced) {
-        fingerprint_of(Character::Calm, seed, packing, threads)
-    }
-
-    fn fingerprint_of(character: Character, seed: u64, packing: Packing, threads: usize) -> (u64, Produced) {
-        let config = MarketConfig { seed, symbols: 50, ticks: 20_000, character, ..MarketConfig::default() };
-        let (market, sum) = (Market::new(config).unwrap(), Mutex::new(0_u64));
-        let emit = |batch: Batch| {
-            for message in batch.messages() {
-                let hash =
-                    message.body.bytes().fold(message.ticks, |hash, byte| mix(hash.wrapping_add(u64::from(byte))));
-                let mut sum = sum.lock().unwrap();
-                *sum = sum.wrapping_add(hash);
-            }
-            true
-        };
-        let produced = super::market(&market, packing, threads, &emit).unwrap();
-        (sum.into_inner().unwrap(), produced)
-    }
-
-    /// Invariant 6: same seed, same bytes, same anomalies.
-    #[test]
-    fn same_seed_gives_the_committed_messages_for_any_number_of_threads() {
-        let arrays = Packing::new(100, Layout::Array, Dialect::Canonical).unwrap();
-        let binance = Packing::new(1, Layout::Object, Dialect::Binance).unwrap();
-        for (packing, committed) in [(arrays, FINGERPRINT_ARRAYS), (binance, FINGERPRINT_BINANCE)] {
-            let (one, produced) = fingerprint(1, packing, 1);
-            assert_eq!(format!("{one:#x}"), format!("{committed:#x}"));
-            for threads in [2, 7] {
-                assert_eq!(fingerprint(1, packing, threads), (one, produced.clone()), "{threads} threads");
-            }
-        }
-    }
-
-    #[test]
-    fn lively_market_is_the_same_for_any_number_of_threads_as_well() {
-        let packing = Packing::new(100, Layout::Array, Dialect::Canonical).unwrap();
-        let of = |threads| fingerprint_of(Character::Lively, 1, packing, threads);
-        assert_eq!(format!("{:#x}", of(1).0), format!("{FINGERPRINT_LIVELY:#x}"));
-        assert_eq!(of(7), of(1));
-    }
-
-    /// Change them only together with a change of the model that is meant: they are what "same seed, same bytes" rests on.
-    const FINGERPRINT_ARRAYS: u64 = 0x59ae_a989_68aa_8bd5;
-    const FINGERPRINT_LIVELY: u64 = 0x5865_43f4_c02b_157a;
-    const FINGERPRINT_BINANCE: u64 = 0xf02e_4a9c_ecd8_8f84;
-
-    #[test]
-    fn other_seed_gives_other_messages() {
-        assert_ne!(fingerprint(1, Packing::SINGLE, 1).0, fingerprint(2, Packing::SINGLE, 1).0);
-    }
-
-    #[test]
-    fn every_tick_is_tallied_once_and_every_spike_is_in_the_truth() {
-        let (_, produced) = fingerprint(1, Packing::SINGLE, 3);
-        assert_eq!(produced.symbols.values().map(Tally::count).sum::<u64>(), 20_000);
-        assert_eq!(produced.truth.len(), 20);
-        for anomaly in &produced.truth {
-            let runs = produced.symbols[&anomaly.symbol].seqs.runs();
-            assert!(runs.len() == 1 && runs[0].first == 0 && anomaly.seq <= runs[0].last);
-            assert!((anomaly.price / anomaly.expected - 1.0).abs() > 0.029);
-        }
-    }
-
-    #[test]
-    fn production_ends_when_nobody_takes_batches() {
-        let market = Market::new(MarketConfig { ticks: 10_000_000, ..MarketConfig::default() }).unwrap();
-        let taken = Mutex::new(0);
-        let emit = |_| {
-            let mut taken = taken.lock().unwrap();
-            *taken += 1;
-            *taken < 5
-        };
-        super::market(&market, Packing::SINGLE, 2, &emit).unwrap();
-        assert!(taken.into_inner().unwrap() <= 6);
-    }
-}
+mod tests;

@@ -165,7 +165,7 @@ impl Rows<'_> {
             ts_us: self.dialect.carried_ts_us(row.ts_us),
             price: row.price,
             volume: row.volume,
-            seq: row.seq.unwrap_or(book.tally.count() as i64),
+            seq: row.seq.unwrap_or(book.tally.seqs.len() as i64),
             venue: row.venue,
             conditions: row.conditions,
         };

@@ -1,13 +1,33 @@
-//! The files of a run for other tools: its figures as JSON, and its latencies as a percentile distribution.
+//! What is left of a run for people and other tools: its figures as JSON, its latencies as percentile distributions, and a page with
+//! plots.
 //!
 //! It does *not* own what was sent, which the manifest lists.
 
-use std::io;
+mod axis;
+mod hgrm;
+mod page;
+mod plot;
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::manifest::Sent;
+use crate::{
+    manifest::Sent,
+    observe::{Observed, Second},
+};
+
+pub(crate) use axis::{Axis, Unit, count, duration};
+pub(crate) use page::{escaped, frame, legend};
+pub(crate) use plot::{BLUE, GREY, ORANGE, Plot, Series};
+
+/// The percentiles that a report names.
+const PERCENTILES: [f64; 7] = [50.0, 90.0, 99.0, 99.9, 99.99, 99.999, 100.0];
 
 /// The figures of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -18,16 +38,20 @@ pub struct Figures {
     pub is_whole: bool,
     /// How far it was behind it at worst, milliseconds.
     pub behind_ms: f64,
-    /// Ticks per second that were asked for; `None` is a closed loop.
+    /// Ticks per second that were asked for; `None` is a closed loop, or a replay by the clock of the recording.
     pub rate: Option<u64>,
     /// How that changed over time.
     pub shape: Option<String>,
+    /// How many times as fast as it went a recording was replayed.
+    pub speed: Option<f64>,
     /// Seconds from the first call to the last answer.
     pub elapsed_s: f64,
     /// Ticks that were sent, and per second.
     pub ticks: u64,
     /// See `ticks`.
     pub ticks_per_s: f64,
+    /// Malformed ticks that were sent besides.
+    pub malformed: u64,
     /// Messages, bytes and calls.
     pub messages: u64,
     /// See `messages`.
@@ -42,84 +66,124 @@ pub struct Figures {
     pub throttled: u64,
     /// From when a batch was due until the queue had it, milliseconds, by percentile.
     pub latency_ms: Vec<(f64, f64)>,
+    /// What appeared in the lake, where that was watched.
+    pub lake: Option<InLake>,
+    /// The alerts that arrived, where somebody listened.
+    pub alerts: Option<Alerts>,
+    /// What could not be looked at, and why.
+    pub problems: Vec<String>,
+    /// How things stood at the end of every second.
+    pub seconds: Vec<Second>,
 }
 
-/// The percentiles that a report names.
-const PERCENTILES: [f64; 7] = [50.0, 90.0, 99.0, 99.9, 99.99, 99.999, 100.0];
+/// What appeared in the lake.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct InLake {
+    /// Ticks that did.
+    pub ticks: u64,
+    /// Messages that did not in time, and ticks that nobody watched for.
+    pub missing_messages: usize,
+    /// See `missing_messages`.
+    pub unwatched: u64,
+    /// From when the batch of a tick was due until a listing had its file, milliseconds, by percentile.
+    pub latency_ms: Vec<(f64, f64)>,
+}
+
+/// The alerts that arrived.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Alerts {
+    /// All of them, and those of them that are about no single tick that was sent.
+    pub count: u64,
+    /// See `count`.
+    pub unmatched: u64,
+    /// From when the batch of the tick that an alert is about was due until it arrived, milliseconds, by percentile.
+    pub latency_ms: Vec<(f64, f64)>,
+}
+
+fn percentiles(latency_us: &Histogram<u64>) -> Vec<(f64, f64)> {
+    PERCENTILES.map(|percentile| (percentile, latency_us.value_at_percentile(percentile) as f64 / 1e3)).to_vec()
+}
 
 impl Figures {
     /// Those of a run.
     #[must_use]
-    pub fn of(sent: &Sent) -> Self {
+    pub fn of(sent: &Sent, observed: &Observed) -> Self {
         let elapsed_s = sent.elapsed.as_secs_f64();
-        let latency = |percentile| (percentile, sent.latency_us.value_at_percentile(percentile) as f64 / 1e3);
         Self {
             is_valid: sent.is_valid(),
             is_whole: sent.is_whole,
             behind_ms: sent.behind.as_secs_f64() * 1e3,
             rate: sent.rate,
             shape: sent.shape.clone(),
+            speed: sent.speed,
             elapsed_s,
             ticks: sent.ticks,
             ticks_per_s: sent.ticks as f64 / elapsed_s.max(1e-9),
+            malformed: sent.malformed,
             messages: sent.messages,
             bytes: sent.bytes,
             calls: sent.calls,
             retries: sent.retries,
             unanswered_calls: sent.unanswered_calls,
             throttled: sent.throttled,
-            latency_ms: PERCENTILES.map(latency).to_vec(),
+            latency_ms: percentiles(&sent.latency_us),
+            lake: observed.in_lake.as_ref().map(|seen| InLake {
+                ticks: seen.count,
+                missing_messages: observed.not_in_lake,
+                unwatched: observed.unwatched,
+                latency_ms: percentiles(&seen.latency_us),
+            }),
+            alerts: observed.alerts.as_ref().map(|(seen, unmatched)| Alerts {
+                count: seen.count,
+                unmatched: *unmatched,
+                latency_ms: percentiles(&seen.latency_us),
+            }),
+            problems: observed.problems.clone(),
+            seconds: observed.seconds.clone(),
         }
     }
 }
 
-/// Writes a histogram of microseconds as the percentile distribution in milliseconds that `HdrHistogram` prints
-/// (<https://github.com/HdrHistogram/HdrHistogram>, `outputPercentileDistribution`) and its plotters read.
-pub fn write_hgrm(histogram: &Histogram<u64>, mut to: impl io::Write) -> io::Result<()> {
-    /// Steps within each half of the way to 100 %.
-    const STEPS: u32 = 5;
-    let ms = |us: f64| us / 1e3;
-    writeln!(to, "{:>12} {:>14} {:>10} {:>14}\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)")?;
-    for value in histogram.iter_quantiles(STEPS) {
-        let (quantile, at) = (value.quantile(), ms(value.value_iterated_to() as f64));
-        write!(to, "{at:>12.3} {quantile:>2.12} {:>10}", histogram.count_between(0, value.value_iterated_to()))?;
-        if quantile < 1.0 {
-            write!(to, " {:>14.2}", 1.0 / (1.0 - quantile))?;
-        }
-        writeln!(to)?;
-    }
-    let (mean, deviation) = (ms(histogram.mean()), ms(histogram.stdev()));
-    writeln!(to, "#[Mean    = {mean:>12.3}, StdDeviation   = {deviation:>12.3}]")?;
-    writeln!(to, "#[Max     = {:>12.3}, Total count    = {:>12}]", ms(histogram.max() as f64), histogram.len())?;
-    writeln!(to, "#[Buckets = {:>12}, SubBuckets     = {:>12}]", histogram.buckets(), histogram.distinct_values())
+/// Why a report was not written.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to write {}", path.display())]
+pub struct ReportError {
+    /// The file or folder.
+    path: PathBuf,
+    /// What the system said.
+    source: io::Error,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::manifest::no_latencies;
-
-    #[test]
-    fn distribution_has_the_values_of_the_histogram() {
-        let mut histogram = no_latencies();
-        (1..=1_000_u64).for_each(|ms| histogram.record(ms * 1_000).unwrap());
-        let mut text = Vec::new();
-        write_hgrm(&histogram, &mut text).unwrap();
-        let text = String::from_utf8(text).unwrap();
-        let rows: Vec<Vec<f64>> = text
-            .lines()
-            .skip(2)
-            .filter(|line| !line.starts_with('#'))
-            .map(|line| line.split_whitespace().map(|number| number.parse().unwrap()).collect())
-            .collect();
-        assert!(rows.is_sorted_by(|a, b| a[0] <= b[0] && a[1] <= b[1] && a[2] <= b[2]), "{text}");
-        let half = rows.iter().find(|row| (row[1] - 0.5).abs() < 1e-9).unwrap();
-        assert!(
-            (half[0] - 500.0).abs() < 1.0 && (half[2] - 500.0).abs() <= 1.0 && (half[3] - 2.0).abs() < 1e-9,
-            "{half:?}"
-        );
-        let last = rows.last().unwrap();
-        assert!((last[0] - 1_000.0).abs() < 1.0 && last[1..] == [1.0, 1_000.0], "{last:?}");
-        assert!(text.contains("Total count    =         1000]"), "{text}");
+/// Writes the report of a run into a folder, which is created: `report.html`, `report.json`, `send.hgrm`, and `lake.hgrm` and
+/// `alerts.hgrm` where these were looked at.
+pub fn write(dir: &Path, title: &str, sent: &Sent, observed: &Observed) -> Result<(), ReportError> {
+    let figures = Figures::of(sent, observed);
+    let histograms = [
+        ("send", Some(&sent.latency_us)),
+        ("lake", observed.in_lake.as_ref().map(|seen| &seen.latency_us)),
+        ("alerts", observed.alerts.as_ref().map(|(seen, _)| &seen.latency_us)),
+    ];
+    let histograms: Vec<_> = histograms.into_iter().filter_map(|(name, all)| Some((name, all?))).collect();
+    let page = page::of(title, &figures, &histograms);
+    write_file(dir, "report.html", |file| file.write_all(page.as_bytes()))?;
+    write_file(dir, "report.json", |file| Ok(serde_json::to_writer_pretty(file, &figures)?))?;
+    for (name, histogram) in histograms {
+        write_file(dir, &format!("{name}.hgrm"), |file| hgrm::write(histogram, file))?;
     }
+    Ok(())
+}
+
+/// Creates a file in a folder, which is created as well, and has `write` fill it.
+pub(crate) fn write_file(
+    dir: &Path,
+    name: &str,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), ReportError> {
+    let path = dir.join(name);
+    let written =
+        fs::create_dir_all(dir).and_then(|()| File::create(&path)).map(BufWriter::new).and_then(|mut file| {
+            write(&mut file)?;
+            file.flush()
+        });
+    written.map_err(|source| ReportError { path, source })
 }

@@ -2,21 +2,19 @@
 //!
 //! Producer threads fill a bounded channel with batches; sender tasks empty it into the queue. When the queue is slow the
 //! channel fills and the producers wait, so memory is bounded by [`CHANNEL_BATCHES_PER_SENDER`] batches of at most 1 MiB
-//! for each sender, and some that are handed over together. This file owns that graph; it does *not* own the call of `SendMessageBatch` (`deliver`) or when a batch is
-//! due (`schedule`).
+//! for each sender, and some that are handed over together. This file owns that graph; it does *not* own the call of `SendMessageBatch`
+//! (`deliver`), when a batch is due (`schedule`), or what becomes of it ([`crate::watch`]).
 
 mod deliver;
 mod feed;
+mod progress;
 mod schedule;
 mod shape;
 
 use std::{
     num::NonZeroU64,
-    sync::{
-        Arc, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Instant,
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
 };
 
 use aws_sdk_sqs::Client;
@@ -27,17 +25,18 @@ use tokio::{
 
 use crate::{
     batch::Batch,
+    disturb::Disturbance,
     manifest::Sent,
     market::{Market, MarketConfig, MarketError},
     payload::Packing,
-    produce::{self, Emit, ProduceError, Produced},
+    produce::{self, Emit, Preparation, ProduceError, Produced, Speed},
     replay::Recording,
 };
 use deliver::Deliverer;
-use feed::Feed;
-use schedule::Schedule;
+use feed::{Due, Feed};
 
 pub use deliver::DeliveryError;
+pub use progress::Progress;
 pub use shape::{Shape, ShapeError};
 
 /// How many batches are prepared ahead for each sender.
@@ -62,40 +61,56 @@ pub struct Plan {
     pub source: Source,
     /// How they are packed into messages.
     pub packing: Packing,
+    /// What happens to them on their way.
+    pub disturbance: Disturbance,
+    /// When they are sent.
+    pub pace: Pace,
     /// Threads that prepare messages; at least 1 is used, and for a recording no more.
     pub threads: usize,
     /// Calls of `SendMessageBatch` in flight at a time; at least 1.
     pub senders: usize,
-    /// Ticks per second, on a schedule that a slow queue does not stretch (open loop). `None` sends as fast as the queue
-    /// takes it (closed loop).
-    pub rate: Option<NonZeroU64>,
-    /// How that rate changes over time.
-    pub shape: Shape,
 }
 
-impl Plan {
-    /// Sends `source` packed as `packing`, as fast as possible, with 2 threads and 16 senders.
+/// When batches are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Pace {
+    /// As fast as the queue takes them: a closed loop.
+    #[default]
+    AsTaken,
+    /// At a rate, on a schedule that a slow queue does not stretch: an open loop.
+    Rate {
+        /// How many.
+        ticks_per_s: NonZeroU64,
+        /// How that changes over time.
+        shape: Shape,
+    },
+    /// By the clock of a recording, however slow the queue is: an open loop. A market has no order of event times.
+    EventTime(Speed),
+}
+
+impl Pace {
+    /// An even rate.
     #[must_use]
-    pub fn new(source: Source, packing: Packing) -> Self {
-        Self { source, packing, threads: 2, senders: 16, rate: None, shape: Shape::Constant }
+    pub fn even(ticks_per_s: NonZeroU64) -> Self {
+        Self::Rate { ticks_per_s, shape: Shape::Constant }
+    }
+
+    /// Ticks per second that are asked for at a time since the beginning; `None` where no rate is.
+    #[must_use]
+    pub fn asked_per_s(&self, at: Duration) -> Option<f64> {
+        match self {
+            Self::Rate { ticks_per_s, shape } => Some(shape.rate_at(ticks_per_s.get() as f64, at)),
+            Self::AsTaken | Self::EventTime(_) => None,
+        }
     }
 }
 
-/// What the queue has taken so far, for whoever watches, and whether it is to go on.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Set by whoever wants the run to end: no more is prepared then, and what is, is sent at once.
-    pub stop: AtomicBool,
-    /// Ticks.
-    pub ticks: AtomicU64,
-    /// Messages.
-    pub messages: AtomicU64,
-}
-
-impl Progress {
-    fn add(&self, ticks: u64, messages: u64) {
-        self.ticks.fetch_add(ticks, Ordering::Relaxed);
-        self.messages.fetch_add(messages, Ordering::Relaxed);
+impl Plan {
+    /// Sends `source` packed as `packing`, undisturbed, as fast as possible, with 2 threads and 16 senders.
+    #[must_use]
+    pub fn new(source: Source, packing: Packing) -> Self {
+        let (disturbance, pace) = (Disturbance::default(), Pace::AsTaken);
+        Self { source, packing, disturbance, pace, threads: 2, senders: 16 }
     }
 }
 
@@ -105,6 +120,12 @@ pub enum Error {
     /// The market cannot be generated.
     #[error(transparent)]
     Market(#[from] MarketError),
+    /// Nothing to send to.
+    #[error("failed to send: no queue is named")]
+    NoQueue,
+    /// A market that is to be sent by its own clock.
+    #[error("failed to send a market by its own clock: its lanes are not in the order of event time; give a rate")]
+    MarketPace,
     /// The messages cannot be prepared.
     #[error(transparent)]
     Produce(#[from] ProduceError),
@@ -113,16 +134,18 @@ pub enum Error {
     Delivery(#[from] DeliveryError),
 }
 
-/// Sends the ticks of `plan` to the queue and says what was sent. Every message was taken by the queue when this returns
-/// `Ok`. Dropping the future stops producers and senders.
-pub async fn run(client: Client, queue_url: &str, plan: Plan, progress: Arc<Progress>) -> Result<Sent, Error> {
+/// Sends the ticks of `plan` to the queues and says what was sent; a symbol's go to the one that [`crate::route::queue_of`] says. Every
+/// message was taken by its queue when this returns `Ok`. Dropping the future stops producers and senders.
+pub async fn run(client: Client, queue_urls: &[String], plan: Plan, progress: Arc<Progress>) -> Result<Sent, Error> {
+    if queue_urls.is_empty() {
+        return Err(Error::NoQueue);
+    }
     let senders = plan.senders.max(1);
     let (to_senders, from_producers) = mpsc::channel((senders * CHANNEL_BATCHES_PER_SENDER).div_ceil(TOGETHER));
     let started = Instant::now();
-    let producing = start_producers(&plan, to_senders, progress.clone())?;
-    let schedule = plan.rate.map(|rate| Schedule::new(rate, plan.shape));
-    let feed = Arc::new(Mutex::new(Feed::new(from_producers, schedule, progress.clone())));
-    let mut deliverer = Deliverer::new(&client, queue_url, progress.clone());
+    let producing = start_producers(&plan, queue_urls.len(), to_senders, progress.clone())?;
+    let feed = Arc::new(Mutex::new(Feed::new(from_producers, Due::by(plan.pace), progress.clone())));
+    let mut deliverer = Deliverer::new(&client, queue_urls, progress.clone());
     let mut tasks = JoinSet::new();
     for _ in 0..senders {
         tasks.spawn(send_all(feed.clone(), deliverer.clone()));
@@ -132,12 +155,19 @@ pub async fn run(client: Client, queue_url: &str, plan: Plan, progress: Arc<Prog
         deliverer.absorb(finished.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?);
     }
     let produced = producing.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    progress.is_sent.store(true, Ordering::Relaxed);
     let counts = deliverer.into_counts();
     let behind = feed.lock().await.behind_max();
+    let (rate, shape, speed) = match plan.pace {
+        Pace::AsTaken => (None, None, None),
+        Pace::Rate { ticks_per_s, shape } => (Some(ticks_per_s.get()), Some(shape.to_string()), None),
+        Pace::EventTime(speed) => (None, None, Some(speed.factor)),
+    };
     Ok(Sent {
         symbols: produced.symbols,
         truth: produced.truth,
         ticks: counts.ticks,
+        malformed: produced.malformed,
         messages: counts.messages,
         bytes: counts.bytes,
         calls: counts.calls,
@@ -145,8 +175,9 @@ pub async fn run(client: Client, queue_url: &str, plan: Plan, progress: Arc<Prog
         unanswered_calls: counts.unanswered_calls,
         throttled: counts.throttled,
         elapsed: started.elapsed(),
-        rate: plan.rate.map(NonZeroU64::get),
-        shape: plan.rate.map(|_| plan.shape.to_string()),
+        rate,
+        shape,
+        speed,
         behind,
         is_whole: !progress.stop.load(Ordering::Relaxed),
         latency_us: counts.latency_us,
@@ -165,10 +196,12 @@ async fn send_all(feed: Arc<Mutex<Feed>>, mut deliverer: Deliverer) -> Result<De
 
 fn start_producers(
     plan: &Plan,
+    queues: usize,
     to_senders: mpsc::Sender<Vec<Batch>>,
     progress: Arc<Progress>,
 ) -> Result<task::JoinHandle<Result<Produced, ProduceError>>, Error> {
-    let (packing, threads) = (plan.packing, plan.threads);
+    let (marks, threads) = (progress.watch.is_some(), plan.threads);
+    let how = Preparation { packing: plan.packing, queues, disturbance: plan.disturbance, marks };
     let gathered = std::sync::Mutex::new(Vec::new());
     let hand_over = move |batch: Option<Batch>| {
         let is_last = batch.is_none();
@@ -184,14 +217,19 @@ fn start_producers(
         hand_over(None);
         produced
     };
+    let speed = match plan.pace {
+        Pace::EventTime(speed) => Some(speed),
+        Pace::AsTaken | Pace::Rate { .. } => None,
+    };
     Ok(match &plan.source {
+        Source::Market(_) if speed.is_some() => return Err(Error::MarketPace),
         Source::Market(config) => {
             let market = Market::new(config.clone())?;
-            task::spawn_blocking(move || emit(&|emit| produce::market(&market, packing, threads, emit)))
+            task::spawn_blocking(move || emit(&|emit| produce::market(&market, &how, threads, emit)))
         }
         Source::Recording(recording) => {
             let recording = recording.clone();
-            task::spawn_blocking(move || emit(&|emit| produce::recording(&recording, packing, emit)))
+            task::spawn_blocking(move || emit(&|emit| produce::recording(&recording, &how, speed, emit)))
         }
     })
 }

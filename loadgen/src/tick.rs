@@ -100,8 +100,78 @@ impl Tick<'_> {
     }
 }
 
+/// A tick that is kept.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnedTick {
+    symbol: Box<str>,
+    ts_us: i64,
+    price: OwnedNumber,
+    volume: OwnedNumber,
+    seq: i64,
+    venue: Option<Box<str>>,
+    conditions: Option<Box<str>>,
+}
+
+impl From<&Tick<'_>> for OwnedTick {
+    fn from(tick: &Tick<'_>) -> Self {
+        Self {
+            symbol: tick.symbol.into(),
+            ts_us: tick.ts_us,
+            price: tick.price.into(),
+            volume: tick.volume.into(),
+            seq: tick.seq,
+            venue: tick.venue.map(Into::into),
+            conditions: tick.conditions.map(Into::into),
+        }
+    }
+}
+
+impl OwnedTick {
+    /// The tick.
+    pub(crate) fn tick(&self) -> Tick<'_> {
+        Tick {
+            symbol: &self.symbol,
+            ts_us: self.ts_us,
+            price: self.price.number(),
+            volume: self.volume.number(),
+            seq: self.seq,
+            venue: self.venue.as_deref(),
+            conditions: self.conditions.as_deref(),
+        }
+    }
+}
+
+/// A number that is kept.
+#[derive(Debug, Clone)]
+struct OwnedNumber {
+    /// Of one that is passed through; `number` is its value.
+    text: Option<Box<str>>,
+    number: Number<'static>,
+}
+
+impl From<Number<'_>> for OwnedNumber {
+    fn from(number: Number<'_>) -> Self {
+        let of = |number| Self { text: None, number };
+        match number {
+            Number::Cents(cents) => of(Number::Cents(cents)),
+            Number::Whole(whole) => of(Number::Whole(whole)),
+            Number::Float(value) => of(Number::Float(value)),
+            Number::Text { text, value } => Self { text: Some(text.into()), number: Number::Float(value) },
+        }
+    }
+}
+
+impl OwnedNumber {
+    fn number(&self) -> Number<'_> {
+        match &self.text {
+            Some(text) => Number::Text { text, value: self.number.value() },
+            None => self.number,
+        }
+    }
+}
+
 /// The hash of a symbol's name, computed once per symbol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SymbolHash(u64);
 
 impl SymbolHash {
@@ -146,6 +216,15 @@ mod tests {
         for cents in [1, 7, 10, 18_937, 99_999, 123_456_789] {
             let text = format!("{}.{:02}", cents / 100, cents % 100);
             assert_eq!(Number::Cents(cents).value().to_bits(), text.parse::<f64>().unwrap().to_bits());
+        }
+    }
+
+    #[test]
+    fn tick_that_is_kept_is_the_tick() {
+        let text = Number::from_text("61837.63000000").unwrap();
+        for (price, volume) in [(Number::Cents(7), Number::Whole(3)), (text, Number::Float(0.5))] {
+            let tick = Tick { symbol: "AAPL", ts_us: 5, price, volume, seq: 9, venue: Some("XNAS"), conditions: None };
+            assert_eq!(OwnedTick::from(&tick).tick(), tick);
         }
     }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use aws_sdk_sqs::config::Credentials;
 use aws_sdk_sqs::types::QueueAttributeName;
-use loadgen::{Dialect, Layout, MarketConfig, Packing, Plan, Sent, Source, SpikeConfig};
+use loadgen::{Dialect, Layout, MarketConfig, Pace, Packing, Plan, Sent, Source, SpikeConfig};
 use ticklake::aws::Clients;
 use ticklake::config::Aws;
 
@@ -59,10 +60,10 @@ impl Scene {
         let spikes = SpikeConfig { count: 200, quiet_ticks: 20, quiet: Duration::ZERO, ..SpikeConfig::default() };
         let market =
             MarketConfig { ticks, span: Duration::from_secs(ticks.div_ceil(1_000)), spikes, ..MarketConfig::default() };
-        let rate = rate.and_then(NonZeroU64::new);
-        let plan = Plan { rate, ..Plan::new(Source::Market(market), packing) };
+        let pace = rate.and_then(NonZeroU64::new).map_or(Pace::AsTaken, Pace::even);
+        let plan = Plan { pace, ..Plan::new(Source::Market(market), packing) };
         let sqs = self.clients.sqs.clone();
-        Ok(loadgen::run(sqs, &self.queue, plan, Arc::default()).await?)
+        Ok(loadgen::run(sqs, from_ref(&self.queue), plan, Arc::default()).await?)
     }
 
     /// Sends bodies one by one, spread over `span`.
@@ -95,7 +96,7 @@ impl Scene {
         &self.clients.sqs
     }
 
-    pub(crate) fn queue(&self) -> &str {
+    pub(crate) fn queue(&self) -> &String {
         &self.queue
     }
 

@@ -43,7 +43,7 @@ async fn trades_in_the_lake(path: PathBuf, mapping: &str, per_message: usize) ->
     let source = Source::Recording(Recording { path, mapping: mapping.parse().unwrap(), limit: None });
     let send = loadgen::run(
         sandbox.clients.sqs.clone(),
-        &sandbox.queue_url,
+        std::slice::from_ref(&sandbox.queue_url),
         Plan::new(source, packing),
         Arc::new(Progress::default()),
     );

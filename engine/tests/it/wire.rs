@@ -43,7 +43,12 @@ async fn compressed_messages_are_read_by_their_attribute() {
         let market = MarketConfig { ticks: 5_000, symbols: 10, ..MarketConfig::default() };
         let packing = Packing::new(200, layout, Dialect::Canonical).unwrap().compressed(3);
         let plan = Plan::new(Source::Market(market), packing);
-        let send = loadgen::run(sandbox.clients.sqs.clone(), &sandbox.queue_url, plan, Arc::new(Progress::default()));
+        let send = loadgen::run(
+            sandbox.clients.sqs.clone(),
+            std::slice::from_ref(&sandbox.queue_url),
+            plan,
+            Arc::new(Progress::default()),
+        );
         let sent = send.await.unwrap();
         let (result, meters) = local::drain(&sandbox, &local::config(&sandbox, |_| {})).await;
         result.unwrap();

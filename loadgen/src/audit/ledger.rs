@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{report::Problem, rows::Row};
+use super::report::Problem;
 use crate::{
-    manifest::{Sent, Tally},
+    lake::rows::Row,
+    manifest::{Sent, SeqSet, Tally},
     tick::{SymbolHash, row_checksum},
 };
 
@@ -32,13 +33,21 @@ struct Page<'a> {
     name: &'a str,
     hash: SymbolHash,
     sent: &'a Tally,
-    /// For each run of sequence numbers the bit of its first one.
-    offsets: Vec<u64>,
-    seen: Vec<u64>,
-    seen_count: u64,
+    /// Ticks, and second rows of those that were sent twice.
+    once: Seen<'a>,
+    twice: Seen<'a>,
     duplicates: u64,
-    /// Over the first row of each tick.
+    /// Over the rows that are expected.
     checksum: u64,
+}
+
+/// Which numbers of a set have been seen.
+struct Seen<'a> {
+    of: &'a SeqSet,
+    /// For each run of numbers the bit of its first one.
+    offsets: Vec<u64>,
+    bits: Vec<u64>,
+    count: u64,
 }
 
 impl<'a> Ledger<'a> {
@@ -65,52 +74,70 @@ impl<'a> Ledger<'a> {
 
 impl<'a> Page<'a> {
     fn new(name: &'a str, sent: &'a Tally) -> Self {
+        let (once, twice) = (Seen::none_of(&sent.seqs), Seen::none_of(&sent.again));
+        Self { name, hash: SymbolHash::of(name), sent, once, twice, duplicates: 0, checksum: 0 }
+    }
+
+    fn take(&mut self, row: Row<'_>) -> Verdict {
+        let Some((seq, bit)) = row.seq.and_then(|seq| Some((seq, self.once.bit(seq)?))) else {
+            return Verdict::Unknown;
+        };
+        let is_expected = self.once.see(bit) || self.twice.bit(seq).is_some_and(|bit| self.twice.see(bit));
+        if !is_expected {
+            self.duplicates += 1;
+            return Verdict::Duplicate(seq);
+        }
+        self.checksum = self.checksum.wrapping_add(row_checksum(self.hash, row.ts_us, row.price, row.volume, seq));
+        Verdict::Expected
+    }
+
+    fn problem(&self) -> Option<Problem> {
+        let lost = self.sent.count() - self.once.count - self.twice.count;
+        let problem = Problem {
+            lost,
+            first_lost: self.once.first_unseen().or_else(|| self.twice.first_unseen()),
+            duplicate: self.duplicates,
+            is_altered: lost == 0 && self.checksum != self.sent.checksum,
+        };
+        (problem != Problem::default()).then_some(problem)
+    }
+}
+
+impl<'a> Seen<'a> {
+    fn none_of(of: &'a SeqSet) -> Self {
         let mut bits = 0;
         let offset = |run: &crate::manifest::Run| {
             let first = bits;
             bits += run.count();
             first
         };
-        let offsets = sent.seqs.runs().iter().map(offset).collect();
-        let seen = vec![0; bits.div_ceil(64) as usize];
-        Self { name, hash: SymbolHash::of(name), sent, offsets, seen, seen_count: 0, duplicates: 0, checksum: 0 }
+        let offsets = of.runs().iter().map(offset).collect();
+        Self { of, offsets, bits: vec![0; bits.div_ceil(64) as usize], count: 0 }
     }
 
-    /// The bit of a tick that was sent.
+    /// The bit of a number of the set.
     fn bit(&self, seq: i64) -> Option<u64> {
-        let runs = self.sent.seqs.runs();
+        let runs = self.of.runs();
         let at = runs.partition_point(|run| run.first <= seq).checked_sub(1)?;
         (seq <= runs[at].last).then(|| self.offsets[at] + seq.abs_diff(runs[at].first))
     }
 
-    fn take(&mut self, row: Row<'_>) -> Verdict {
-        let Some((seq, bit)) = row.seq.and_then(|seq| Some((seq, self.bit(seq)?))) else { return Verdict::Unknown };
-        let (word, mask) = (&mut self.seen[(bit / 64) as usize], 1 << (bit % 64));
-        if *word & mask != 0 {
-            self.duplicates += 1;
-            return Verdict::Duplicate(seq);
-        }
+    /// Sees the number of that bit; `false` where it was seen before.
+    fn see(&mut self, bit: u64) -> bool {
+        let (word, mask) = (&mut self.bits[(bit / 64) as usize], 1 << (bit % 64));
+        let is_new = *word & mask == 0;
         *word |= mask;
-        self.seen_count += 1;
-        self.checksum = self.checksum.wrapping_add(row_checksum(self.hash, row.ts_us, row.price, row.volume, seq));
-        Verdict::Expected
-    }
-
-    fn problem(&self) -> Option<Problem> {
-        let lost = self.sent.count() - self.seen_count;
-        let problem = Problem {
-            lost,
-            first_lost: if lost > 0 { self.first_unseen() } else { None },
-            duplicate: self.duplicates,
-            is_altered: lost == 0 && self.checksum != self.sent.checksum,
-        };
-        (problem != Problem::default()).then_some(problem)
+        self.count += u64::from(is_new);
+        is_new
     }
 
     fn first_unseen(&self) -> Option<i64> {
-        let word = self.seen.iter().position(|&word| word != u64::MAX)?;
-        let bit = word as u64 * 64 + u64::from(self.seen[word].trailing_ones());
+        if self.count == self.of.len() {
+            return None;
+        }
+        let word = self.bits.iter().position(|&word| word != u64::MAX)?;
+        let bit = word as u64 * 64 + u64::from(self.bits[word].trailing_ones());
         let at = self.offsets.partition_point(|&offset| offset <= bit).checked_sub(1)?;
-        Some(self.sent.seqs.runs()[at].first.wrapping_add((bit - self.offsets[at]) as i64))
+        Some(self.of.runs()[at].first.wrapping_add((bit - self.offsets[at]) as i64))
     }
 }

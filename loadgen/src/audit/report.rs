@@ -46,6 +46,10 @@ pub struct Report {
     pub altered: u64,
     /// Rows of no tick that was sent.
     pub unknown: u64,
+    /// Malformed ticks that were sent.
+    pub malformed: u64,
+    /// Rows of the quarantine table.
+    pub quarantined: u64,
     /// The symbols with lost, duplicate or altered ticks.
     pub problems: BTreeMap<String, Problem>,
     /// The first duplicates, at most [`EXAMPLES_MAX`], with their files.
@@ -55,10 +59,11 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether the lake holds exactly what was sent.
+    /// Whether the lake holds exactly what was sent. What is in quarantine counts where something malformed was sent.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.lost == 0 && self.duplicate == 0 && self.altered == 0 && self.unknown == 0
+        let all_quarantined = self.malformed == 0 || self.malformed == self.quarantined;
+        self.lost == 0 && self.duplicate == 0 && self.altered == 0 && self.unknown == 0 && all_quarantined
     }
 }
 
@@ -70,6 +75,9 @@ impl fmt::Display for Report {
         writeln!(f, "duplicate  {}", self.duplicate)?;
         writeln!(f, "altered    {} symbols", self.altered)?;
         write!(f, "unknown    {}", self.unknown)?;
+        if self.malformed > 0 {
+            write!(f, "\nmalformed  {} sent, {} in quarantine", self.malformed, self.quarantined)?;
+        }
         if !self.problems.is_empty() {
             write!(f, "\n\n{:<16} {:>12} {:>12} {:>12}  altered", "symbol", "lost", "first lost", "duplicate")?;
         }

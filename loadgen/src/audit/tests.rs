@@ -7,6 +7,8 @@ use parquet::arrow::ArrowWriter;
 use tempfile::TempDir;
 use ticklake_schemas::Table;
 
+use std::fs;
+
 use super::*;
 use crate::tick::{Number, SymbolHash, Tick};
 
@@ -109,6 +111,52 @@ fn each_duplicate_is_reported_with_its_files() {
     }
 }
 
+/// Two ticks of those that were sent were sent twice.
+fn sent_with_repeats() -> Sent {
+    let mut sent = sent();
+    for (symbol, ts_us, price, seq) in [rows()[3], rows()[33]] {
+        let (price, volume) = (Number::Float(price), Number::Whole(100));
+        let tick = Tick { symbol, ts_us, price, volume, seq: seq.unwrap(), venue: None, conditions: None };
+        sent.symbols.get_mut(symbol).unwrap().again(SymbolHash::of(symbol), &tick);
+        sent.ticks += 1;
+    }
+    sent
+}
+
+#[test]
+fn tick_that_was_sent_twice_is_to_be_there_twice() {
+    let twice: Vec<Written> = rows().into_iter().chain([rows()[33], rows()[3]]).collect();
+    let audited = |rows: &[Written]| audit(lake_of(rows).path(), &sent_with_repeats()).unwrap();
+    let report = audited(&twice);
+    assert!(report.is_clean() && report.rows == 42, "{report}");
+    let once = audited(&rows());
+    assert_eq!((once.lost, once.duplicate, once.altered), (2, 0, 0), "{once}");
+    assert_eq!(once.problems["AAA"].first_lost, Some(3));
+    let thrice: Vec<Written> = twice.iter().copied().chain([rows()[3]]).collect();
+    let thrice = audited(&thrice);
+    assert_eq!((thrice.lost, thrice.duplicate, thrice.altered), (0, 1, 0), "{thrice}");
+    let mut altered = twice;
+    altered[41].2 += 1.0;
+    assert_eq!(audited(&altered).altered, 1, "the second one counts as well");
+}
+
+#[test]
+fn malformed_ticks_are_to_be_in_quarantine() {
+    let lake = lake_of(&rows());
+    let expecting = |malformed| audit(lake.path(), &Sent { malformed, ..sent() }).unwrap();
+    assert!(expecting(0).is_clean() && !expecting(3).is_clean());
+    let folder = lake.path().join("quarantine/dt=2026-11-23");
+    fs::create_dir_all(&folder).unwrap();
+    let rejects: Int64Array = (0..3).collect();
+    let batch = RecordBatch::try_from_iter([("index", Arc::new(rejects) as _)]).unwrap();
+    let file = fs::File::create(folder.join("w-1.parquet")).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    assert!(expecting(3).is_clean() && !expecting(4).is_clean());
+    assert!(expecting(4).to_string().contains("malformed  4 sent, 3 in quarantine"));
+}
+
 #[test]
 fn altered_price_or_time_is_reported() {
     let alter: [fn(&mut Written); 2] = [|row| row.1 += 1, |row| row.2 = row.2.next_up()];
@@ -149,7 +197,7 @@ fn empty_file_is_no_problem_and_missing_table_is_an_error() {
     let lake = lake_of(&rows());
     write(&lake, "dt=2026-11-23/hour=15/w-2.parquet", &[]);
     assert!(audit(lake.path(), &sent()).unwrap().is_clean());
-    assert!(matches!(audit(&lake.path().join("nowhere"), &sent()), Err(AuditError::Read { .. })));
+    assert!(matches!(audit(&lake.path().join("nowhere"), &sent()), Err(LakeError::Read { .. })));
 }
 
 #[test]

@@ -16,7 +16,8 @@ use super::fetch;
 /// Check that a lake holds exactly what was sent: every tick, once, unaltered.
 ///
 /// Reads the Parquet files below LAKE/ticks, tells every row by symbol and seq, and compares a checksum of each symbol's
-/// rows with that of the ticks sent. Exits with status 1 where anything is lost, duplicate, altered or was never sent.
+/// rows with that of the ticks sent. What was sent malformed is looked for in LAKE/quarantine. Exits with status 1 where anything is lost,
+/// duplicate, altered or was never sent.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
 
@@ -29,7 +30,7 @@ use super::fetch;
   Two recordings in the same lake:
     loadgen audit --lake ./lake --sent monday.json --sent tuesday.json")]
 pub(super) struct AuditArgs {
-    /// The folder of the lake, the one that holds `ticks`; or `s3://BUCKET/PREFIX`, whose ticks are copied to this machine for the
+    /// The folder of the lake, the one that holds `ticks`; or `s3://BUCKET/PREFIX`, which is copied to this machine for the
     /// audit, with the credentials and the endpoint of every AWS tool.
     #[arg(long, value_name = "FOLDER")]
     lake: PathBuf,
@@ -46,7 +47,7 @@ impl AuditArgs {
             sent.merge(read_manifest(path)?).with_context(|| format!("cannot add {}", path.display()))?;
         }
         let copy = match self.lake.to_str().and_then(|lake| lake.strip_prefix("s3://")) {
-            Some(place) => Some(fetch::ticks(place).await?),
+            Some(place) => Some(fetch::copy(place).await?),
             None => None,
         };
         let report = audit(copy.as_ref().map_or(&*self.lake, |copy| copy.path()), &sent)?;

@@ -25,19 +25,19 @@ const LOOPBACK_REGION: &str = "us-east-1";
 /// Where to send.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Destination {
-    /// The queue.
-    #[arg(long, value_name = "URL")]
-    queue_url: String,
+    /// The queue. Where there are several, each symbol goes to one of them, by the CRC-32 of its name modulo their number.
+    #[arg(long = "queue-url", value_name = "URL", required = true)]
+    queue_urls: Vec<String>,
 
     /// The SQS endpoint, where it is not that of AWS. Without it `AWS_ENDPOINT_URL_SQS` and `AWS_ENDPOINT_URL` count, then
     /// the AWS profile, then the host of a queue URL on loopback.
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
 
-    /// Repeat the queue URL here to send to an endpoint that is not on loopback. It costs money, and whoever reads that
+    /// Repeat each queue URL here to send to an endpoint that is not on loopback. It costs money, and whoever reads that
     /// queue gets made-up ticks.
     #[arg(long, value_name = "URL")]
-    yes_send_to: Option<String>,
+    yes_send_to: Vec<String>,
 
     /// Send though the queue holds messages already, which a consumer then gets as well.
     #[arg(long)]
@@ -45,8 +45,14 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    pub(super) fn queue_url(&self) -> &str {
-        &self.queue_url
+    pub(super) fn queue_urls(&self) -> &[String] {
+        &self.queue_urls
+    }
+
+    /// What to call a run by: the names of its queues.
+    pub(super) fn name(&self) -> String {
+        let names = self.queue_urls.iter().map(|url| url.rsplit('/').next().unwrap_or(url));
+        format!("Load on {}", names.collect::<Vec<_>>().join(", "))
     }
 
     /// A client for the queue, if it may be sent to.
@@ -54,8 +60,7 @@ impl Destination {
         let tls = Provider::Rustls(CryptoMode::Ring);
         let http = Builder::new().tls_provider(tls).build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
-        let local =
-            self.explicit_endpoint().or_else(|| loopback_origin(&self.queue_url)).filter(|url| is_loopback(url));
+        let local = self.explicit_endpoint().or_else(|| self.loopback_origin()).filter(|url| is_loopback(url));
         if local.is_some() {
             loader = loader.region(region_or(LOOPBACK_REGION));
             if env::var_os("AWS_ACCESS_KEY_ID").is_none() && env::var_os("AWS_PROFILE").is_none() {
@@ -71,44 +76,26 @@ impl Destination {
         config.set_endpoint_url(endpoint);
         let client = Client::from_conf(config.build());
         if !self.add {
-            self.check_empty(&client, is_local).await?;
+            for queue_url in &self.queue_urls {
+                check_empty(&client, queue_url, is_local).await?;
+            }
         }
         Ok(client)
     }
 
-    /// Refuses a queue that holds messages: whatever is measured or audited then would be theirs as well. One that is not there is created,
-    /// on loopback.
-    async fn check_empty(&self, client: &Client, is_local: bool) -> anyhow::Result<()> {
-        let names = [
-            QueueAttributeName::ApproximateNumberOfMessages,
-            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
-        ];
-        let ask = client.get_queue_attributes().queue_url(&self.queue_url).set_attribute_names(Some(names.to_vec()));
-        let asked = ask.send().await;
-        let is_missing = asked
-            .as_ref()
-            .is_err_and(|error| error.as_service_error().is_some_and(GetQueueAttributesError::is_queue_does_not_exist));
-        if let Some(name) = self.queue_url.rsplit('/').next().filter(|_| is_missing && is_local) {
-            client
-                .create_queue()
-                .queue_name(name)
-                .send()
-                .await
-                .with_context(|| format!("failed to create the queue {name}"))?;
+    /// Refuses to take alerts from a queue that is not on loopback, unless it was named twice, too.
+    pub(super) fn check_alerts(&self, queue_url: &str) -> anyhow::Result<()> {
+        if is_loopback(queue_url) || self.yes_send_to.iter().any(|url| url == queue_url) {
             return Ok(());
         }
-        let asked =
-            asked.with_context(|| format!("failed to ask {} what it holds: --add sends unasked", self.queue_url))?;
-        let counts = asked.attributes.unwrap_or_default();
-        let held: u64 = counts.values().filter_map(|count| count.parse::<u64>().ok()).sum();
-        if held > 0 {
-            bail!(
-                "refused to send to {}: it holds {held} messages\ndrain it, or send all the same: --add",
-                self.queue_url
-            );
-        }
-        Ok(())
+        bail!(
+            "refused to receive and delete what {queue_url} holds: it is not on loopback\nrepeat its URL to do it all the same: --yes-send-to {queue_url}"
+        );
+    }
+
+    /// That of the first queue on loopback.
+    fn loopback_origin(&self) -> Option<String> {
+        self.queue_urls.iter().find_map(|url| loopback_origin(url))
     }
 
     fn explicit_endpoint(&self) -> Option<String> {
@@ -116,18 +103,48 @@ impl Destination {
         self.endpoint_url.clone().or_else(|| variable("AWS_ENDPOINT_URL_SQS")).or_else(|| variable("AWS_ENDPOINT_URL"))
     }
 
-    /// Refuses an endpoint (`None`: that of AWS) that is not on loopback, unless the queue was named twice.
+    /// Refuses an endpoint (`None`: that of AWS) that is not on loopback, unless every queue was named twice.
     fn check(&self, endpoint: Option<&str>) -> anyhow::Result<()> {
-        if endpoint.is_some_and(is_loopback) || self.yes_send_to.as_ref() == Some(&self.queue_url) {
-            return Ok(());
+        let unnamed = self.queue_urls.iter().find(|url| !self.yes_send_to.contains(url));
+        if let Some(url) = unnamed.filter(|_| !endpoint.is_some_and(is_loopback)) {
+            bail!(
+                "refused to send to {url} at {}: it is not on loopback\nrepeat the queue URL to do it all the same: --yes-send-to {url}",
+                endpoint.unwrap_or("the endpoint of AWS"),
+            );
         }
-        bail!(
-            "refused to send to {} at {}: it is not on loopback\nrepeat the queue URL to do it all the same: --yes-send-to {}",
-            self.queue_url,
-            endpoint.unwrap_or("the endpoint of AWS"),
-            self.queue_url
-        );
+        Ok(())
     }
+}
+
+/// Refuses a queue that holds messages: whatever is measured or audited then would be theirs as well. One that is not there is created,
+/// on loopback.
+async fn check_empty(client: &Client, queue_url: &str, is_local: bool) -> anyhow::Result<()> {
+    let names = [
+        QueueAttributeName::ApproximateNumberOfMessages,
+        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+    ];
+    let ask = client.get_queue_attributes().queue_url(queue_url).set_attribute_names(Some(names.to_vec()));
+    let asked = ask.send().await;
+    let is_missing = asked
+        .as_ref()
+        .is_err_and(|error| error.as_service_error().is_some_and(GetQueueAttributesError::is_queue_does_not_exist));
+    if let Some(name) = queue_url.rsplit('/').next().filter(|_| is_missing && is_local) {
+        client
+            .create_queue()
+            .queue_name(name)
+            .send()
+            .await
+            .with_context(|| format!("failed to create the queue {name}"))?;
+        return Ok(());
+    }
+    let asked = asked.with_context(|| format!("failed to ask {queue_url} what it holds: --add sends unasked"))?;
+    let counts = asked.attributes.unwrap_or_default();
+    let held: u64 = counts.values().filter_map(|count| count.parse::<u64>().ok()).sum();
+    if held > 0 {
+        bail!("refused to send to {queue_url}: it holds {held} messages\ndrain it, or send all the same: --add");
+    }
+    Ok(())
 }
 
 /// The region of the environment, else `default`: asking the instance metadata, as the SDK would go on to do, takes seconds
@@ -192,14 +209,17 @@ mod tests {
     #[test]
     fn distant_queue_needs_its_url_twice() {
         let queue_url = "https://sqs.eu-west-1.amazonaws.com/1/q".to_owned();
-        let mut to = Destination { queue_url: queue_url.clone(), endpoint_url: None, yes_send_to: None, add: false };
+        let queue_urls = vec![queue_url.clone(), queue_url.clone() + "-2"];
+        let mut to =
+            Destination { queue_urls: queue_urls.clone(), endpoint_url: None, yes_send_to: Vec::new(), add: false };
         let refused = to.check(None).unwrap_err().to_string();
         assert!(refused.contains("--yes-send-to"), "{refused}");
         assert!(to.check(Some("http://example.com")).is_err());
         assert!(to.check(Some("http://localhost:4566")).is_ok());
-        to.yes_send_to = Some("https://sqs.eu-west-1.amazonaws.com/1/other".to_owned());
-        assert!(to.check(None).is_err());
-        to.yes_send_to = Some(queue_url);
+        to.yes_send_to = vec!["https://sqs.eu-west-1.amazonaws.com/1/other".to_owned(), queue_url.clone()];
+        assert!(to.check(None).unwrap_err().to_string().contains("q-2"), "each of them");
+        assert!(to.check_alerts(&queue_url).is_ok() && to.check_alerts(&queue_urls[1]).is_err());
+        to.yes_send_to = queue_urls;
         assert!(to.check(None).is_ok());
     }
 
@@ -207,7 +227,7 @@ mod tests {
     #[test]
     fn loopback_queue_behind_a_distant_endpoint_is_refused() {
         let queue_url = "http://127.0.0.1:4566/000000000000/q".to_owned();
-        let to = Destination { queue_url, endpoint_url: None, yes_send_to: None, add: false };
+        let to = Destination { queue_urls: vec![queue_url], endpoint_url: None, yes_send_to: Vec::new(), add: false };
         assert!(to.check(Some("https://sqs.eu-west-1.amazonaws.com")).is_err());
     }
 }

@@ -1,6 +1,6 @@
-//! The ticks of a lake in S3, copied to this machine.
+//! A lake in S3: how it is reached, and its copy on this machine.
 
-use std::{env, path::Path};
+use std::{env, fs};
 
 use anyhow::{Context as _, ensure};
 use aws_config::BehaviorVersion;
@@ -9,40 +9,25 @@ use aws_smithy_http_client::{
     Builder as HttpBuilder,
     tls::{Provider, rustls_provider::CryptoMode},
 };
+use loadgen::Lake;
 use tempfile::TempDir;
 
-/// Copies the ticks table of the lake at `place`, which is `BUCKET` or `BUCKET/PREFIX`, to a folder that is gone with its value.
-pub(super) async fn ticks(place: &str) -> anyhow::Result<TempDir> {
-    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
-    let prefix = prefix.trim_matches('/');
-    let root = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-    let s3 = connect().await;
+/// Copies what an audit reads of the lake at `place`, which is `BUCKET` or `BUCKET/PREFIX`, to a folder that is gone with its value.
+pub(super) async fn copy(place: &str) -> anyhow::Result<TempDir> {
+    let lake = Lake::in_s3(connect().await, place);
     let folder = TempDir::new().context("failed to make a folder for the copy")?;
-    let list = s3.list_objects_v2().bucket(bucket).prefix(format!("{root}ticks/"));
-    let mut pages = list.into_paginator().send();
-    let mut files = 0;
-    while let Some(page) = pages.next().await {
-        let page = page.with_context(|| format!("failed to list s3://{bucket}/{root}ticks/"))?;
-        for key in page.contents().iter().filter_map(|object| object.key()) {
-            copy(&s3, bucket, key, &folder.path().join(&key[root.len()..])).await?;
-            files += 1;
-        }
+    let ticks = lake.files("ticks").await?;
+    ensure!(!ticks.is_empty(), "there are no ticks below s3://{}/ticks/", place.trim_end_matches('/'));
+    for file in ticks.into_iter().chain(lake.files("quarantine").await?) {
+        let (bytes, to) = (lake.read(&file).await?, folder.path().join(&file));
+        let written = to.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&to, bytes));
+        written.with_context(|| format!("failed to write {}", to.display()))?;
     }
-    ensure!(files > 0, "there are no ticks below s3://{bucket}/{root}ticks/");
     Ok(folder)
 }
 
-async fn copy(s3: &Client, bucket: &str, key: &str, to: &Path) -> anyhow::Result<()> {
-    let what = || format!("failed to copy s3://{bucket}/{key}");
-    let object = s3.get_object().bucket(bucket).key(key).send().await.with_context(what)?;
-    let bytes = object.body.collect().await.with_context(what)?.into_bytes();
-    if let Some(folder) = to.parent() {
-        std::fs::create_dir_all(folder).with_context(what)?;
-    }
-    std::fs::write(to, bytes).with_context(what)
-}
-
-async fn connect() -> Client {
+/// A client for it, with the credentials and the endpoint of every AWS tool.
+pub(super) async fn connect() -> Client {
     let http = HttpBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let shared = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
     // What takes the place of AWS mostly wants the bucket in the path.

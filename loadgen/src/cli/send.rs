@@ -5,11 +5,13 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Context;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use loadgen::{Character, MarketConfig, Source, SpikeConfig};
+use loadgen::{Character, MarketConfig, Source, SpikeConfig, Zipf};
 
 use super::{
     connect::Destination,
-    deliver::{Delivery, PaceArgs, PackingArgs},
+    deliver::{Delivery, PaceArgs},
+    observe::ObserveArgs,
+    packing::{DisturbArgs, PackingArgs},
 };
 
 /// Send the ticks of a model market.
@@ -37,6 +39,10 @@ pub(super) struct SendArgs {
     /// How many symbols are traded.
     #[arg(long, default_value_t = 500)]
     symbols: usize,
+
+    /// How unequal they are: the one of rank r trades in proportion to 1 / (r + OFFSET)^EXPONENT; 0 makes all alike, 1 is plain Zipf.
+    #[arg(long, value_name = "EXPONENT[/OFFSET]", default_value_t = Zipf::default())]
+    zipf: Zipf,
 
     /// How many ticks to send.
     #[arg(long, default_value_t = 1_000_000)]
@@ -78,7 +84,13 @@ pub(super) struct SendArgs {
     packing: PackingArgs,
 
     #[command(flatten)]
-    pace: PaceArgs,
+    disturb: DisturbArgs,
+
+    #[command(flatten)]
+    sending: PaceArgs,
+
+    #[command(flatten)]
+    observe: ObserveArgs,
 
     #[command(flatten)]
     to: Destination,
@@ -90,8 +102,12 @@ impl SendArgs {
         Delivery {
             ticks: Some(market.ticks),
             source: Source::Market(market),
+            seed: self.seed,
+            pace: self.sending.pace(),
             packing: &self.packing,
-            pace: &self.pace,
+            disturb: &self.disturb,
+            sending: &self.sending,
+            observe: &self.observe,
             to: &self.to,
             truth: self.truth.as_ref(),
         }
@@ -111,6 +127,7 @@ impl SendArgs {
         Ok(MarketConfig {
             seed: self.seed,
             symbols: self.symbols,
+            zipf: self.zipf,
             ticks: self.ticks,
             start_us: self.start.as_microsecond(),
             span: positive(self.span, "span")?,

@@ -84,7 +84,7 @@ impl Lane {
         let mut random = Random::new(config.seed, stream);
         Self {
             books: books.collect(),
-            popularity: Popularity::new(&hand.symbols),
+            popularity: Popularity::new(config.zipf, &hand.symbols),
             planter: Planter::new(
                 &config.spikes,
                 hand.spikes,

@@ -49,6 +49,11 @@ prop_compose! {
     }
 }
 
+/// A message with nothing but a body.
+pub(crate) fn message(body: String, ticks: u64) -> Message {
+    Message { body, ticks, is_compressed: false, marks: Vec::new(), due: None }
+}
+
 fn pack(packing: Packing, ticks: &[Owned]) -> Vec<Message> {
     let mut writer = MessageWriter::new(packing).unwrap();
     let mut messages: Vec<Message> = ticks.iter().filter_map(|tick| writer.push(&tick.tick()).unwrap()).collect();
@@ -194,4 +199,69 @@ fn pack_one(symbol: &str) -> Result<Message, PayloadError> {
 fn impossible_packings_are_refused() {
     assert_eq!(Packing::new(0, Layout::Array, Dialect::Canonical), Err(PackingError::NoTicks));
     assert_eq!(Packing::new(2, Layout::Object, Dialect::Binance), Err(PackingError::ObjectOfMany(2)));
+}
+
+#[test]
+fn message_is_filled_up_to_the_size_that_was_asked_for() {
+    let tick = Owned {
+        symbol: "AAPL".to_owned(),
+        ts_us: 1_795_442_400_000_001,
+        price: 189.37,
+        cents: true,
+        volume: 200.0,
+        seq: 7,
+        venue: Some("XNAS".to_owned()),
+        conditions: None,
+    };
+    let ticks = vec![tick; 10_000];
+    for layout in [Layout::Array, Layout::Lines] {
+        for bytes in [FILL_BYTES_MIN, 256 << 10, MESSAGE_BYTES_MAX] {
+            let packing = Packing::filling(bytes, layout, Dialect::Canonical).unwrap();
+            let messages = pack(packing, &ticks);
+            let (_, full) = messages.split_last().unwrap();
+            assert!(full.iter().all(|message| (bytes - 120..=bytes).contains(&message.size())), "{bytes}");
+            assert!(pack(packing.compressed(1), &ticks).iter().all(|message| message.size() <= bytes));
+            assert_eq!(messages.iter().map(|message| message.ticks).sum::<u64>(), 10_000);
+        }
+    }
+    assert_eq!(Packing::filling(100, Layout::Array, Dialect::Canonical), Err(PackingError::Fill(100)));
+    let too_large = Packing::filling(MESSAGE_BYTES_MAX + 1, Layout::Array, Dialect::Canonical);
+    assert_eq!(too_large, Err(PackingError::Fill(MESSAGE_BYTES_MAX + 1)));
+    assert!(Packing::filling(2_048, Layout::Object, Dialect::Canonical).is_err());
+}
+
+proptest! {
+    /// What is malformed is no tick for a reader, and takes nothing else of its message with it.
+    #[test]
+    fn malformed_elements_are_no_ticks_and_spoil_nothing_else(
+        ticks in prop::collection::vec(ticks(), 1..20), seed in any::<u64>(), binance in any::<bool>()
+    ) {
+        let dialect = if binance { Dialect::Binance } else { Dialect::Canonical };
+        let (symbol, price) = if binance { ("s", "p") } else { ("symbol", "price") };
+        for layout in [Layout::Array, Layout::Lines] {
+            let mut writer = MessageWriter::new(Packing::new(1_000, layout, dialect).unwrap()).unwrap();
+            let mut random = crate::random::Random::new(seed, 0);
+            for tick in &ticks {
+                prop_assert_eq!(writer.push(&tick.tick()).unwrap(), None);
+                let how = Malformed::draw(layout, &mut random);
+                prop_assert_eq!(writer.push_malformed(how, &tick.tick()).unwrap(), None);
+            }
+            let message = writer.finish().unwrap().unwrap();
+            prop_assert_eq!(message.ticks, ticks.len() as u64);
+            let elements: Vec<Value> = if layout == Layout::Array {
+                serde_json::from_str(&message.body).unwrap()
+            } else {
+                // A symbol's line breaks are escaped.
+                message.body.split('\n').map(|line| serde_json::from_str(line).unwrap_or(Value::Null)).collect()
+            };
+            prop_assert_eq!(elements.len(), 2 * ticks.len());
+            let number = |value: &Value| value.as_f64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
+            let is_tick = |element: &Value| {
+                element[symbol].is_string() && number(&element[price]).is_some_and(|price| price >= 0.0)
+            };
+            for pair in elements.chunks(2) {
+                prop_assert!(is_tick(&pair[0]) && !is_tick(&pair[1]), "{} {}", pair[0], pair[1]);
+            }
+        }
+    }
 }

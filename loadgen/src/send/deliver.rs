@@ -69,7 +69,7 @@ pub(super) struct Counts {
 #[derive(Debug, Clone)]
 pub(super) struct Deliverer {
     client: Client,
-    queue_url: String,
+    queue_urls: Arc<[String]>,
     progress: Arc<Progress>,
     counts: Counts,
 }
@@ -82,7 +82,7 @@ struct Leftover {
 
 impl Deliverer {
     /// Calls through the same connections as `client`, but repeats them itself: a repeat by the SDK would not be counted.
-    pub(super) fn new(client: &Client, queue_url: &str, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(client: &Client, queue_urls: &[String], progress: Arc<Progress>) -> Self {
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
         let config = client.config().to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts);
         let counts = Counts {
@@ -95,12 +95,16 @@ impl Deliverer {
             throttled: 0,
             latency_us: no_latencies(),
         };
-        Self { client: Client::from_conf(config.build()), queue_url: queue_url.to_owned(), progress, counts }
+        Self { client: Client::from_conf(config.build()), queue_urls: queue_urls.into(), progress, counts }
     }
 
     /// Sends `batch` until the queue has taken all of it.
     pub(super) async fn deliver(&mut self, batch: Batch, due: Instant) -> Result<(), DeliveryError> {
         let (ticks, bytes, messages) = (batch.ticks(), batch.bytes() as u64, batch.messages().len() as u64);
+        let queue = batch.queue();
+        if let Some(watch) = &self.progress.watch {
+            watch.expect(&batch, due);
+        }
         let mut entries: Vec<_> = batch.into_messages().into_iter().enumerate().map(entry).collect();
         let mut reason = String::new();
         for attempt in 0..ATTEMPTS_MAX {
@@ -108,13 +112,14 @@ impl Deliverer {
                 self.counts.retries += entries.len() as u64;
                 sleep(pause(attempt)).await;
             }
-            let leftover = self.call(entries).await?;
+            let leftover = self.call(queue, entries).await?;
             if leftover.entries.is_empty() {
                 self.counts.ticks += ticks;
                 self.counts.messages += messages;
                 self.counts.bytes += bytes;
-                self.counts.latency_us.saturating_record(due.elapsed().as_micros() as u64);
-                self.progress.add(ticks, messages);
+                let latency_us = due.elapsed().as_micros() as u64;
+                self.counts.latency_us.saturating_record(latency_us);
+                self.progress.add(ticks, messages, latency_us);
                 return Ok(());
             }
             (entries, reason) = (leftover.entries, leftover.reason);
@@ -122,9 +127,14 @@ impl Deliverer {
         Err(DeliveryError::GaveUp(reason))
     }
 
-    async fn call(&mut self, entries: Vec<SendMessageBatchRequestEntry>) -> Result<Leftover, DeliveryError> {
+    async fn call(
+        &mut self,
+        queue: usize,
+        entries: Vec<SendMessageBatchRequestEntry>,
+    ) -> Result<Leftover, DeliveryError> {
         self.counts.calls += 1;
-        let call = self.client.send_message_batch().queue_url(&self.queue_url).set_entries(Some(entries.clone()));
+        let queue_url = &self.queue_urls[queue];
+        let call = self.client.send_message_batch().queue_url(queue_url).set_entries(Some(entries.clone()));
         match call.send().await {
             Ok(answer) => {
                 let is_throttled = |failed: &&BatchResultErrorEntry| is_throttling(failed.code());

@@ -14,11 +14,41 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Progress, schedule::Schedule};
+use super::{Pace, Progress, schedule::Schedule};
 use crate::batch::Batch;
 
 /// How often it is looked whether the run is to end.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// What says when a batch is due.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// Nothing: it is when somebody takes it.
+    WhenTaken,
+    /// A rate.
+    Schedule(Schedule),
+    /// The batch itself.
+    Batch,
+}
+
+impl Due {
+    pub(super) fn by(pace: Pace) -> Self {
+        match pace {
+            Pace::AsTaken => Self::WhenTaken,
+            Pace::Rate { ticks_per_s, shape } => Self::Schedule(Schedule::new(ticks_per_s, shape)),
+            Pace::EventTime(_) => Self::Batch,
+        }
+    }
+
+    /// Since the beginning.
+    fn of(&mut self, batch: &Batch) -> Option<Duration> {
+        match self {
+            Self::WhenTaken => None,
+            Self::Schedule(schedule) => Some(schedule.due(batch.ticks())),
+            Self::Batch => batch.due(),
+        }
+    }
+}
 
 /// The batches that the producers have prepared.
 #[derive(Debug)]
@@ -26,7 +56,7 @@ pub(super) struct Feed {
     batches: mpsc::Receiver<Vec<Batch>>,
     /// The rest of what was received last.
     received: VecDeque<Batch>,
-    schedule: Option<Schedule>,
+    due: Due,
     progress: Arc<Progress>,
     /// When the first batch was due.
     start: Option<Instant>,
@@ -36,15 +66,11 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(
-        batches: mpsc::Receiver<Vec<Batch>>,
-        schedule: Option<Schedule>,
-        progress: Arc<Progress>,
-    ) -> Self {
+    pub(super) fn new(batches: mpsc::Receiver<Vec<Batch>>, due: Due, progress: Arc<Progress>) -> Self {
         Self {
             batches,
             received: VecDeque::new(),
-            schedule,
+            due,
             progress,
             start: None,
             behind: Duration::ZERO,
@@ -59,8 +85,9 @@ impl Feed {
             self.received = self.batches.recv().await?.into();
         }
         let batch = self.received.pop_front()?;
-        let (now, Some(schedule)) = (Instant::now(), &mut self.schedule) else { return Some((batch, Instant::now())) };
-        let due = *self.start.get_or_insert(now) + schedule.due(batch.ticks());
+        let now = Instant::now();
+        let Some(due) = self.due.of(&batch) else { return Some((batch, now)) };
+        let due = *self.start.get_or_insert(now) + due;
         // What it is late by, but for what it would have been late by anyway, for want of a sender.
         let waited = now.saturating_duration_since(due.max(asked));
         self.behind = now.saturating_duration_since(due).min(self.behind + waited);
@@ -82,20 +109,20 @@ mod tests {
     use std::num::NonZeroU64;
 
     use super::*;
-    use crate::{batch::Batcher, payload::Message};
+    use crate::{batch::Batcher, payload::tests::message};
 
     const MS: Duration = Duration::from_millis(1);
 
     /// A batch of a hundred ticks: due each 100 ms.
     fn batch() -> Batch {
         let mut batcher = Batcher::default();
-        assert_eq!(batcher.push(Message { body: "x".to_owned(), ticks: 100, is_compressed: false }), None);
+        assert_eq!(batcher.push(message("x".to_owned(), 100)), None);
         batcher.finish().unwrap()
     }
 
     fn feed(batches: mpsc::Receiver<Vec<Batch>>) -> Feed {
         let rate = NonZeroU64::new(1_000).unwrap();
-        Feed::new(batches, Some(Schedule::new(rate, "constant".parse().unwrap())), Arc::default())
+        Feed::new(batches, Due::by(Pace::even(rate)), Arc::default())
     }
 
     #[tokio::test(start_paused = true)]

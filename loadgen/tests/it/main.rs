@@ -10,14 +10,17 @@ mod queue;
 use std::{
     num::NonZeroU64,
     path::Path,
+    slice::from_ref,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use loadgen::{
-    Dialect, Error, Layout, MarketConfig, Packing, Plan, Progress, Recording, Sent, Source, audit, run,
-    send::DeliveryError,
+    Dialect, Disturbance, Error, Lake, Layout, MarketConfig, Observer, Pace, Packing, Plan, Progress, Recording, Sent,
+    Source, Speed, audit, route::queue_of, run, send::DeliveryError,
 };
 use queue::Queue;
+use tempfile::TempDir;
 
 fn market(ticks: u64) -> Source {
     Source::Market(MarketConfig { symbols: 20, ticks, ..MarketConfig::default() })
@@ -28,7 +31,7 @@ fn arrays(pack: usize) -> Packing {
 }
 
 async fn send(queue: &Queue, plan: Plan) -> Result<Sent, Error> {
-    run(queue.client.clone(), &queue.url, plan, Arc::new(Progress::default())).await
+    run(queue.client.clone(), from_ref(&queue.url), plan, Arc::new(Progress::default())).await
 }
 
 /// Drains the queue into a lake and audits it.
@@ -47,7 +50,7 @@ async fn queue_holds_exactly_what_was_sent_in_every_packing() {
     for packing in [Packing::SINGLE, arrays(50), arrays(50).compressed(3), lines, lines.compressed(1), binance] {
         let progress = Arc::new(Progress::default());
         let plan = Plan::new(market(3_000), packing);
-        let sent = run(queue.client.clone(), &queue.url, plan, progress.clone()).await.unwrap();
+        let sent = run(queue.client.clone(), from_ref(&queue.url), plan, progress.clone()).await.unwrap();
         assert_eq!((sent.ticks, sent.retries, sent.unanswered_calls), (3_000, 0, 0));
         assert_eq!(progress.ticks.load(Ordering::Relaxed), sent.ticks);
         assert_eq!(progress.messages.load(Ordering::Relaxed), sent.messages);
@@ -82,7 +85,7 @@ async fn missing_queue_and_missing_permission_end_the_run_at_once() {
     let queue = Queue::start().await;
     let plan = || Plan::new(market(100_000), arrays(10));
     let progress = Arc::new(Progress::default());
-    let error = run(queue.client.clone(), &format!("{}-gone", queue.url), plan(), progress).await.unwrap_err();
+    let error = run(queue.client.clone(), &[format!("{}-gone", queue.url)], plan(), progress).await.unwrap_err();
     assert!(
         matches!(&error, Error::Delivery(DeliveryError::Call(text)) if text.contains("NonExistentQueue")),
         "{error}"
@@ -95,8 +98,7 @@ async fn missing_queue_and_missing_permission_end_the_run_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn open_loop_keeps_its_rate_and_shows_a_stall_in_its_latency() {
     let queue = Queue::start().await;
-    let rate = NonZeroU64::new(10_000);
-    let paced = Plan { rate, ..Plan::new(market(5_000), arrays(10)) };
+    let paced = Plan { pace: Pace::even(NonZeroU64::new(10_000).unwrap()), ..Plan::new(market(5_000), arrays(10)) };
     let sent = send(&queue, paced.clone()).await.unwrap();
     let elapsed = sent.elapsed.as_secs_f64();
     assert!((0.45..2.0).contains(&elapsed), "5,000 ticks at 10,000 a second took {elapsed} s");
@@ -114,16 +116,17 @@ async fn open_loop_keeps_its_rate_and_shows_a_stall_in_its_latency() {
 async fn stopped_run_has_sent_exactly_what_it_says() {
     let queue = Queue::start().await;
     // Messages cut by the number of their ticks, and by their size, where what did not fit waits for the next one.
-    for (rate, pack) in [(NonZeroU64::new(20_000), 10), (None, 10), (None, 1_000_000)] {
+    let even = Pace::even(NonZeroU64::new(20_000).unwrap());
+    for (pace, pack) in [(even, 10), (Pace::AsTaken, 10), (Pace::AsTaken, 1_000_000)] {
         let progress = Arc::new(Progress::default());
-        let plan = Plan { rate, threads: 3, ..Plan::new(market(1_000_000_000), arrays(pack)) };
+        let plan = Plan { pace, threads: 3, ..Plan::new(market(1_000_000_000), arrays(pack)) };
         let stop = async {
             while progress.messages.load(Ordering::Relaxed) < 10 {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
             progress.stop.store(true, Ordering::Relaxed);
         };
-        let (sent, ()) = tokio::join!(run(queue.client.clone(), &queue.url, plan, progress.clone()), stop);
+        let (sent, ()) = tokio::join!(run(queue.client.clone(), from_ref(&queue.url), plan, progress.clone()), stop);
         let sent = sent.unwrap();
         assert!(!sent.is_whole && sent.ticks >= 100, "{sent}");
         assert_delivered(&queue, &sent).await;
@@ -135,14 +138,100 @@ async fn ramp_takes_as_long_as_its_integral() {
     let queue = Queue::start().await;
     // From 2,000 to 6,000 ticks per second within a second: 4,000 ticks, and 3,000 more in half a second.
     let plan = Plan {
-        rate: NonZeroU64::new(2_000),
-        shape: "ramp:6000/1s".parse().unwrap(),
+        pace: Pace::Rate { ticks_per_s: NonZeroU64::new(2_000).unwrap(), shape: "ramp:6000/1s".parse().unwrap() },
         ..Plan::new(market(7_000), arrays(10))
     };
     let sent = send(&queue, plan).await.unwrap();
     let elapsed = sent.elapsed.as_secs_f64();
     assert!(elapsed >= 1.45, "{elapsed} s: {sent}");
     assert!(sent.to_string().contains("ramp:6000/1s"), "{sent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn symbols_are_spread_over_the_queues_and_what_happens_to_ticks_on_their_way_is_in_the_manifest() {
+    let queue = Queue::start().await;
+    let urls = [queue.url.clone(), queue.another("ticks-1").await, queue.another("ticks-2").await];
+    let disturbance = Disturbance {
+        seed: 1,
+        late: "0.05/1h".parse().unwrap(),
+        out_of_order: "0.1/1m".parse().unwrap(),
+        duplicates: 0.03,
+        malformed: 0.0,
+    };
+    let plan = Plan { disturbance, ..Plan::new(market(3_000), arrays(10)) };
+    let sent = run(queue.client.clone(), &urls, plan, Arc::default()).await.unwrap();
+    assert!((3_050..3_150).contains(&sent.ticks), "{sent}");
+    let mut rows = Vec::new();
+    for (number, url) in urls.iter().enumerate() {
+        let of_queue = queue.drain_one(url).await;
+        assert!(of_queue.len() > 300 && of_queue.iter().all(|row| queue_of(&row.symbol, 3) == number));
+        rows.extend(of_queue);
+    }
+    let report = audit(lake::write(&rows).path(), &sent).unwrap();
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.rows, sent.ticks);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recording_is_replayed_by_its_own_clock() {
+    let queue = Queue::start().await;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("trades.csv");
+    let rows = (0..200).map(|at| format!("AAPL,{},1.5,100", 1_700_000_000_000_i64 + at * 500));
+    let lines: Vec<String> = std::iter::once("symbol,ts,price,volume".to_owned()).chain(rows).collect();
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let mapping = "symbol=symbol,ts=ts,price=price,volume=volume".parse().unwrap();
+    let speed = Speed { factor: 100.0, linger: Duration::from_millis(20) };
+    let recording = Source::Recording(Recording { path, mapping, limit: None });
+    let plan = Plan { pace: Pace::EventTime(speed), ..Plan::new(recording, Packing::SINGLE) };
+    let sent = send(&queue, plan.clone()).await.unwrap();
+    // 99.5 seconds, a hundred times as fast; five ticks within each linger.
+    assert!(sent.elapsed >= Duration::from_millis(990) && sent.calls == 40, "{sent}");
+    assert!(sent.to_string().contains("100 times as fast as it was recorded"), "{sent}");
+    assert_delivered(&queue, &sent).await;
+    let market = send(&queue, Plan { source: market(100), ..plan }).await.unwrap_err();
+    assert!(matches!(market, Error::MarketPace), "{market}");
+}
+
+/// The consumer takes a while for each of its files.
+#[tokio::test(flavor = "multi_thread")]
+async fn ticks_are_seen_in_the_lake_late_by_what_the_consumer_takes() {
+    let queue = Queue::start().await;
+    let (lake, pause) = (TempDir::new().unwrap(), Duration::from_millis(700));
+    let before = lake::write(&[]);
+    std::fs::rename(before.path().join("ticks"), lake.path().join("ticks")).unwrap();
+    let observer = Observer::of(queue.client.clone(), from_ref(&queue.url));
+    let observer = observer.watching(Lake::Folder(lake.path().to_owned())).await.unwrap();
+    let observer = observer.patient(Duration::from_mins(1));
+    let progress = Arc::new(Progress::watched(observer.watch()));
+    let pace = Pace::even(NonZeroU64::new(3_000).unwrap());
+    let plan = Plan { pace, ..Plan::new(market(4_500), arrays(10)) };
+    let urls = [queue.url.clone()];
+    let sending = run(queue.client.clone(), &urls, plan, progress.clone());
+    let consumer = async {
+        for file in 0.. {
+            let rows = queue.drain().await;
+            tokio::time::sleep(pause).await;
+            let written = lake::write(&rows);
+            let name = format!("ticks/dt=2026-06-01/hour=13/{file}.parquet");
+            let from = written.path().join("ticks/dt=2026-06-01/hour=13/w-1.parquet");
+            std::fs::copy(from, lake.path().join(name)).unwrap();
+        }
+    };
+    let mut lines = 0;
+    let observing = observer.observe(sending, &progress, pace, |_| lines += 1);
+    let (sent, observed) = tokio::select! {
+        observed = observing => observed,
+        () = consumer => unreachable!("it goes on for ever"),
+    };
+    let seen = observed.in_lake.clone().unwrap();
+    assert_eq!((seen.count, seen.latency_us.len()), (4_500, 4_500), "{observed}");
+    assert!(observed.is_whole() && sent.unwrap().ticks == 4_500);
+    assert!(seen.latency_us.min() >= 690_000, "{observed}");
+    assert!(lines > 0 && observed.seconds.iter().all(|second| second.backlog.is_some()));
+    let stored: Vec<u64> = observed.seconds.iter().map(|second| second.stored.unwrap()).collect();
+    assert!(stored.is_sorted(), "{stored:?}");
+    assert!(observed.to_string().contains("in lake    4500 ticks, p50"), "{observed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

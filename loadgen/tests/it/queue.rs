@@ -62,11 +62,21 @@ impl Queue {
         asked.attributes.unwrap().values().all(|count| count == "0")
     }
 
+    /// The URL of one more queue.
+    pub(crate) async fn another(&self, name: &str) -> String {
+        self.client.create_queue().queue_name(name).send().await.unwrap().queue_url.unwrap()
+    }
+
     /// Takes every message out of the queue.
     pub(crate) async fn drain(&self) -> Vec<Received> {
+        self.drain_one(&self.url).await
+    }
+
+    /// Takes every message out of that queue.
+    pub(crate) async fn drain_one(&self, url: &str) -> Vec<Received> {
         let mut ticks = Vec::new();
         loop {
-            let receive = self.client.receive_message().queue_url(&self.url).max_number_of_messages(10);
+            let receive = self.client.receive_message().queue_url(url).max_number_of_messages(10);
             let messages = receive.message_attribute_names("All").send().await.unwrap().messages.unwrap_or_default();
             if messages.is_empty() {
                 return ticks;
@@ -76,7 +86,7 @@ impl Queue {
                 let entry = DeleteMessageBatchRequestEntry::builder().id(id.to_string());
                 entry.receipt_handle(message.receipt_handle().unwrap()).build().unwrap()
             });
-            let delete = self.client.delete_message_batch().queue_url(&self.url);
+            let delete = self.client.delete_message_batch().queue_url(url);
             assert!(delete.set_entries(Some(entries.collect())).send().await.unwrap().failed().is_empty());
         }
     }

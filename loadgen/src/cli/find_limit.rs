@@ -1,0 +1,222 @@
+//! `loadgen find-limit`: the highest rate that a queue and its consumer sustain.
+
+use std::{
+    io::{self, Write},
+    num::NonZeroU64,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use aws_sdk_sqs::Client;
+use clap::Args;
+use jiff::SignedDuration;
+use loadgen::{
+    MarketConfig, Pace, Plan, Progress, Source, SpikeConfig, Zipf,
+    limit::{self, Limits, Search, Trial, Verdict},
+    observe::Depth,
+    run,
+};
+
+use super::{connect::Destination, deliver::EffortArgs, observe::ObserveArgs, packing::PackingArgs};
+
+/// How often it is looked whether the queues are empty.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Find the highest rate that a queue and its consumer sustain.
+///
+/// Sends the model market at one rate after the other, each for a while and from empty queues. A rate is sustained when ticks are in the
+/// lake soon enough after they were due, at the 99th percentile, and the messages that wait do not grow in number. Rates are doubled until
+/// one is too much, then tried in between. Prints each trial as it ends, and the limit last; exits with status 1 where none was found.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+
+  How much an engine sustains that is to have ticks in the lake within 5 s:
+    loadgen find-limit --queue-url http://127.0.0.1:4566/000000000000/ticks --lake ./local-aws/lake --latency-max 5s
+
+  The same for plain producers, closer, with the curve as a page:
+    loadgen find-limit --queue-url http://127.0.0.1:4566/000000000000/ticks --lake ./local-aws/lake \\
+      --pack 1 --precision 0.02 --report limit")]
+pub(super) struct FindLimitArgs {
+    /// How soon ticks are to be in the lake after they were due, at the 99th percentile.
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    latency_max: SignedDuration,
+
+    /// How long each rate is tried. A consumer that collects ticks before it stores them needs a few times as long as it does.
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    trial: SignedDuration,
+
+    /// Ticks per second to begin with.
+    #[arg(long, value_name = "TICKS", default_value = "10000")]
+    from: NonZeroU64,
+
+    /// Not to try more ticks per second than that.
+    #[arg(long, value_name = "TICKS", default_value = "10000000")]
+    to: NonZeroU64,
+
+    /// How close to the limit to come, as a share of it.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    precision: f64,
+
+    /// Everything random follows from it.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// How many symbols are traded.
+    #[arg(long, default_value_t = 500)]
+    symbols: usize,
+
+    /// How unequal they are, as in `loadgen send`.
+    #[arg(long, value_name = "EXPONENT[/OFFSET]", default_value_t = Zipf::default())]
+    zipf: Zipf,
+
+    /// Write the curve into this folder: limit.html, a page, and limit.json.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+
+    #[command(flatten)]
+    packing: PackingArgs,
+
+    #[command(flatten)]
+    effort: EffortArgs,
+
+    #[command(flatten)]
+    observe: ObserveArgs,
+
+    #[command(flatten)]
+    to_queues: Destination,
+}
+
+impl FindLimitArgs {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        ensure!(self.observe.has_lake(), "failed to look for a limit: --lake says where ticks are to appear");
+        ensure!((1e-4..1.0).contains(&self.precision), "--precision is a share from 0.0001 to below 1");
+        let latency_max = Duration::try_from(self.latency_max).context("--latency-max is negative")?;
+        let span = Duration::try_from(self.trial).context("--trial is negative")?;
+        ensure!(span >= Duration::from_secs(4), "--trial is at least 4s: a backlog has to have time to grow");
+        let client = self.to_queues.connect().await?;
+        let limits = Limits { from: self.from.get(), to: self.to.get(), precision: self.precision };
+        let (mut search, mut trials) = (Search::new(limits), Vec::new());
+        print(&format!(
+            "{:>12} {:>12} {:>11} {:>9} {:>9} {:>9} {:>11}  verdict",
+            "asked/s", "sent/s", "messages/s", "p50 s", "p99 s", "waiting", "growth/s"
+        ))?;
+        while let Some(rate) = search.next_rate() {
+            let trial = self.try_rate(&client, rate, trials.len(), span, latency_max).await?;
+            let Some(trial) = trial else { break };
+            print(&line(&trial))?;
+            search.tell(rate, trial.verdict == Verdict::Sustained);
+            let is_exhausted = trial.verdict == Verdict::Generator;
+            trials.push(trial);
+            if is_exhausted {
+                print(
+                    "the generator is at its own limit: give it more --threads, larger messages, or a machine of its own",
+                )?;
+                break;
+            }
+            self.wait_until_empty(&client).await?;
+        }
+        if let Some(dir) = &self.report {
+            limit::write(dir, &self.to_queues.name(), &trials, latency_max)?;
+        }
+        let (found, too_much) = search.found();
+        let found = trials.iter().find(|trial| Some(trial.asked_per_s) == found);
+        print(&match (found, too_much) {
+            (Some(best), Some(rate)) => format!(
+                "limit        {} ticks/s, {:.0} messages/s; {rate} ticks/s were too much",
+                best.asked_per_s, best.messages_per_s
+            ),
+            (Some(best), None) => format!("limit        none up to {} ticks/s", best.asked_per_s),
+            (None, _) => "limit        not found: nothing that was tried is sustained".to_owned(),
+        })?;
+        Ok(if found.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// What becomes of a rate; `None` where somebody has stopped it.
+    async fn try_rate(
+        &self,
+        client: &Client,
+        rate: u64,
+        number: usize,
+        span: Duration,
+        latency_max: Duration,
+    ) -> anyhow::Result<Option<Trial>> {
+        let market = self.market(rate, number, span);
+        let ticks = market.ticks;
+        let pace = Pace::even(NonZeroU64::new(rate).context("a rate of nothing")?);
+        let EffortArgs { threads, senders } = self.effort;
+        let plan = Plan { pace, threads, senders, ..Plan::new(Source::Market(market), self.packing.packing()?) };
+        let observer = self.observe.observer(&self.to_queues, client.clone()).await?;
+        let progress = Arc::new(Progress::watched(observer.watch()));
+        let sending = run(client.clone(), self.to_queues.queue_urls(), plan, progress.clone());
+        let mut is_hopeless = false;
+        let watcher = progress.clone();
+        let take = |second: &_| {
+            if Trial::is_hopeless(second, latency_max) {
+                is_hopeless = true;
+                watcher.stop.store(true, Ordering::Relaxed);
+            }
+        };
+        let observing = self.observe.observe(observer, sending, &progress, pace, Some(ticks), take);
+        let (sent, observed) = observing.await?;
+        let sent = sent?;
+        if let Some(problem) = observed.problems.first() {
+            bail!("{problem}");
+        }
+        let trial = Trial::judge(rate, &sent, &observed, latency_max);
+        Ok((sent.is_whole || is_hopeless).then_some(trial))
+    }
+
+    /// A market as long as the trial, after those of the trials before it, so that its ticks are new and none is late.
+    fn market(&self, rate: u64, number: usize, span: Duration) -> MarketConfig {
+        let default = MarketConfig::default();
+        MarketConfig {
+            seed: self.seed.wrapping_add(number as u64),
+            symbols: self.symbols,
+            zipf: self.zipf,
+            ticks: (rate as f64 * span.as_secs_f64()) as u64,
+            start_us: default.start_us + (span.as_micros() as i64).saturating_mul(number as i64),
+            span,
+            spikes: SpikeConfig { count: 0, ..default.spikes.clone() },
+            ..default
+        }
+    }
+
+    async fn wait_until_empty(&self, client: &Client) -> anyhow::Result<()> {
+        let (since, patience) = (Instant::now(), self.observe.patience()?);
+        loop {
+            let depth =
+                Depth::of(client, self.to_queues.queue_urls()).await.context("a queue does not say what it holds")?;
+            if depth == Depth::default() {
+                return Ok(());
+            }
+            ensure!(
+                since.elapsed() < patience,
+                "the queues still hold {} messages, {} of them in flight: is the consumer running? --patience waits for longer",
+                depth.waiting + depth.in_flight,
+                depth.in_flight
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+fn line(trial: &Trial) -> String {
+    format!(
+        "{:>12} {:>12.0} {:>11.0} {:>9.3} {:>9.3} {:>9} {:>11.1}  {}",
+        trial.asked_per_s,
+        trial.sent_per_s,
+        trial.messages_per_s,
+        trial.p50_s,
+        trial.p99_s,
+        trial.waiting,
+        trial.growth_per_s,
+        trial.verdict
+    )
+}
+
+fn print(line: &str) -> anyhow::Result<()> {
+    Ok(writeln!(io::stdout(), "{line}")?)
+}

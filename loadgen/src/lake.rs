@@ -1,0 +1,157 @@
+//! A lake that a consumer writes: which files a table has, and what is in them. A folder or a bucket in S3.
+//!
+//! It does *not* own what is made of their rows.
+
+pub(crate) mod rows;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use aws_sdk_s3::{Client, error::DisplayErrorContext};
+use bytes::Bytes;
+
+/// Where a lake is.
+#[derive(Debug, Clone)]
+pub enum Lake {
+    /// The folder that holds its tables.
+    Folder(PathBuf),
+    /// A bucket.
+    S3 {
+        /// Reaches it.
+        client: Client,
+        /// Its name.
+        bucket: String,
+        /// What the keys of the lake begin with: nothing, or something that ends in a slash.
+        prefix: String,
+    },
+}
+
+/// Why a lake cannot be looked into.
+#[derive(Debug, thiserror::Error)]
+pub enum LakeError {
+    /// A folder or file cannot be read.
+    #[error("failed to read {}", path.display())]
+    Read {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// S3 does not answer as it should.
+    #[error("failed to read {place}: {problem}")]
+    S3 {
+        /// Of what.
+        place: String,
+        /// What it said.
+        problem: String,
+    },
+    /// A file is no well-formed Parquet.
+    #[error("failed to read the Parquet file {file}")]
+    Parquet {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        source: parquet::errors::ParquetError,
+    },
+    /// A file does not have the columns of the ticks table.
+    #[error("failed to read {file}: {problem}")]
+    Schema {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Lake {
+    /// One in S3, at `BUCKET` or `BUCKET/PREFIX`.
+    #[must_use]
+    pub fn in_s3(client: Client, place: &str) -> Self {
+        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+        let prefix = prefix.trim_matches('/');
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        Self::S3 { client, bucket: bucket.to_owned(), prefix }
+    }
+
+    /// The Parquet files of a table, sorted: their names below the lake, such as `ticks/dt=2026-11-23/hour=14/a.parquet`. None where there
+    /// is no such table.
+    pub async fn files(&self, table: &str) -> Result<Vec<String>, LakeError> {
+        match self {
+            Self::Folder(lake) => Ok(files_in(lake, table)?.into_iter().map(|(name, _)| name).collect()),
+            Self::S3 { client, bucket, prefix } => {
+                let place = format!("{prefix}{table}/");
+                let list = client.list_objects_v2().bucket(bucket).prefix(&place);
+                let mut pages = list.into_paginator().send();
+                let mut files = Vec::new();
+                while let Some(page) = pages.next().await {
+                    let page = page.map_err(|error| s3_error(bucket, &place, &error))?;
+                    let keys = page.contents().iter().filter_map(|object| object.key());
+                    files.extend(
+                        keys.filter_map(|key| key.strip_prefix(prefix)).filter(|key| is_data(key)).map(str::to_owned),
+                    );
+                }
+                Ok(files)
+            }
+        }
+    }
+
+    /// The bytes of a file.
+    pub async fn read(&self, file: &str) -> Result<Bytes, LakeError> {
+        match self {
+            Self::Folder(lake) => {
+                let path = lake.join(file);
+                tokio::fs::read(&path).await.map(Into::into).map_err(|source| LakeError::Read { path, source })
+            }
+            Self::S3 { client, bucket, prefix } => {
+                let key = format!("{prefix}{file}");
+                let object = client.get_object().bucket(bucket).key(&key).send().await;
+                let object = object.map_err(|error| s3_error(bucket, &key, &error))?;
+                let bytes = object.body.collect().await.map_err(|error| s3_error(bucket, &key, &error))?;
+                Ok(bytes.into_bytes())
+            }
+        }
+    }
+}
+
+fn s3_error(bucket: &str, key: &str, error: &(dyn std::error::Error + 'static)) -> LakeError {
+    LakeError::S3 { place: format!("s3://{bucket}/{key}"), problem: DisplayErrorContext(error).to_string() }
+}
+
+/// Whether a name ends in `.parquet` and no part of it is hidden, as those are from Athena that begin with `_` or `.`.
+fn is_data(file: &str) -> bool {
+    file.ends_with(".parquet") && !file.split('/').any(|part| part.starts_with(['_', '.']))
+}
+
+/// The Parquet files of a table of the lake in a folder, sorted: their names below the lake, and their sizes. Links are followed.
+pub(crate) fn files_in(lake: &Path, table: &str) -> Result<Vec<(String, u64)>, LakeError> {
+    let mut files = Vec::new();
+    let mut folders = vec![table.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let path = lake.join(&folder);
+        let failed = |source| LakeError::Read { path: path.clone(), source };
+        let entries = match fs::read_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let metadata = match fs::metadata(entry.path()) {
+                // Gone since it was listed: it was not yet what it is called now.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                metadata => metadata.map_err(failed)?,
+            };
+            let below = format!("{folder}/{name}");
+            if name.starts_with(['_', '.']) {
+            } else if metadata.is_dir() {
+                folders.push(below);
+            } else if is_data(&below) {
+                files.push((below, metadata.len()));
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}

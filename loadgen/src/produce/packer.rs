@@ -1,0 +1,130 @@
+//! The ticks of one feed on their way into messages, a writer for each queue; those that are held back wait here.
+
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::{BinaryHeap, VecDeque},
+};
+
+use crate::{
+    disturb::Fate,
+    payload::{Message, MessageWriter, Packing, PayloadError},
+    tick::{OwnedTick, Tick},
+};
+
+/// Packs the ticks of one feed.
+pub(super) struct Packer {
+    /// By queue.
+    writers: Vec<MessageWriter>,
+    /// What is held back, the next one to be released on top.
+    held: BinaryHeap<Reverse<Held>>,
+    held_so_far: u64,
+    /// Event time at which that one is released; none is held where it is [`i64::MAX`].
+    release_us: i64,
+    ready: VecDeque<(usize, Message)>,
+}
+
+/// A tick that is held back.
+struct Held {
+    release_us: i64,
+    /// How many were held before it.
+    number: u64,
+    queue: usize,
+    tick: OwnedTick,
+}
+
+impl Ord for Held {
+    /// In the order of release; of those released at the same time the first one held comes first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.release_us, self.number).cmp(&(other.release_us, other.number))
+    }
+}
+
+impl PartialOrd for Held {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Held {}
+
+impl Packer {
+    pub(super) fn new(packing: Packing, queues: usize, marks: bool) -> Result<Self, PayloadError> {
+        let writer = |_| MessageWriter::new(packing).map(|writer| if marks { writer.marking() } else { writer });
+        Ok(Self {
+            writers: (0..queues).map(writer).collect::<Result<_, _>>()?,
+            held: BinaryHeap::new(),
+            held_so_far: 0,
+            release_us: i64::MAX,
+            ready: VecDeque::new(),
+        })
+    }
+
+    /// Takes a tick of that queue, after those that were held back until its time.
+    pub(super) fn take(&mut self, tick: &Tick<'_>, queue: usize, fate: Fate) -> Result<(), PayloadError> {
+        if tick.ts_us >= self.release_us {
+            self.release(tick.ts_us)?;
+        }
+        if let Some(how) = fate.malformed {
+            let message = self.writers[queue].push_malformed(how, tick)?;
+            self.ready.extend(message.map(|message| (queue, message)));
+        }
+        let sent_us = tick.ts_us.saturating_add(fate.hold_us);
+        if let Some(again_us) = fate.again_us {
+            self.hold(tick, queue, sent_us.saturating_add(again_us));
+        }
+        if fate.hold_us > 0 {
+            self.hold(tick, queue, sent_us);
+            return Ok(());
+        }
+        self.write(tick, queue)
+    }
+
+    /// A message that is full, and its queue.
+    pub(super) fn pop(&mut self) -> Option<(usize, Message)> {
+        self.ready.pop_front()
+    }
+
+    /// Makes messages of what has been written.
+    pub(super) fn cut(&mut self) -> Result<(), PayloadError> {
+        for (queue, writer) in self.writers.iter_mut().enumerate() {
+            self.ready.extend(writer.finish()?.map(|message| (queue, message)));
+        }
+        Ok(())
+    }
+
+    /// Releases everything and makes messages of it.
+    pub(super) fn finish(&mut self) -> Result<(), PayloadError> {
+        self.release(i64::MAX)?;
+        self.cut()
+    }
+
+    fn write(&mut self, tick: &Tick<'_>, queue: usize) -> Result<(), PayloadError> {
+        if let Some(message) = self.writers[queue].push(tick)? {
+            self.ready.push_back((queue, message));
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, tick: &Tick<'_>, queue: usize, release_us: i64) {
+        let (number, tick) = (self.held_so_far, OwnedTick::from(tick));
+        self.held_so_far += 1;
+        self.held.push(Reverse(Held { release_us, number, queue, tick }));
+        self.release_us = self.release_us.min(release_us);
+    }
+
+    fn release(&mut self, until_us: i64) -> Result<(), PayloadError> {
+        while self.held.peek().is_some_and(|Reverse(held)| held.release_us <= until_us) {
+            if let Some(Reverse(held)) = self.held.pop() {
+                self.write(&held.tick.tick(), held.queue)?;
+            }
+        }
+        self.release_us = self.held.peek().map_or(i64::MAX, |Reverse(held)| held.release_us);
+        Ok(())
+    }
+}
