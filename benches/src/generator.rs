@@ -2,6 +2,8 @@
 //!
 //! The queue is the local endpoint in a process of its own, so that what is counted here is the generator's.
 
+mod consumer;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::num::NonZeroU64;
@@ -15,6 +17,8 @@ use loadgen::market::{Market, MarketConfig};
 use loadgen::{Dialect, Layout, Pace, Packing, Plan, Sent, Source, produce};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::task::JoinSet;
+
+pub use consumer::audit_lake;
 
 use crate::figure::Figure;
 use crate::fleet::scene::Scene;
@@ -41,6 +45,8 @@ pub fn figures(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Res
         rates(&served, report).await?;
         stall(&served, report).await?;
         cost(&served, report).await?;
+        consumer::stall(&served, report).await?;
+        consumer::audit(&served, report).await?;
         served.stop().await
     })
 }

@@ -53,6 +53,9 @@ enum Command {
     /// The plainest consumer of a queue, beside which `check sqs-edge` measures the engine
     #[command(hide = true)]
     PlainConsumer { endpoint: String, queue: String, messages: usize },
+    /// The audit that `check loadgen` measures
+    #[command(hide = true)]
+    AuditLake { lake: PathBuf, sent: PathBuf },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -96,6 +99,9 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Engine(args) => return benches::fleet::engine(&args).map(|()| ExitCode::SUCCESS),
         Command::PlainConsumer { endpoint, queue, messages } => {
             return benches::sqs_edge::plain::consume(&endpoint, &queue, messages).map(|()| ExitCode::SUCCESS);
+        }
+        Command::AuditLake { lake, sent } => {
+            return benches::generator::audit_lake(&lake, &sent).map(|()| ExitCode::SUCCESS);
         }
     };
     let mut passed = true;

@@ -145,10 +145,13 @@ impl Observer {
             result
         };
         let mut arrived = std::pin::pin!(arrived);
+        let mut told = 0;
         let result = loop {
             tokio::select! {
                 result = &mut arrived => break result,
-                Some(second) = seconds.recv() => {
+                Some(mut second) = seconds.recv() => {
+                    second.problems = observed.problems[told..].to_vec();
+                    told = observed.problems.len();
                     take(&second);
                     observed.seconds.push(second);
                 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_sqs::config::Credentials;
 use loadgen::market::MarketConfig;
-use loadgen::{Dialect, Layout, Packing, Plan, Progress, Source};
+use loadgen::{Dialect, Disturbance, Layout, Packing, Plan, Progress, Source};
 use ticklake::aws::Clients;
 use ticklake::config::Aws;
 use ticklake::sandbox::Sandbox;
@@ -56,6 +56,34 @@ async fn compressed_messages_are_read_by_their_attribute() {
         let report = loadgen::audit(&sandbox.lake, &sent).unwrap();
         assert!(report.is_clean(), "{report}");
         std::fs::remove_dir_all(sandbox.lake.join("ticks")).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_malformed_is_quarantined_and_what_is_late_or_sent_twice_is_stored_as_it_came() {
+    let (_dir, sandbox) = start().await;
+    let disturbance = Disturbance {
+        seed: 5,
+        late: "0.02/10m".parse().unwrap(),
+        out_of_order: "0.1/1s".parse().unwrap(),
+        duplicates: 0.02,
+        malformed: 0.05,
+    };
+    for (layout, per_message) in [(Layout::Array, 20), (Layout::Lines, 20), (Layout::Object, 1)] {
+        let market = MarketConfig { ticks: 2_000, symbols: 10, ..MarketConfig::default() };
+        let packing = Packing::new(per_message, layout, Dialect::Canonical).unwrap();
+        let plan = Plan { disturbance, ..Plan::new(Source::Market(market), packing) };
+        let queue = std::slice::from_ref(&sandbox.queue_url);
+        let sent = loadgen::run(sandbox.clients.sqs.clone(), queue, plan, Arc::default()).await.unwrap();
+        let (result, meters) = local::drain(&sandbox, &local::config(&sandbox, |_| {})).await;
+        result.unwrap();
+        assert!(sent.malformed > 50 && sent.ticks > 2_010, "{sent}");
+        assert_eq!(meters.stats.rejects_stored.get(), sent.malformed, "{layout:?}");
+        let report = loadgen::audit(&sandbox.lake, &sent).unwrap();
+        assert!(report.is_clean() && report.quarantined == sent.malformed, "{report}");
+        for table in ["ticks", "quarantine"] {
+            std::fs::remove_dir_all(sandbox.lake.join(table)).unwrap();
+        }
     }
 }
 

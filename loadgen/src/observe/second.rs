@@ -30,7 +30,7 @@ const ANSWER_MAX: Duration = Duration::from_millis(800);
 pub struct Second {
     /// Seconds since the beginning.
     pub at_s: f64,
-    /// Ticks per second that were asked for then; `None` in a closed loop.
+    /// Ticks per second that were asked for in the midst of it; `None` in a closed loop.
     pub asked_per_s: Option<f64>,
     /// Ticks and messages that the queues have taken so far.
     pub ticks: u64,
@@ -50,6 +50,9 @@ pub struct Second {
     pub alerts: Option<u64>,
     /// What the consumer's metrics say, by name; empty where they are not asked for, or say nothing.
     pub metrics: BTreeMap<String, Metric>,
+    /// What could not be looked at any more since the second before, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
 }
 
 /// Latencies of a second, in milliseconds.
@@ -104,7 +107,10 @@ impl Sampler {
         let (stored, in_lake) = progress.watch.as_ref().and_then(Watch::take_recent_us).unzip();
         let mut second = Second {
             at_s: at.as_secs_f64(),
-            asked_per_s: self.pace.asked_per_s(at).map(|rate| if is_sending { rate } else { 0.0 }),
+            asked_per_s: self
+                .pace
+                .asked_per_s(at.saturating_sub(SECOND / 2))
+                .map(|rate| if is_sending { rate } else { 0.0 }),
             ticks: progress.ticks.load(Ordering::Relaxed),
             messages: progress.messages.load(Ordering::Relaxed),
             send: Latency::of(&progress.take_recent_us()),
@@ -114,6 +120,7 @@ impl Sampler {
             lake: in_lake.as_ref().and_then(Latency::of),
             alerts: progress.watch.as_ref().and_then(Watch::alerts),
             metrics: BTreeMap::new(),
+            problems: Vec::new(),
         };
         let scrape = async {
             let scraper = self.metrics.as_ref()?;

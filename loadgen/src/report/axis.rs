@@ -45,6 +45,8 @@ impl Axis {
         let (low, high) = if low <= high { (low, high) } else { (1.0, 10.0) };
         let (from, to) = (low.log10().floor(), high.log10().ceil());
         let to = to.max(from + 1.0);
+        // Beyond the last percentile there is nothing.
+        let to = if unit == Unit::Percentile { to.min(high.log10()).max(from + 1.0) } else { to };
         let marks = (0..=(to - from) as u32).map(|at| from + f64::from(at)).collect();
         Self { unit, is_log: true, range: from..to, marks }
     }
@@ -160,7 +162,7 @@ mod tests {
         assert_eq!(labels(&log), ["100 us", "1 ms", "10 ms", "100 ms", "1 s", "10 s"]);
         assert_eq!((log.place(0.0), log.place(100.0)), (None, Some(2.0)));
         let percentiles = Axis::log(Unit::Percentile, [1.0, 20_000.0].into_iter());
-        assert_eq!(labels(&percentiles), ["0%", "90%", "99%", "99.9%", "99.99%", "99.999%"]);
+        assert_eq!(labels(&percentiles), ["0%", "90%", "99%", "99.9%", "99.99%"]);
         assert_eq!(labels(&Axis::log(Unit::Count, std::iter::empty())), ["1", "10"]);
     }
 }

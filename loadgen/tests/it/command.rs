@@ -130,6 +130,115 @@ async fn interrupt_ends_a_run_with_what_was_sent_and_its_report() {
     assert!(plot.contains("1/(1-Percentile)") && plot.contains("#[Max"), "{plot}");
 }
 
+/// Takes what a queue holds into a lake, again and again.
+async fn consume(queue: &Queue, lake: &std::path::Path) {
+    let hour = lake.join("ticks/dt=2026-06-01/hour=13");
+    std::fs::create_dir_all(&hour).unwrap();
+    for file in 0.. {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        let written = lake::write(&queue.drain().await);
+        let (from, part) = (written.path().join("ticks/dt=2026-06-01/hour=13/w-1.parquet"), hour.join(".part"));
+        std::fs::copy(from, &part).unwrap();
+        std::fs::rename(part, hour.join(format!("{file}.parquet"))).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limit_is_searched_up_to_the_highest_rate_and_the_curve_is_written() {
+    let queue = Queue::start().await;
+    let folder = TempDir::new().unwrap();
+    let (lake, report) = (folder.path().join("lake"), folder.path().join("report"));
+    let (lake_arg, report_arg) = (lake.to_str().unwrap(), report.to_str().unwrap());
+    let find = ["find-limit", "--queue-url", &queue.url, "--lake", lake_arg, "--report", report_arg];
+    let rates = ["--from", "500", "--to", "1000", "--trial", "4s", "--latency-max", "1m"];
+    let find = [find.as_slice(), &rates].concat();
+    let output = tokio::select! {
+        output = loadgen(&find) => output,
+        () = consume(&queue, &lake) => unreachable!("it goes on for ever"),
+    };
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("  sustained").count(), 2, "{said}");
+    assert!(said.contains("limit        above 1000 ticks/s"), "{said}");
+    let trials = std::fs::read_to_string(report.join("limit.json")).unwrap();
+    let trials: serde_json::Value = serde_json::from_str(&trials).unwrap();
+    assert_eq!((trials.as_array().unwrap().len(), &trials[1]["asked_per_s"]), (2, &1_000.into()));
+    assert!(std::fs::read_to_string(report.join("limit.html")).unwrap().contains("1k ticks/s are sustained"));
+
+    let output = loadgen(&["find-limit", "--queue-url", &queue.url]).await;
+    assert!(text(&output).contains("--lake says where ticks are to appear"), "{}", text(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_is_looked_at_from_all_sides_and_its_page_is_written() {
+    let queue = Queue::start().await;
+    let folder = TempDir::new().unwrap();
+    let (lake, report) = (folder.path().join("lake"), folder.path().join("report"));
+    let (lake_arg, report_arg) = (lake.to_str().unwrap(), report.to_str().unwrap());
+    let alerts = queue.another("alerts").await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let metrics = format!("http://{}/metrics", listener.local_addr().unwrap());
+    let send =
+        ["send", "--queue-url", &queue.url, "--ticks", "3000", "--rate", "2000", "--live", "--report", report_arg];
+    let looks = ["--lake", lake_arg, "--alerts-queue-url", &alerts, "--metrics-url", &metrics];
+    // About a tick that the default market sends: its first one.
+    let alert = async {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        let (symbol, ts) = first_tick();
+        let body = serde_json::json!({"symbol": symbol, "ts": ts, "state": "open"}).to_string();
+        queue.client.send_message().queue_url(&alerts).message_body(body).send().await.unwrap();
+    };
+    let send = [send.as_slice(), &looks].concat();
+    let output = tokio::select! {
+        (output, ()) = async { tokio::join!(loadgen(&send), alert) } => output,
+        () = consume(&queue, &lake) => unreachable!("it goes on for ever"),
+        () = count_up(&listener) => unreachable!("it goes on for ever"),
+    };
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("    1 s ") && said.contains("in lake    3000 ticks, p50"), "{said}");
+    assert!(said.contains("alerts     1, p50"), "{said}");
+    let figures = std::fs::read_to_string(report.join("report.json")).unwrap();
+    let figures: serde_json::Value = serde_json::from_str(&figures).unwrap();
+    assert_eq!((&figures["lake"]["ticks"], &figures["alerts"]["count"]), (&3_000.into(), &1.into()));
+    assert_eq!((&figures["lake"]["missing_messages"], &figures["alerts"]["unmatched"]), (&0.into(), &0.into()));
+    let counted: Vec<f64> = figures["seconds"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|at| at["metrics"]["asked_total"]["value"].as_f64())
+        .collect();
+    assert!(!counted.is_empty() && counted.is_sorted(), "{counted:?}");
+    for file in ["send.hgrm", "lake.hgrm", "alerts.hgrm", "report.html"] {
+        assert!(report.join(file).exists(), "{file}");
+    }
+    let held = ["send", "--queue-url", &queue.url, "--alerts-queue-url", &alerts];
+    queue.client.send_message().queue_url(&alerts).message_body("{}").send().await.unwrap();
+    assert!(text(&loadgen(&held).await).contains("it holds some already"));
+}
+
+/// Says in the format of Prometheus how often it was asked.
+async fn count_up(listener: &tokio::net::TcpListener) {
+    for asked in 0_u64.. {
+        let (stream, _) = listener.accept().await.unwrap();
+        let page = format!("# TYPE asked_total counter\nasked_total {asked}\n");
+        let answer = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{page}", page.len());
+        stream.readable().await.unwrap();
+        let _ = stream.try_read(&mut [0; 4_096]);
+        stream.writable().await.unwrap();
+        stream.try_write(answer.as_bytes()).unwrap();
+    }
+}
+
+/// Symbol and time of a tick that the default market of 3,000 ticks sends.
+fn first_tick() -> (String, String) {
+    let config = ::loadgen::MarketConfig { ticks: 3_000, ..::loadgen::MarketConfig::default() };
+    let market = ::loadgen::market::Market::new(config).unwrap();
+    let trade = market.lane(0).next().unwrap();
+    let ts = jiff::Timestamp::from_microsecond(trade.ts_us).unwrap();
+    (market.name(trade.symbol).to_string(), ts.to_string())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn lake_in_s3_is_audited_like_a_folder() {
     let queue = Queue::start().await;

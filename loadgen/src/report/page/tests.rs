@@ -22,6 +22,7 @@ fn second(at_s: f64) -> Second {
         lake: latency,
         alerts: Some(1),
         metrics: [("ticks_<total>".to_owned(), counter), ("same".to_owned(), same)].into(),
+        problems: Vec::new(),
     }
 }
 
