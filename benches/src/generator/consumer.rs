@@ -1,6 +1,6 @@
 //! What the load generator sees of a consumer that stalls, and how fast it audits what a consumer has made.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::process::Command;
@@ -89,7 +89,7 @@ pub(super) async fn audit(served: &Served, report: &mut impl FnMut(Figure) -> io
             command.arg("audit-lake").arg(scene.lake()).arg(manifest.path());
             let ended = Process::start(command)?.ended().await?;
             ns_per_tick = ns_per_tick.min(ended.cpu_us * 1e3 / ticks as f64);
-            least = least.min(ended.memory);
+            least = least.min(ended.count("memory")?);
         }
         memory.push(least as f64);
     }
@@ -99,14 +99,20 @@ pub(super) async fn audit(served: &Served, report: &mut impl FnMut(Figure) -> io
         at_most: 1_000.0,
     })?;
     let more = (AUDITED[1] - AUDITED[0]) as f64;
-    let name = format!("bytes of memory that an audit takes for each further tick, beyond {:.0} MB", memory[0] / 1e6);
+    let name = format!("bytes of memory that an audit takes for each further tick, beyond {:.1} MB", memory[0] / 1e6);
     Ok(report(Figure { name: name.into(), measured: ((memory[1] - memory[0]) / more).max(0.0), at_most: 2.0 })?)
 }
 
-/// The process whose audit is measured: fails where the lake is not as the manifest says.
+/// The process whose audit is measured: says how much memory it took, and fails where the lake is not as the manifest says.
 pub fn audit_lake(lake: &Path, sent: &Path) -> anyhow::Result<()> {
     let sent: Sent = serde_json::from_reader(io::BufReader::new(std::fs::File::open(sent)?))?;
     let report = loadgen::audit(lake, &sent)?;
     anyhow::ensure!(report.is_clean(), "the lake is not what was sent: {report}");
+    // Not what the system says when it has ended, which counts the memory of the process that it was forked from.
+    let status = std::fs::read_to_string("/proc/self/status").context("memory is measured on Linux only")?;
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let memory = peak.context("the system does not say how much memory was used")? * 1_024;
+    writeln!(io::stderr(), "{}", serde_json::json!({ "memory": memory }))?;
     Ok(())
 }

@@ -125,10 +125,12 @@ impl<'a> Seen<'a> {
     /// Sees the number of that bit; `false` where it was seen before.
     fn see(&mut self, bit: u64) -> bool {
         let (word, mask) = (&mut self.bits[(bit / 64) as usize], 1 << (bit % 64));
-        let is_new = *word & mask == 0;
+        if *word & mask != 0 {
+            return false;
+        }
         *word |= mask;
-        self.count += u64::from(is_new);
-        is_new
+        self.count += 1;
+        true
     }
 
     fn first_unseen(&self) -> Option<i64> {
