@@ -36,8 +36,9 @@ pub fn audit(lake: &Path, sent: &Sent) -> Result<Report, LakeError> {
     let mut ledger = Ledger::new(sent);
     let mut report = Report { files: files.len() as u64, malformed: sent.malformed, ..Report::default() };
     let mut duplicates = BTreeSet::new();
-    for (name, bytes) in &files {
-        report.bytes += bytes;
+    for name in &files {
+        let path = lake.join(name);
+        report.bytes += fs::metadata(&path).map_err(|source| LakeError::Read { path, source })?.len();
         open(lake, name, |file| {
             rows::read(file, &mut |row| {
                 report.rows += 1;
@@ -63,7 +64,7 @@ pub fn audit(lake: &Path, sent: &Sent) -> Result<Report, LakeError> {
     report.lost = report.problems.values().map(|problem| problem.lost).sum();
     report.altered = report.problems.values().filter(|problem| problem.is_altered).count() as u64;
     report.duplicates = find_copies(lake, &files, &duplicates)?;
-    for (name, _) in files_in(lake, QUARANTINE)? {
+    for name in files_in(lake, QUARANTINE)? {
         report.quarantined += open(lake, &name, rows::count)?;
     }
     Ok(report)
@@ -71,17 +72,13 @@ pub fn audit(lake: &Path, sent: &Sent) -> Result<Report, LakeError> {
 
 /// The files that hold each of the given rows. A second pass, and only where there are duplicates: remembering the file of
 /// every row in the first one would cost many times the bitmap.
-fn find_copies(
-    lake: &Path,
-    files: &[(String, u64)],
-    wanted: &BTreeSet<(String, i64)>,
-) -> Result<Vec<Duplicate>, LakeError> {
+fn find_copies(lake: &Path, files: &[String], wanted: &BTreeSet<(String, i64)>) -> Result<Vec<Duplicate>, LakeError> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
     let symbols: BTreeSet<&str> = wanted.iter().map(|(symbol, _)| symbol.as_str()).collect();
     let mut found: BTreeMap<(String, i64), Vec<PathBuf>> = BTreeMap::new();
-    for (name, _) in files {
+    for name in files {
         open(lake, name, |file| {
             rows::read_keys(file, &mut |symbol, seq| {
                 if !symbols.contains(symbol) {

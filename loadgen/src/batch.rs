@@ -54,6 +54,12 @@ impl Batch {
         self.messages
     }
 
+    /// The same batch, due no earlier than that.
+    #[must_use]
+    pub fn due_from(self, earliest: Option<Duration>) -> Self {
+        Self { due: self.due.max(earliest), ..self }
+    }
+
     fn add(&mut self, message: Message) {
         self.bytes += message.size();
         self.ticks += message.ticks;
@@ -75,11 +81,6 @@ impl Batcher {
         Self { batch: Batch { queue, ..Batch::default() } }
     }
 
-    /// Whether no batch is begun.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.batch.messages.is_empty()
-    }
     /// Adds a message. A batch comes back when it is full with this message, or was full without it.
     pub fn push(&mut self, message: Message) -> Option<Batch> {
         let full = if self.batch.bytes + message.size() > MESSAGE_BYTES_MAX { self.finish() } else { None };
@@ -91,7 +92,7 @@ impl Batcher {
     /// The batch begun so far, if any.
     pub fn finish(&mut self) -> Option<Batch> {
         let next = Batch { queue: self.batch.queue, ..Batch::default() };
-        if self.is_empty() { None } else { Some(std::mem::replace(&mut self.batch, next)) }
+        if self.batch.messages.is_empty() { None } else { Some(std::mem::replace(&mut self.batch, next)) }
     }
 }
 

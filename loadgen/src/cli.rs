@@ -12,6 +12,7 @@ mod plant;
 mod replay;
 mod score;
 mod send;
+mod signals;
 
 use std::process::ExitCode;
 

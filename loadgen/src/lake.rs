@@ -11,6 +11,7 @@ use std::{
 
 use aws_sdk_s3::{Client, error::DisplayErrorContext};
 use bytes::Bytes;
+use tokio::task;
 
 /// Where a lake is.
 #[derive(Debug, Clone)]
@@ -79,7 +80,11 @@ impl Lake {
     /// is no such table.
     pub async fn files(&self, table: &str) -> Result<Vec<String>, LakeError> {
         match self {
-            Self::Folder(lake) => Ok(files_in(lake, table)?.into_iter().map(|(name, _)| name).collect()),
+            Self::Folder(lake) => {
+                let (lake, table) = (lake.clone(), table.to_owned());
+                let walk = task::spawn_blocking(move || files_in(&lake, &table)).await;
+                walk.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+            }
             Self::S3 { client, bucket, prefix } => {
                 let place = format!("{prefix}{table}/");
                 let list = client.list_objects_v2().bucket(bucket).prefix(&place);
@@ -124,31 +129,28 @@ fn is_data(file: &str) -> bool {
     file.ends_with(".parquet") && !file.split('/').any(|part| part.starts_with(['_', '.']))
 }
 
-/// The Parquet files of a table of the lake in a folder, sorted: their names below the lake, and their sizes. Links are followed.
-pub(crate) fn files_in(lake: &Path, table: &str) -> Result<Vec<(String, u64)>, LakeError> {
+/// The Parquet files of a table of the lake in a folder, sorted: their names below the lake. Links are followed.
+pub(crate) fn files_in(lake: &Path, table: &str) -> Result<Vec<String>, LakeError> {
     let mut files = Vec::new();
     let mut folders = vec![table.to_owned()];
     while let Some(folder) = folders.pop() {
         let path = lake.join(&folder);
         let failed = |source| LakeError::Read { path: path.clone(), source };
         let entries = match fs::read_dir(&path) {
+            // Not there, or no more.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             entries => entries.map_err(failed)?,
         };
         for entry in entries {
             let entry = entry.map_err(failed)?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            let metadata = match fs::metadata(entry.path()) {
-                // Gone since it was listed: it was not yet what it is called now.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                metadata => metadata.map_err(failed)?,
-            };
+            let is_link = entry.file_type().map_err(failed)?.is_symlink();
+            let is_dir = if is_link { entry.path().is_dir() } else { entry.file_type().map_err(failed)?.is_dir() };
             let below = format!("{folder}/{name}");
-            if name.starts_with(['_', '.']) {
-            } else if metadata.is_dir() {
+            if is_dir && !name.starts_with(['_', '.']) {
                 folders.push(below);
-            } else if is_data(&below) {
-                files.push((below, metadata.len()));
+            } else if !is_dir && is_data(&below) {
+                files.push(below);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! How much a queue and its consumer sustain: the search for the highest rate, and what makes a rate too high.
 //!
-//! It reads no clock and sends nothing: rates come out, and what became of them goes in.
+//! It reads no clock and sends nothing: rates come out, and what became of them goes in. It does *not* own the curve's page (`page`).
 
 mod page;
 
@@ -15,11 +15,15 @@ use crate::{
     observe::{Observed, Second},
 };
 
-/// A backlog grows where more than this share of the messages is added to it.
+/// A backlog grows where more than this share of the messages is added to it, and that by more than this many standard errors.
 const GROWTH_MAX: f64 = 0.02;
+const CERTAIN: f64 = 4.0;
 
-/// What waits for less than this is no backlog.
-const WAIT_MAX_S: f64 = 1.0;
+/// A rate of which no more than this share is sent is not taken.
+const TAKEN_MIN: f64 = 0.98;
+
+/// Of at least this share of the seconds it has to be known how much waits.
+const KNOWN_MIN: f64 = 0.5;
 
 /// What is searched, and how closely.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -111,8 +115,12 @@ pub enum Verdict {
     Late,
     /// Messages come faster than they go.
     Growing,
-    /// Some were not in the lake when patience was over.
+    /// Some were not in the lake when patience was over, or could not be watched for.
     Missing,
+    /// The queue did not take them in time: all calls that may be were under way.
+    NotTaken,
+    /// The queues do not say what waits in them.
+    Unknown,
     /// The generator did not keep its own schedule: nothing is known of the consumer.
     Generator,
 }
@@ -124,6 +132,8 @@ impl fmt::Display for Verdict {
             Self::Late => "late",
             Self::Growing => "backlog grows",
             Self::Missing => "ticks are missing",
+            Self::NotTaken => "the queue does not take it",
+            Self::Unknown => "the queues do not answer",
             Self::Generator => "the generator cannot",
         })
     }
@@ -138,26 +148,27 @@ impl Trial {
         let latency_s = |quantile| {
             observed.in_lake.as_ref().map_or(0.0, |seen| seen.latency_us.value_at_quantile(quantile) as f64 / 1e6)
         };
-        let sending: Vec<&Second> = observed.seconds.iter().filter(|second| second.at_s <= elapsed_s).collect();
+        let sending = || observed.seconds.iter().filter(|second| second.at_s <= elapsed_s);
         let waiting: Vec<(f64, f64)> =
-            sending.iter().filter_map(|second| Some((second.at_s, second.waiting? as f64))).collect();
-        let growth_per_s = slope(&waiting[waiting.len() / 2..]);
-        let last = waiting.last().map_or(0.0, |(_, waiting)| *waiting);
-        let is_growing = growth_per_s > GROWTH_MAX * messages_per_s && last > WAIT_MAX_S * messages_per_s;
+            sending().filter_map(|second| Some((second.at_s, second.waiting? as f64))).collect();
+        let (growth_per_s, error) = slope(&waiting[waiting.len() / 2..]);
+        let sent_per_s = sent.ticks as f64 / elapsed_s;
         let verdict = match () {
             () if !sent.is_valid() => Verdict::Generator,
+            () if sent.is_whole && sent_per_s < TAKEN_MIN * asked_per_s as f64 => Verdict::NotTaken,
             () if latency_s(0.99) > latency_max.as_secs_f64() => Verdict::Late,
-            () if is_growing => Verdict::Growing,
-            () if observed.not_in_lake > 0 || !sent.is_whole => Verdict::Missing,
+            () if (waiting.len() as f64) < KNOWN_MIN * sending().count() as f64 => Verdict::Unknown,
+            () if growth_per_s > (GROWTH_MAX * messages_per_s).max(CERTAIN * error) => Verdict::Growing,
+            () if !observed.is_whole() || !sent.is_whole => Verdict::Missing,
             () => Verdict::Sustained,
         };
         Self {
             asked_per_s,
-            sent_per_s: sent.ticks as f64 / elapsed_s,
+            sent_per_s,
             messages_per_s,
             p50_s: latency_s(0.5),
             p99_s: latency_s(0.99),
-            waiting: last as u64,
+            waiting: waiting.last().map_or(0, |(_, waiting)| *waiting as u64),
             growth_per_s,
             verdict,
         }
@@ -170,14 +181,18 @@ impl Trial {
     }
 }
 
-/// Of the line through the points with the least squared distances.
-fn slope(points: &[(f64, f64)]) -> f64 {
+/// Of the line through the points with the least squared distances, and its standard error; infinite for fewer than three.
+fn slope(points: &[(f64, f64)]) -> (f64, f64) {
+    if points.len() < 3 {
+        return (0.0, f64::INFINITY);
+    }
     let count = points.len() as f64;
     let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
     let (x, y) = (mean(|point| point.0), mean(|point| point.1));
-    let both: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
     let squared: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
-    if squared > 0.0 { both / squared } else { 0.0 }
+    let slope = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum::<f64>() / squared;
+    let rest: f64 = points.iter().map(|point| (point.1 - y - slope * (point.0 - x)).powi(2)).sum();
+    (slope, (rest / (count - 2.0) / squared).sqrt())
 }
 
 #[cfg(test)]
@@ -235,15 +250,30 @@ mod tests {
         assert_eq!(verdict(&run(2_000, |_| 50.0)), Verdict::Sustained);
         assert_eq!(verdict(&run(6_000, |_| 50.0)), Verdict::Late);
         assert_eq!(verdict(&run(2_000, |at| 10.0 * at)), Verdict::Growing);
-        assert_eq!(verdict(&run(2_000, |at| 1.0 * at)), Verdict::Sustained, "not by as much as a hundredth");
-        assert_eq!(verdict(&run(2_000, |at| 4.0 * at)), Verdict::Sustained, "80 messages are less than a second's");
+        assert_eq!(verdict(&run(2_000, |at| 3.0 * at)), Verdict::Growing, "by three in a hundred");
+        assert_eq!(verdict(&run(2_000, |at| 1.0 * at)), Verdict::Sustained, "by one in a hundred");
+        let saw = |at: f64| 300.0 * (at / 7.0).fract();
+        assert_eq!(verdict(&run(2_000, saw)), Verdict::Sustained, "it comes and goes");
         assert_eq!(verdict(&run(2_000, |at| if at < 8.0 { 100.0 * at } else { 800.0 })), Verdict::Sustained);
         assert_eq!(verdict(&run(2_000, |at| if at > 20.0 { 100.0 * at } else { 0.0 })), Verdict::Sustained, "after it");
-        let (sent, observed) = run(2_000, |_| 0.0);
-        assert_eq!(verdict(&(sent.clone(), Observed { not_in_lake: 1, ..observed })), Verdict::Missing);
         let behind = Duration::from_secs(1);
-        assert_eq!(verdict(&(Sent { behind, ..sent }, run(9_000, |_| 0.0).1)), Verdict::Generator);
-        let trial = Trial::judge(1_000, &run(2_000, |at| 7.0 * at).0, &run(2_000, |at| 7.0 * at).1, Duration::MAX);
+        let (sent, observed) = run(9_000, |_| 0.0);
+        assert_eq!(verdict(&(Sent { behind, ..sent }, observed)), Verdict::Generator);
+        let (sent, observed) = run(9_000, |_| 0.0);
+        assert_eq!(verdict(&(Sent { ticks: 19_000, ..sent }, observed)), Verdict::NotTaken);
+        for observe in [
+            |observed| Observed { not_in_lake: 1, ..observed },
+            |observed| Observed { unwatched: 1, ..observed },
+            |observed| Observed { is_blind: true, ..observed },
+        ] {
+            let (sent, observed) = run(2_000, |_| 0.0);
+            assert_eq!(verdict(&(sent, observe(observed))), Verdict::Missing);
+        }
+        let (sent, mut observed) = run(2_000, |_| 0.0);
+        observed.seconds.iter_mut().skip(5).for_each(|second| second.waiting = None);
+        assert_eq!(verdict(&(sent, observed)), Verdict::Unknown);
+        let (sent, observed) = run(2_000, |at| 7.0 * at);
+        let trial = Trial::judge(1_000, &sent, &observed, Duration::MAX);
         assert!((trial.growth_per_s - 7.0).abs() < 1e-9 && trial.waiting == 140 && trial.messages_per_s == 100.0);
     }
 }

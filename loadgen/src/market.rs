@@ -45,6 +45,8 @@ pub struct MarketConfig {
     pub zipf: Zipf,
     /// How many trades there are in all.
     pub ticks: u64,
+    /// The sequence number of each symbol's first trade: markets with ranges of their own can be told apart in one lake.
+    pub first_seq: i64,
     /// Event time of the opening, microseconds since the Unix epoch, UTC.
     pub start_us: i64,
     /// Event time from the opening to the end.
@@ -74,6 +76,7 @@ impl Default for MarketConfig {
             symbols: 500,
             zipf: Zipf::default(),
             ticks: 1_000_000,
+            first_seq: 0,
             start_us: DEFAULT_START_US,
             span: Duration::from_mins(390),
             character: Character::Calm,

@@ -86,6 +86,9 @@ pub enum PackingError {
     /// An object is one tick.
     #[error("failed to pack {0} ticks into a single object: use an array or lines")]
     ObjectOfMany(usize),
+    /// An object is one tick, of whatever size.
+    #[error("failed to fill messages with single objects: use an array or lines")]
+    FillObject,
     /// A size that no message can have.
     #[error("failed to fill messages up to {0} bytes: it can be {FILL_BYTES_MIN} to {MESSAGE_BYTES_MAX}")]
     Fill(usize),
@@ -115,6 +118,9 @@ impl Packing {
     pub fn filling(bytes_max: usize, layout: Layout, dialect: Dialect) -> Result<Self, PackingError> {
         if !(FILL_BYTES_MIN..=MESSAGE_BYTES_MAX).contains(&bytes_max) {
             return Err(PackingError::Fill(bytes_max));
+        }
+        if layout == Layout::Object {
+            return Err(PackingError::FillObject);
         }
         Ok(Self { bytes_max, ..Self::new(usize::MAX, layout, dialect)? })
     }
@@ -227,19 +233,24 @@ impl MessageWriter {
         Self { marks: Some(Vec::new()), ..self }
     }
 
-    /// Whether nothing is in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.items == 0
-    }
-
     /// Adds a tick. A message comes back when it is full with this tick, or was full without it.
     pub fn push(&mut self, tick: &Tick<'_>) -> Result<Option<Message>, PayloadError> {
+        self.push_as(tick, true)
+    }
+
+    /// Adds a tick that was sent before: its message is known again by others, for this one could be taken for the first.
+    pub fn push_again(&mut self, tick: &Tick<'_>) -> Result<Option<Message>, PayloadError> {
+        self.push_as(tick, false)
+    }
+
+    fn push_as(&mut self, tick: &Tick<'_>, is_first: bool) -> Result<Option<Message>, PayloadError> {
         self.tick.clear();
         json::write_tick(&mut self.tick, tick, self.packing.dialect);
         let cut = self.make_room(tick)?;
         self.ticks += 1;
-        if let Some(marks) = &mut self.marks {
+        if let Some(marks) = &mut self.marks
+            && is_first
+        {
             add_mark(marks, Mark::of(tick));
         }
         self.finish_if_full(cut)

@@ -15,6 +15,7 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
@@ -85,6 +86,8 @@ pub struct InLake {
     pub missing_messages: usize,
     /// See `missing_messages`.
     pub unwatched: u64,
+    /// The longest time between two listings, milliseconds: latencies may be too long by so much.
+    pub blind_ms: f64,
     /// From when the batch of a tick was due until a listing had its file, milliseconds, by percentile.
     pub latency_ms: Vec<(f64, f64)>,
 }
@@ -100,7 +103,11 @@ pub struct Alerts {
     pub latency_ms: Vec<(f64, f64)>,
 }
 
+/// None where nothing was seen.
 fn percentiles(latency_us: &Histogram<u64>) -> Vec<(f64, f64)> {
+    if latency_us.is_empty() {
+        return Vec::new();
+    }
     PERCENTILES.map(|percentile| (percentile, latency_us.value_at_percentile(percentile) as f64 / 1e3)).to_vec()
 }
 
@@ -131,6 +138,7 @@ impl Figures {
                 ticks: seen.count,
                 missing_messages: observed.not_in_lake,
                 unwatched: observed.unwatched,
+                blind_ms: observed.blind_max.as_secs_f64() * 1e3,
                 latency_ms: percentiles(&seen.latency_us),
             }),
             alerts: observed.alerts.as_ref().map(|(seen, unmatched)| Alerts {
@@ -154,9 +162,9 @@ pub struct ReportError {
     source: io::Error,
 }
 
-/// Writes the report of a run into a folder, which is created: `report.html`, `report.json`, `send.hgrm`, and `lake.hgrm` and
-/// `alerts.hgrm` where these were looked at.
-pub fn write(dir: &Path, title: &str, sent: &Sent, observed: &Observed) -> Result<(), ReportError> {
+/// Writes the report of a run that has ended `at` into a folder, which is created: `report.html`, `report.json`, `send.hgrm`, and
+/// `lake.hgrm` and `alerts.hgrm` where these were looked at.
+pub fn write(dir: &Path, title: &str, at: Timestamp, sent: &Sent, observed: &Observed) -> Result<(), ReportError> {
     let figures = Figures::of(sent, observed);
     let histograms = [
         ("send", Some(&sent.latency_us)),
@@ -164,26 +172,21 @@ pub fn write(dir: &Path, title: &str, sent: &Sent, observed: &Observed) -> Resul
         ("alerts", observed.alerts.as_ref().map(|(seen, _)| &seen.latency_us)),
     ];
     let histograms: Vec<_> = histograms.into_iter().filter_map(|(name, all)| Some((name, all?))).collect();
-    let page = page::of(title, &figures, &histograms);
-    write_file(dir, "report.html", |file| file.write_all(page.as_bytes()))?;
-    write_file(dir, "report.json", |file| Ok(serde_json::to_writer_pretty(file, &figures)?))?;
+    let page = page::of(title, at, &figures, &histograms);
+    write_file(&dir.join("report.html"), |file| file.write_all(page.as_bytes()))?;
+    write_file(&dir.join("report.json"), |file| Ok(serde_json::to_writer_pretty(file, &figures)?))?;
     for (name, histogram) in histograms {
-        write_file(dir, &format!("{name}.hgrm"), |file| hgrm::write(histogram, file))?;
+        write_file(&dir.join(format!("{name}.hgrm")), |file| hgrm::write(histogram, file))?;
     }
     Ok(())
 }
 
-/// Creates a file in a folder, which is created as well, and has `write` fill it.
-pub(crate) fn write_file(
-    dir: &Path,
-    name: &str,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> Result<(), ReportError> {
-    let path = dir.join(name);
-    let written =
-        fs::create_dir_all(dir).and_then(|()| File::create(&path)).map(BufWriter::new).and_then(|mut file| {
-            write(&mut file)?;
-            file.flush()
-        });
-    written.map_err(|source| ReportError { path, source })
+/// Creates a file, and its folder, and has `write` fill it.
+pub fn write_file(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), ReportError> {
+    let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+    let written = folder.and_then(|()| File::create(path)).map(BufWriter::new).and_then(|mut file| {
+        write(&mut file)?;
+        file.flush()
+    });
+    written.map_err(|source| ReportError { path: path.to_owned(), source })
 }

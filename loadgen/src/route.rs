@@ -1,7 +1,7 @@
 //! Which of several queues a symbol's ticks go to: always the same one, so that a worker that drains it sees all of them.
 //!
 //! The function is one that every language has at hand; `schemas/symbol_queue.json` states it and has vectors to test a copy with. It is
-//! stable: it will not change between versions. With another number of queues nearly every symbol moves, which makes windows begin anew.
+//! stable: it will not change between versions. It does *not* say where a queue is. With another number of queues nearly every symbol moves, which makes windows begin anew.
 
 /// The queue of `symbol`, from 0: its CRC-32 modulo the number of queues.
 ///

@@ -8,8 +8,10 @@ pub mod alerts;
 pub mod lake;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
+    mem,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use hdrhistogram::Histogram;
@@ -23,11 +25,18 @@ pub const EXPECTED_MAX: usize = 2_000_000;
 /// Symbols within messages that alerts are looked up in; what was sent before is forgotten. About 40 bytes each.
 pub const REMEMBERED_MAX: usize = 1_000_000;
 
+/// Alerts whose ids are remembered, so that one that comes again is not counted again.
+const IDS_MAX: usize = 100_000;
+
+/// Problems that are remembered until somebody takes them.
+const PROBLEMS_MAX: usize = 20;
+
 /// What is expected of a consumer.
 #[derive(Debug)]
 pub struct Watch {
     lake: Option<Mutex<Stored>>,
     alerts: Option<Mutex<Alerted>>,
+    problems: Mutex<Vec<String>>,
 }
 
 /// What has been seen.
@@ -54,7 +63,7 @@ impl Seen {
     }
 
     fn take_recent_us(&mut self) -> Histogram<u64> {
-        std::mem::replace(&mut self.recent_us, no_latencies())
+        mem::replace(&mut self.recent_us, no_latencies())
     }
 }
 
@@ -66,6 +75,8 @@ struct Stored {
     seen: Seen,
     /// Ticks of messages that were more than could be expected.
     unwatched: u64,
+    /// The longest time between two looks.
+    blind_max: Duration,
 }
 
 /// What alerts can be about.
@@ -75,6 +86,9 @@ struct Alerted {
     sent: HashMap<SymbolHash, VecDeque<Span>>,
     /// Their symbols, in the order in which they were sent.
     order: VecDeque<SymbolHash>,
+    /// Ids of the latest alerts, and their order.
+    ids: HashSet<String>,
+    ids_order: VecDeque<String>,
     seen: Seen,
     /// Alerts about nothing that is remembered.
     unmatched: u64,
@@ -92,9 +106,21 @@ impl Watch {
     /// Expects what is sent in the lake, or alerts about it, or both.
     #[must_use]
     pub fn new(lake: bool, alerts: bool) -> Self {
-        let stored = Stored { expected: HashMap::new(), seen: Seen::nothing(), unwatched: 0 };
-        let alerted = Alerted { sent: HashMap::new(), order: VecDeque::new(), seen: Seen::nothing(), unmatched: 0 };
-        Self { lake: lake.then(|| Mutex::new(stored)), alerts: alerts.then(|| Mutex::new(alerted)) }
+        let (seen, blind_max) = (Seen::nothing(), Duration::ZERO);
+        let stored = Stored { expected: HashMap::new(), seen: seen.clone(), unwatched: 0, blind_max };
+        let alerted = Alerted {
+            sent: HashMap::new(),
+            order: VecDeque::new(),
+            ids: HashSet::new(),
+            ids_order: VecDeque::new(),
+            seen,
+            unmatched: 0,
+        };
+        Self {
+            lake: lake.then(|| Mutex::new(stored)),
+            alerts: alerts.then(|| Mutex::new(alerted)),
+            problems: Mutex::default(),
+        }
     }
 
     /// Expects the ticks of a batch that was due then, before it is sent.
@@ -127,9 +153,32 @@ impl Watch {
         }
     }
 
-    /// Sees an alert about a tick, which has arrived at `at`.
-    fn alert(&self, symbol: &str, ts_us: i64, at: Instant) {
+    /// Nobody could see for so long what is in the lake.
+    fn was_blind(&self, gap: Duration) {
+        if let Some(mut stored) = self.stored() {
+            stored.blind_max = stored.blind_max.max(gap);
+        }
+    }
+
+    /// Something could not be looked at.
+    fn add_problem(&self, problem: String) {
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        if problems.len() < PROBLEMS_MAX {
+            problems.push(problem);
+        }
+    }
+
+    /// What could not be looked at since this was last called.
+    pub fn take_problems(&self) -> Vec<String> {
+        mem::take(&mut self.problems.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sees an alert about a tick, which has arrived at `at`; one with an id that was seen before is the same once more.
+    fn alert(&self, id: Option<String>, symbol: &str, ts_us: i64, at: Instant) {
         let Some(mut alerted) = self.alerted() else { return };
+        if id.is_some_and(|id| !alerted.is_new(id)) {
+            return;
+        }
         alerted.seen.count += 1;
         match alerted.due(SymbolHash::of(symbol), ts_us) {
             Some(due) => alerted.seen.add(due, at, 1),
@@ -145,6 +194,11 @@ impl Watch {
     /// Ticks of messages that nobody watches for, for there were more than [`EXPECTED_MAX`].
     pub fn unwatched(&self) -> u64 {
         self.stored().map_or(0, |stored| stored.unwatched)
+    }
+
+    /// The longest time between two looks into the lake: what is measured may be late by so much.
+    pub fn blind_max(&self) -> Duration {
+        self.stored().map_or(Duration::ZERO, |stored| stored.blind_max)
     }
 
     /// What has been seen in the lake; `None` where it is not watched.
@@ -176,7 +230,26 @@ impl Watch {
     }
 }
 
+/// An error in one line.
+pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 impl Alerted {
+    fn is_new(&mut self, id: String) -> bool {
+        if !self.ids.insert(id.clone()) {
+            return false;
+        }
+        self.ids_order.push_back(id);
+        if self.ids_order.len() > IDS_MAX
+            && let Some(oldest) = self.ids_order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+        true
+    }
+
     fn remember(&mut self, symbol: SymbolHash, ts_us: (i64, i64), due: Instant) {
         self.sent.entry(symbol).or_default().push_back(Span { ts_us, due });
         self.order.push_back(symbol);

@@ -6,7 +6,7 @@
 use std::{env, net::IpAddr};
 
 use anyhow::{Context as _, bail};
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::{
     Client, config::Credentials, operation::get_queue_attributes::GetQueueAttributesError, types::QueueAttributeName,
 };
@@ -56,51 +56,29 @@ impl Destination {
         format!("Load on {}", names.collect::<Vec<_>>().join(", "))
     }
 
-    /// A client for the queue, if it may be sent to.
-    pub(super) async fn connect(&self) -> anyhow::Result<Client> {
-        let tls = Provider::Rustls(CryptoMode::Ring);
-        let http = Builder::new().tls_provider(tls).build_https();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+    /// A client for the queues, if they may be sent to, and for the one that alerts are received from.
+    pub(super) async fn connect(&self, alerts: Option<&str>) -> anyhow::Result<Connection> {
         let local = self.explicit_endpoint().or_else(|| self.loopback_origin()).filter(|url| is_loopback(url));
-        if local.is_some() {
-            loader = loader.region(region_or(LOOPBACK_REGION));
-            if env::var_os("AWS_ACCESS_KEY_ID").is_none() && env::var_os("AWS_PROFILE").is_none() {
-                let (key, secret) = (LOOPBACK_CREDENTIALS, LOOPBACK_CREDENTIALS);
-                loader = loader.credentials_provider(Credentials::new(key, secret, None, None, "loopback"));
-            }
-        }
-        let shared = loader.load().await;
+        let shared = shared_config(local.is_some()).await;
         let endpoint = self.explicit_endpoint().or_else(|| shared.endpoint_url().map(str::to_owned)).or(local);
-        self.check(endpoint.as_deref())?;
-        let is_local = endpoint.as_deref().is_some_and(is_loopback);
+        self.check(endpoint.as_deref(), alerts)?;
+        let local = endpoint.clone().filter(|url| is_loopback(url));
         let mut config = aws_sdk_sqs::config::Builder::from(&shared);
         config.set_endpoint_url(endpoint);
         let client = Client::from_conf(config.build());
         if !self.add {
             for queue_url in &self.queue_urls {
-                check_empty(&client, queue_url, is_local).await?;
+                check_empty(&client, queue_url, local.is_some()).await?;
+            }
+            if let Some(queue_url) = alerts
+                && Depth::of(&client, &[queue_url.to_owned()]).await? != Depth::default()
+            {
+                bail!(
+                    "refused to listen for alerts at {queue_url}: it holds some already\nempty it, or count them as well: --add"
+                );
             }
         }
-        Ok(client)
-    }
-
-    /// Refuses to take alerts from a queue that is not on loopback, unless it was named twice, too; from one that is not there; and from one
-    /// that holds messages, for these are about other ticks.
-    pub(super) async fn check_alerts(&self, client: &Client, queue_url: &str) -> anyhow::Result<()> {
-        if !is_loopback(queue_url) && !self.yes_send_to.iter().any(|url| url == queue_url) {
-            bail!(
-                "refused to receive and delete what {queue_url} holds: it is not on loopback\nrepeat its URL to do it all the same: --yes-send-to {queue_url}"
-            );
-        }
-        let urls = [queue_url.to_owned()];
-        let held =
-            Depth::of(client, &urls).await.with_context(|| format!("failed to ask {queue_url} what it holds"))?;
-        if held != Depth::default() && !self.add {
-            bail!(
-                "refused to listen for alerts at {queue_url}: it holds some already\nempty it, or count them as well: --add"
-            );
-        }
-        Ok(())
+        Ok(Connection { client, local })
     }
 
     /// That of the first queue on loopback.
@@ -114,16 +92,39 @@ impl Destination {
     }
 
     /// Refuses an endpoint (`None`: that of AWS) that is not on loopback, unless every queue was named twice.
-    fn check(&self, endpoint: Option<&str>) -> anyhow::Result<()> {
-        let unnamed = self.queue_urls.iter().find(|url| !self.yes_send_to.contains(url));
+    fn check(&self, endpoint: Option<&str>, alerts: Option<&str>) -> anyhow::Result<()> {
+        let mut urls = self.queue_urls.iter().map(String::as_str).chain(alerts);
+        let unnamed = urls.find(|url| !self.yes_send_to.iter().any(|named| named == url));
         if let Some(url) = unnamed.filter(|_| !endpoint.is_some_and(is_loopback)) {
+            let what = if alerts == Some(url) { "receive and delete alerts from" } else { "send to" };
             bail!(
-                "refused to send to {url} at {}: it is not on loopback\nrepeat the queue URL to do it all the same: --yes-send-to {url}",
+                "refused to {what} {url} at {}: it is not on loopback\nrepeat the queue URL to do it all the same: --yes-send-to {url}",
                 endpoint.unwrap_or("the endpoint of AWS"),
             );
         }
         Ok(())
     }
+}
+
+/// A client, and where it goes.
+pub(super) struct Connection {
+    pub(super) client: Client,
+    /// Its endpoint, if that is on loopback.
+    pub(super) local: Option<String>,
+}
+
+/// The settings of every AWS tool; for an endpoint on loopback with defaults where there are none.
+pub(super) async fn shared_config(is_local: bool) -> SdkConfig {
+    let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+    if is_local {
+        loader = loader.region(region_or(LOOPBACK_REGION));
+        if env::var_os("AWS_ACCESS_KEY_ID").is_none() && env::var_os("AWS_PROFILE").is_none() {
+            let (key, secret) = (LOOPBACK_CREDENTIALS, LOOPBACK_CREDENTIALS);
+            loader = loader.credentials_provider(Credentials::new(key, secret, None, None, "loopback"));
+        }
+    }
+    loader.load().await
 }
 
 /// Refuses a queue that holds messages: whatever is measured or audited then would be theirs as well. One that is not there is created,
@@ -141,7 +142,7 @@ async fn check_empty(client: &Client, queue_url: &str, is_local: bool) -> anyhow
     }
     let unknown = || format!("failed to ask {queue_url} what it holds: --add sends unasked");
     asked.with_context(unknown)?;
-    let held = Depth::of(client, &[queue_url.to_owned()]).await.with_context(unknown)?;
+    let held = Depth::of(client, &[queue_url.to_owned()]).await?;
     if held != Depth::default() {
         let messages = held.waiting + held.in_flight;
         bail!("refused to send to {queue_url}: it holds {messages} messages\ndrain it, or send all the same: --add");
@@ -214,14 +215,19 @@ mod tests {
         let queue_urls = vec![queue_url.clone(), queue_url.clone() + "-2"];
         let mut to =
             Destination { queue_urls: queue_urls.clone(), endpoint_url: None, yes_send_to: Vec::new(), add: false };
-        let refused = to.check(None).unwrap_err().to_string();
+        let refused = to.check(None, None).unwrap_err().to_string();
         assert!(refused.contains("--yes-send-to"), "{refused}");
-        assert!(to.check(Some("http://example.com")).is_err());
-        assert!(to.check(Some("http://localhost:4566")).is_ok());
+        assert!(to.check(Some("http://example.com"), None).is_err());
+        assert!(to.check(Some("http://localhost:4566"), None).is_ok());
         to.yes_send_to = vec!["https://sqs.eu-west-1.amazonaws.com/1/other".to_owned(), queue_url.clone()];
-        assert!(to.check(None).unwrap_err().to_string().contains("q-2"), "each of them");
+        assert!(to.check(None, None).unwrap_err().to_string().contains("q-2"), "each of them");
         to.yes_send_to = queue_urls;
-        assert!(to.check(None).is_ok());
+        assert!(to.check(None, None).is_ok());
+        // Where requests go counts, not what the alerts' queue is called.
+        let alerts = Some("http://127.0.0.1:4566/000000000000/alerts");
+        let refused = to.check(None, alerts).unwrap_err().to_string();
+        assert!(refused.contains("receive and delete"), "{refused}");
+        assert!(to.check(Some("http://localhost:4566"), alerts).is_ok());
     }
 
     /// A queue URL on loopback does not help where the endpoint is elsewhere: the endpoint is where requests go.
@@ -229,6 +235,6 @@ mod tests {
     fn loopback_queue_behind_a_distant_endpoint_is_refused() {
         let queue_url = "http://127.0.0.1:4566/000000000000/q".to_owned();
         let to = Destination { queue_urls: vec![queue_url], endpoint_url: None, yes_send_to: Vec::new(), add: false };
-        assert!(to.check(Some("https://sqs.eu-west-1.amazonaws.com")).is_err());
+        assert!(to.check(Some("https://sqs.eu-west-1.amazonaws.com"), None).is_err());
     }
 }

@@ -2,22 +2,27 @@
 
 use std::{
     fmt,
-    fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, Write},
     num::NonZeroU64,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     sync::{Arc, atomic::Ordering},
 };
 
 use anyhow::Context;
 use clap::Args;
-use loadgen::{Pace, Plan, Progress, Shape, Source, report, run, truth};
+use jiff::Timestamp;
+use loadgen::{
+    Pace, Plan, Progress, Shape, Source,
+    report::{self, write_file},
+    run, truth,
+};
 
 use super::{
     connect::Destination,
-    observe::ObserveArgs,
+    observe::{Look, ObserveArgs},
     packing::{DisturbArgs, PackingArgs, TICK_BYTES},
+    signals::Signals,
 };
 
 /// How messages are sent.
@@ -86,15 +91,14 @@ impl Delivery<'_> {
         let EffortArgs { threads, senders } = self.sending.effort;
         let (pace, disturbance) = (self.pace, self.disturb.disturbance(self.seed));
         let plan = Plan { pace, disturbance, threads, senders, ..Plan::new(self.source, self.packing.packing()?) };
-        let client = self.to.connect().await?;
-        if let Some(ticks) = self.ticks {
-            writeln!(io::stdout(), "{}", Cost::of(ticks, self.packing.ticks_per_message()))?;
-        }
-        let observer = self.observe.observer(self.to, client.clone()).await?;
+        let mut signals = Signals::listen()?;
+        let connection = self.to.connect(self.observe.alerts_queue_url()).await?;
+        print_cost(self.ticks, self.packing)?;
+        let observer = self.observe.observer(self.to, &connection).await?;
         let progress = Arc::new(Progress::watched(observer.watch()));
-        let sending = run(client, self.to.queue_urls(), plan, progress.clone());
-        let observing = self.observe.observe(observer, sending, &progress, pace, self.ticks, |_| {});
-        let (sent, observed) = observing.await?;
+        let sending = run(connection.client, self.to.queue_urls(), plan, progress.clone());
+        let look = Look { progress: &progress, pace, ticks: self.ticks, signals: &mut signals };
+        let (sent, observed) = self.observe.observe(observer, sending, look, |_| {}).await?;
         let sent = sent.with_context(|| {
             format!(
                 "{} ticks in {} messages are in the queue",
@@ -106,7 +110,7 @@ impl Delivery<'_> {
             write_file(path, |file| Ok(serde_json::to_writer(file, &sent)?))?;
         }
         if let Some(dir) = &self.sending.report {
-            report::write(dir, &self.to.name(), &sent, &observed)?;
+            report::write(dir, &self.to.name(), Timestamp::now(), &sent, &observed)?;
         }
         if let Some(path) = self.truth {
             write_file(path, |file| truth::write_ndjson(&sent.truth, file))?;
@@ -115,6 +119,12 @@ impl Delivery<'_> {
         // Whatever a script makes of the figures, it should not take them for true.
         Ok(if sent.is_valid() && observed.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// Says what so many ticks cost on AWS, or a million where it is not known how many there are.
+pub(super) fn print_cost(ticks: Option<u64>, packing: &PackingArgs) -> io::Result<()> {
+    let cost = Cost::of(ticks.unwrap_or(1_000_000), packing.ticks_per_message());
+    writeln!(io::stdout(), "on AWS     {cost}{}", if ticks.is_none() { ", for each million ticks" } else { "" })
 }
 
 /// What a run takes of AWS: what is sent has to be received and deleted, too.
@@ -141,18 +151,6 @@ impl Cost {
 impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dollars = self.requests as f64 / 1e6 * DOLLARS_PER_MILLION;
-        write!(f, "on AWS     about {dollars:.4} US dollars: {} requests to send, receive and delete", self.requests)
+        write!(f, "about {dollars:.4} US dollars: {} requests to send, receive and delete", self.requests)
     }
-}
-
-/// Creates the file and has `write` fill it.
-pub(super) fn write_file(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> anyhow::Result<()> {
-    let written = File::create(path).map(BufWriter::new).and_then(|mut file| {
-        write(&mut file)?;
-        file.flush()
-    });
-    written.with_context(|| format!("failed to write {}", path.display()))
 }

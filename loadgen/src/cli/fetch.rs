@@ -3,18 +3,15 @@
 use std::{env, fs};
 
 use anyhow::{Context as _, ensure};
-use aws_config::BehaviorVersion;
 use aws_sdk_s3::{Client, config::Builder};
-use aws_smithy_http_client::{
-    Builder as HttpBuilder,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
 use loadgen::Lake;
 use tempfile::TempDir;
 
+use super::connect::shared_config;
+
 /// Copies what an audit reads of the lake at `place`, which is `BUCKET` or `BUCKET/PREFIX`, to a folder that is gone with its value.
 pub(super) async fn copy(place: &str) -> anyhow::Result<TempDir> {
-    let lake = Lake::in_s3(connect().await, place);
+    let lake = Lake::in_s3(connect(None).await, place);
     let folder = TempDir::new().context("failed to make a folder for the copy")?;
     let ticks = lake.files("ticks").await?;
     ensure!(!ticks.is_empty(), "there are no ticks below s3://{}/ticks/", place.trim_end_matches('/'));
@@ -26,11 +23,14 @@ pub(super) async fn copy(place: &str) -> anyhow::Result<TempDir> {
     Ok(folder)
 }
 
-/// A client for it, with the credentials and the endpoint of every AWS tool.
-pub(super) async fn connect() -> Client {
-    let http = HttpBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    let shared = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
+/// A client for it, with the settings of every AWS tool; for the endpoint on loopback, if there is one and no other is set.
+pub(super) async fn connect(local: Option<&str>) -> Client {
+    let is_set = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().any(|name| env::var_os(name).is_some());
+    let local = local.filter(|_| !is_set);
+    let mut config = Builder::from(&shared_config(local.is_some()).await);
+    if let Some(endpoint) = local {
+        config = config.endpoint_url(endpoint);
+    }
     // What takes the place of AWS mostly wants the bucket in the path.
-    let custom = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().any(|name| env::var_os(name).is_some());
-    Client::from_conf(Builder::from(&shared).force_path_style(custom).build())
+    Client::from_conf(config.force_path_style(is_set || local.is_some()).build())
 }

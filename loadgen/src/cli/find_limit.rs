@@ -1,4 +1,6 @@
 //! `loadgen find-limit`: the highest rate that a queue and its consumer sustain.
+//!
+//! This file owns the trials. It does *not* own which rate is tried next, or what makes one too high ([`limit`]).
 
 use std::{
     io::{self, Write},
@@ -10,7 +12,6 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use aws_sdk_sqs::Client;
 use clap::Args;
 use jiff::SignedDuration;
 use loadgen::{
@@ -20,7 +21,16 @@ use loadgen::{
     run,
 };
 
-use super::{connect::Destination, deliver::EffortArgs, observe::ObserveArgs, packing::PackingArgs};
+use super::{
+    connect::{Connection, Destination},
+    deliver::{EffortArgs, print_cost},
+    observe::{Look, ObserveArgs},
+    packing::PackingArgs,
+    signals::Signals,
+};
+
+/// Sequence numbers that a trial has for each symbol.
+const TRIAL_SEQS: i64 = 1 << 40;
 
 /// How often it is looked whether the queues are empty.
 const LOOK: Duration = Duration::from_millis(500);
@@ -96,79 +106,72 @@ impl FindLimitArgs {
         let latency_max = Duration::try_from(self.latency_max).context("--latency-max is negative")?;
         let span = Duration::try_from(self.trial).context("--trial is negative")?;
         ensure!(span >= Duration::from_secs(4), "--trial is at least 4s: a backlog has to have time to grow");
-        let client = self.to_queues.connect().await?;
         let limits = Limits { from: self.from.get(), to: self.to.get(), precision: self.precision };
-        let (mut search, mut trials) = (Search::new(limits), Vec::new());
+        let mut finding = Finding {
+            connection: self.to_queues.connect(self.observe.alerts_queue_url()).await?,
+            signals: Signals::listen()?,
+            search: Search::new(limits),
+            trials: Vec::new(),
+            span,
+            latency_max,
+        };
+        print_cost(None, &self.packing)?;
+        let outcome = self.search(&mut finding).await;
+        // What was found until then is worth something whatever has ended it.
+        if let Some(dir) = self.report.as_ref().filter(|_| !finding.trials.is_empty()) {
+            limit::write(dir, &self.to_queues.name(), &finding.trials, latency_max)?;
+        }
+        let found = finding.conclusion();
+        print(&found)?;
+        outcome?;
+        Ok(if finding.best().is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Tries rates until the limit is found, or somebody stops it.
+    async fn search(&self, finding: &mut Finding) -> anyhow::Result<()> {
         print(&format!(
             "{:>12} {:>12} {:>11} {:>9} {:>9} {:>9} {:>11}  verdict",
             "asked/s", "sent/s", "messages/s", "p50 s", "p99 s", "waiting", "growth/s"
         ))?;
-        while let Some(rate) = search.next_rate() {
-            let trial = self.try_rate(&client, rate, trials.len(), span, latency_max).await?;
-            let Some(trial) = trial else { break };
+        while let Some(rate) = finding.search.next_rate() {
+            let trial = self.try_rate(rate, finding).await.with_context(|| format!("failed at {rate} ticks/s"))?;
+            if finding.signals.any() {
+                break;
+            }
             print(&line(&trial))?;
-            search.tell(rate, trial.verdict == Verdict::Sustained);
-            trials.push(trial);
-            self.wait_until_empty(&client).await?;
+            finding.search.tell(rate, trial.verdict == Verdict::Sustained);
+            finding.trials.push(trial);
+            if !self.wait_until_empty(finding).await? {
+                break;
+            }
         }
-        if let Some(dir) = &self.report {
-            limit::write(dir, &self.to_queues.name(), &trials, latency_max)?;
-        }
-        let trial = |rate: Option<u64>| trials.iter().find(|trial| Some(trial.asked_per_s) == rate);
-        let (found, too_much) = search.found();
-        let found = trial(found);
-        print(&match (found, trial(too_much)) {
-            (Some(best), Some(more)) if more.verdict == Verdict::Generator => format!(
-                "limit        at least {} ticks/s, {:.0} messages/s; at {} the generator could not keep its own schedule:\n             \
-                give it more --threads, larger messages, or a machine of its own",
-                best.asked_per_s, best.messages_per_s, more.asked_per_s
-            ),
-            (Some(best), Some(more)) => format!(
-                "limit        {} ticks/s, {:.0} messages/s; {} ticks/s were too much: {}",
-                best.asked_per_s, best.messages_per_s, more.asked_per_s, more.verdict
-            ),
-            (Some(best), None) => format!("limit        above {} ticks/s, which are sustained", best.asked_per_s),
-            (None, _) => "limit        not found: nothing that was tried is sustained".to_owned(),
-        })?;
-        Ok(if found.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(())
     }
 
-    /// What becomes of a rate; `None` where somebody has stopped it.
-    async fn try_rate(
-        &self,
-        client: &Client,
-        rate: u64,
-        number: usize,
-        span: Duration,
-        latency_max: Duration,
-    ) -> anyhow::Result<Option<Trial>> {
-        let market = self.market(rate, number, span);
-        let ticks = market.ticks;
+    /// What becomes of a rate.
+    async fn try_rate(&self, rate: u64, finding: &mut Finding) -> anyhow::Result<Trial> {
+        let market = self.market(rate, finding.trials.len(), finding.span);
+        let ticks = Some(market.ticks);
         let pace = Pace::even(NonZeroU64::new(rate).context("a rate of nothing")?);
         let EffortArgs { threads, senders } = self.effort;
         let plan = Plan { pace, threads, senders, ..Plan::new(Source::Market(market), self.packing.packing()?) };
-        let observer = self.observe.observer(&self.to_queues, client.clone()).await?;
+        let observer = self.observe.observer(&self.to_queues, &finding.connection).await?;
         let progress = Arc::new(Progress::watched(observer.watch()));
-        let sending = run(client.clone(), self.to_queues.queue_urls(), plan, progress.clone());
-        let mut is_hopeless = false;
-        let watcher = progress.clone();
-        let take = |second: &_| {
+        let client = finding.connection.client.clone();
+        let sending = run(client, self.to_queues.queue_urls(), plan, progress.clone());
+        let (stop, latency_max) = (progress.clone(), finding.latency_max);
+        let end_if_hopeless = |second: &_| {
             if Trial::is_hopeless(second, latency_max) {
-                is_hopeless = true;
-                watcher.stop.store(true, Ordering::Relaxed);
+                stop.stop.store(true, Ordering::Relaxed);
             }
         };
-        let observing = self.observe.observe(observer, sending, &progress, pace, Some(ticks), take);
-        let (sent, observed) = observing.await?;
-        let sent = sent?;
-        if let Some(problem) = observed.problems.first() {
-            bail!("{problem}");
-        }
-        let trial = Trial::judge(rate, &sent, &observed, latency_max);
-        Ok((sent.is_whole || is_hopeless).then_some(trial))
+        let look = Look { progress: &progress, pace, ticks, signals: &mut finding.signals };
+        let (sent, observed) = self.observe.observe(observer, sending, look, end_if_hopeless).await?;
+        Ok(Trial::judge(rate, &sent?, &observed, latency_max))
     }
 
-    /// A market as long as the trial, after those of the trials before it, so that its ticks are new and none is late.
+    /// A market as long as the trial and after those of the trials before it, so that none of its ticks is late, with sequence numbers of
+    /// its own, so that none of theirs is taken for one of its ticks.
     fn market(&self, rate: u64, number: usize, span: Duration) -> MarketConfig {
         let default = MarketConfig::default();
         MarketConfig {
@@ -176,6 +179,7 @@ impl FindLimitArgs {
             symbols: self.symbols,
             zipf: self.zipf,
             ticks: (rate as f64 * span.as_secs_f64()) as u64,
+            first_seq: TRIAL_SEQS * number as i64,
             start_us: default.start_us + (span.as_micros() as i64).saturating_mul(number as i64),
             span,
             spikes: SpikeConfig { count: 0, ..default.spikes.clone() },
@@ -183,21 +187,68 @@ impl FindLimitArgs {
         }
     }
 
-    async fn wait_until_empty(&self, client: &Client) -> anyhow::Result<()> {
+    /// Waits until nobody has a message any more; `false` where somebody stops it.
+    async fn wait_until_empty(&self, finding: &mut Finding) -> anyhow::Result<bool> {
         let (since, patience) = (Instant::now(), self.observe.patience()?);
         loop {
-            let depth =
-                Depth::of(client, self.to_queues.queue_urls()).await.context("a queue does not say what it holds")?;
-            if depth == Depth::default() {
-                return Ok(());
+            // A queue that does not say what it holds is asked again.
+            let depth = Depth::of(&finding.connection.client, self.to_queues.queue_urls()).await;
+            if depth.as_ref().is_ok_and(|depth| *depth == Depth::default()) {
+                return Ok(true);
             }
-            ensure!(
-                since.elapsed() < patience,
-                "the queues still hold {} messages, {} of them in flight: is the consumer running? --patience waits for longer",
-                depth.waiting + depth.in_flight,
-                depth.in_flight
-            );
-            tokio::time::sleep(LOOK).await;
+            if since.elapsed() >= patience {
+                let depth = depth?;
+                bail!(
+                    "the queues still hold {} messages, {} of them in flight: is the consumer running? --patience waits for longer",
+                    depth.waiting + depth.in_flight,
+                    depth.in_flight
+                );
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                _ = finding.signals.next() => return Ok(false),
+            }
+        }
+    }
+}
+
+/// A search that goes on.
+struct Finding {
+    connection: Connection,
+    signals: Signals,
+    search: Search,
+    trials: Vec<Trial>,
+    span: Duration,
+    latency_max: Duration,
+}
+
+impl Finding {
+    fn trial(&self, rate: Option<u64>) -> Option<&Trial> {
+        self.trials.iter().find(|trial| Some(trial.asked_per_s) == rate)
+    }
+
+    /// The highest rate that was sustained.
+    fn best(&self) -> Option<&Trial> {
+        self.trial(self.search.found().0)
+    }
+
+    fn conclusion(&self) -> String {
+        let (_, too_much) = self.search.found();
+        match (self.best(), self.trial(too_much)) {
+            (Some(best), Some(more)) if more.verdict == Verdict::Generator => format!(
+                "limit        at least {} ticks/s, {:.0} messages/s; at {} the generator could not keep its own schedule:\n             \
+                give it more --threads, larger messages, or a machine of its own",
+                best.asked_per_s, best.messages_per_s, more.asked_per_s
+            ),
+            (Some(best), Some(more)) => {
+                let help = if more.verdict == Verdict::NotTaken { ": are there enough --senders?" } else { "" };
+                format!(
+                    "limit        {} ticks/s, {:.0} messages/s; {} ticks/s were too much: {}{help}",
+                    best.asked_per_s, best.messages_per_s, more.asked_per_s, more.verdict
+                )
+            }
+            (Some(best), None) => format!("limit        above {} ticks/s, which are sustained", best.asked_per_s),
+            (None, _) => "limit        not found: nothing that was tried is sustained".to_owned(),
         }
     }
 }

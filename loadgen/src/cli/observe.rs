@@ -1,4 +1,6 @@
-//! What a run is looked at from, as a user says it; the line of each second; and the report.
+//! What a run is looked at from, as a user says it, and the line of each second.
+//!
+//! It does *not* own what is seen ([`Observed`]), or the report.
 
 use std::{
     io::{self, IsTerminal as _, Write},
@@ -8,7 +10,6 @@ use std::{
 };
 
 use anyhow::Context;
-use aws_sdk_sqs::Client;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::SignedDuration;
@@ -17,9 +18,11 @@ use loadgen::{
     observe::{Latency, Second},
 };
 
-use tokio::signal::unix::{SignalKind, signal};
-
-use super::{connect::Destination, fetch};
+use super::{
+    connect::{Connection, Destination},
+    fetch,
+    signals::Signals,
+};
 
 /// How often the progress line is renewed.
 const REFRESH: Duration = Duration::from_millis(200);
@@ -29,7 +32,8 @@ const REFRESH: Duration = Duration::from_millis(200);
 #[command(next_help_heading = "Looking at the consumer")]
 pub(super) struct ObserveArgs {
     /// The lake of the consumer: a folder that holds `ticks`, or `s3://BUCKET/PREFIX`. How long ticks take to appear there is measured from
-    /// when they were due; it is listed ten times a second.
+    /// when they were due; it is listed ten times a second, or as often as it can be. In S3 it is looked for with the settings of every
+    /// AWS tool, and without an endpoint among them where the queue is, if that is on loopback.
     #[arg(long, value_name = "FOLDER")]
     lake: Option<PathBuf>,
 
@@ -62,19 +66,28 @@ impl ObserveArgs {
         Duration::try_from(self.patience).context("--patience is negative")
     }
 
+    /// The queue that alerts are received from.
+    pub(super) fn alerts_queue_url(&self) -> Option<&str> {
+        self.alerts_queue_url.as_deref()
+    }
+
     /// Looks at the queues of `to`, and at whatever else there is.
-    pub(super) async fn observer(&self, to: &Destination, sqs: Client) -> anyhow::Result<Observer> {
-        let mut observer = Observer::of(sqs.clone(), to.queue_urls());
+    pub(super) async fn observer(&self, to: &Destination, connection: &Connection) -> anyhow::Result<Observer> {
+        let mut observer = Observer::of(connection.client.clone(), to.queue_urls());
         observer = observer.patient(self.patience()?);
         if let Some(place) = &self.lake {
             let lake = match place.to_str().and_then(|place| place.strip_prefix("s3://")) {
-                Some(place) => Lake::in_s3(fetch::connect().await, place),
+                Some(place) => Lake::in_s3(fetch::connect(connection.local.as_deref()).await, place),
                 None => Lake::Folder(place.clone()),
             };
+            if let Lake::Folder(folder) = &lake
+                && !folder.is_dir()
+            {
+                writeln!(io::stderr(), "warning: there is no folder {} yet", folder.display())?;
+            }
             observer = observer.watching(lake).await.context("failed to look into the lake")?;
         }
         if let Some(url) = &self.alerts_queue_url {
-            to.check_alerts(&sqs, url).await?;
             observer = observer.listening(url);
         }
         if let Some(url) = &self.metrics_url {
@@ -83,18 +96,16 @@ impl ObserveArgs {
         Ok(observer)
     }
 
-    /// Looks at `run` and shows how it goes, on stderr and only where that is a terminal, unless lines were asked for; `also` is told of
-    /// every second, too. Ctrl-C and SIGTERM end
-    /// sending, and then the wait for what was sent.
+    /// Looks at a run and shows how it goes, on stderr and only where that is a terminal, unless lines were asked for; `also` is told of
+    /// every second, too. Signals end sending, and then the wait for what was sent.
     pub(super) async fn observe<T, E>(
         &self,
         observer: Observer,
         run: impl Future<Output = Result<T, E>>,
-        progress: &Arc<Progress>,
-        pace: Pace,
-        ticks: Option<u64>,
+        look: Look<'_>,
         mut also: impl FnMut(&Second),
     ) -> anyhow::Result<(Result<T, E>, Observed)> {
+        let Look { progress, pace, ticks, signals } = look;
         let bar = progress_bar(ticks)?;
         let shows = self.live || io::stderr().is_terminal();
         let mut last = Second::default();
@@ -109,15 +120,12 @@ impl ObserveArgs {
             last = second.clone();
         };
         let mut observing = std::pin::pin!(observer.observe(run, progress, pace, take));
-        let listen = |kind| signal(kind).context("failed to listen for signals");
-        let (mut interrupted, mut terminated) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
         let mut refresh = tokio::time::interval(REFRESH);
         let result = loop {
             tokio::select! {
                 observed = &mut observing => break observed,
                 _ = refresh.tick() => bar.set_position(progress.ticks.load(Ordering::Relaxed)),
-                Some(()) = interrupted.recv() => interrupt(progress, &bar),
-                Some(()) = terminated.recv() => interrupt(progress, &bar),
+                status = signals.next() => signals.act(status, progress, &bar),
             }
         };
         bar.finish_and_clear();
@@ -125,16 +133,13 @@ impl ObserveArgs {
     }
 }
 
-fn interrupt(progress: &Progress, bar: &ProgressBar) {
-    if progress.is_sent.load(Ordering::Relaxed) {
-        progress.hurry.store(true, Ordering::Relaxed);
-    } else if progress.stop.swap(true, Ordering::Relaxed) {
-        bar.finish_and_clear();
-        // 128 and the number of the signal, as a shell has it. What was sent is known to nobody then.
-        std::process::exit(130);
-    } else {
-        bar.suspend(|| drop(writeln!(io::stderr(), "stopping: what is prepared is sent; once more ends at once")));
-    }
+/// What is known of a run that is looked at.
+pub(super) struct Look<'a> {
+    pub(super) progress: &'a Arc<Progress>,
+    pub(super) pace: Pace,
+    /// How many it sends, where that is known.
+    pub(super) ticks: Option<u64>,
+    pub(super) signals: &'a mut Signals,
 }
 
 /// It draws on stderr, and only where that is a terminal.

@@ -1,4 +1,6 @@
 //! How ticks become messages, as a user says it: packing, and what happens to them on their way.
+//!
+//! It does *not* own either ([`loadgen::payload`], [`loadgen::disturb`]).
 
 use clap::{Args, ValueEnum};
 use loadgen::{Delays, Dialect, Disturbance, Layout, Packing, payload::MESSAGE_BYTES_MAX};
@@ -87,7 +89,8 @@ fn size(text: &str) -> Result<usize, String> {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Disturbances")]
 pub(super) struct DisturbArgs {
-    /// Hold back a share of the ticks for any event time up to a duration: they arrive late.
+    /// Hold back a share of the ticks for any event time up to a duration: they arrive late. Up to 100,000 are held back at a time in
+    /// each of the market's 16 lanes, or of a recording.
     #[arg(long, value_name = "SHARE/DURATION")]
     late: Option<Delays>,
 

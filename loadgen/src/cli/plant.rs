@@ -15,10 +15,11 @@ use jiff::{SignedDuration, civil::Time};
 use loadgen::{
     Recording,
     plant::{DayHours, Event, EventKind, PlantConfig, PriceStep, Trades, plant},
+    report::write_file,
     truth,
 };
 
-use super::{deliver::write_file, mapping::MappingArgs};
+use super::mapping::MappingArgs;
 
 /// Plant events in the trades of a recorded file, CSV (also .csv.gz) or Parquet, and write them to a Parquet file.
 ///

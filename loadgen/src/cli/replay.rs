@@ -37,7 +37,7 @@ Examples:
       --ts-unit ns --queue-url http://127.0.0.1:4566/000000000000/ticks --sent sent.json
 
   A day a hundred times as fast as it went, with some disorder:
-    loadgen replay trades.parquet --preset us-equity-trades --speed 100x --late 0.001/30s --out-of-order 0.01/500ms \
+    loadgen replay trades.parquet --preset us-equity-trades --speed 100x --late 0.001/30s --out-of-order 0.01/500ms \\
       --queue-url http://127.0.0.1:4566/000000000000/ticks
 
   The first thousand rows, one tick per message:

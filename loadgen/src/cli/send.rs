@@ -129,6 +129,7 @@ impl SendArgs {
             symbols: self.symbols,
             zipf: self.zipf,
             ticks: self.ticks,
+            first_seq: 0,
             start_us: self.start.as_microsecond(),
             span: positive(self.span, "span")?,
             character: self.market,

@@ -1,4 +1,6 @@
 //! The rows of one file of the ticks table, in batches, of only the columns that are needed.
+//!
+//! It does *not* own where the file is.
 
 use arrow::{
     array::{Array, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},

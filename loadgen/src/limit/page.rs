@@ -1,4 +1,6 @@
 //! The curve of a search, as a page and as JSON.
+//!
+//! It does *not* own the verdicts.
 
 use std::{fmt::Write as _, io::Write as _, path::Path, time::Duration};
 
@@ -10,18 +12,26 @@ use crate::report::{
 /// Writes `limit.html` and `limit.json` into a folder, which is created.
 pub fn write(dir: &Path, title: &str, trials: &[Trial], latency_max: Duration) -> Result<(), ReportError> {
     let page = page(title, trials, latency_max);
-    write_file(dir, "limit.html", |file| file.write_all(page.as_bytes()))?;
-    write_file(dir, "limit.json", |file| Ok(serde_json::to_writer_pretty(file, trials)?))
+    write_file(&dir.join("limit.html"), |file| file.write_all(page.as_bytes()))?;
+    write_file(&dir.join("limit.json"), |file| Ok(serde_json::to_writer_pretty(file, trials)?))
 }
 
 fn page(title: &str, trials: &[Trial], latency_max: Duration) -> String {
     let mut by_rate: Vec<&Trial> = trials.iter().collect();
     by_rate.sort_by_key(|trial| trial.asked_per_s);
     let sustained = by_rate.iter().rev().find(|trial| trial.verdict == Verdict::Sustained);
-    let found = sustained.map_or_else(
-        || "no rate that was tried is sustained".to_owned(),
-        |trial| format!("{} ticks/s are sustained", count(trial.asked_per_s as f64)),
-    );
+    let (class, found) = match sustained {
+        Some(trial) => ("good", format!("{} ticks/s are sustained", count(trial.asked_per_s as f64))),
+        None => ("bad", "no rate that was tried is sustained".to_owned()),
+    };
+    let above = sustained.and_then(|best| by_rate.iter().find(|trial| trial.asked_per_s > best.asked_per_s));
+    let above = match above {
+        Some(trial) if trial.verdict == Verdict::Generator => {
+            "Beyond that the generator could not keep its own schedule: the limit may be higher.".to_owned()
+        }
+        Some(trial) => format!("{} ticks/s were too much: {}.", trial.asked_per_s, trial.verdict),
+        None => String::new(),
+    };
     let plot = curve(&by_rate, latency_max);
     let bound = duration(latency_max.as_secs_f64());
     let mut rows = String::new();
@@ -41,7 +51,7 @@ fn page(title: &str, trials: &[Trial], latency_max: Duration) -> String {
         );
     }
     let body = format!(
-        "<header><h1>{}</h1><span class=\"good\">{found}</span></header>\n\
+        "<header><h1>{}</h1><span class=\"{class}\">{found}</span></header>\n<p>{above}</p>\n\
         <section><h2>Latency by rate <small>from when a tick was due until it was in the lake; p99 may be {bound}</small></h2>\n\
         {}{}</section>\n\
         <table><tr><th>asked ticks/s</th><th>sent</th><th>messages/s</th><th>p50</th><th>p99</th><th>waiting</th>\
@@ -90,6 +100,7 @@ mod tests {
         let trials = [trial(1_000, Verdict::Sustained), trial(2_000, Verdict::Late), trial(1_500, Verdict::Sustained)];
         let page = page("a < b", &trials, Duration::from_secs(2));
         assert!(page.contains("1.5k ticks/s are sustained") && page.contains("<td>late</td>"), "{page}");
+        assert!(page.contains("2000 ticks/s were too much: late."), "{page}");
         assert!(page.contains("a &lt; b") && !page.contains("NaN"));
         assert_eq!((page.matches("<circle").count(), page.matches("<tr>").count()), (6, 4));
     }

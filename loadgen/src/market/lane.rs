@@ -16,7 +16,7 @@ use crate::random::Random;
 pub struct Trade {
     /// See [`Market::name`].
     pub symbol: u32,
-    /// Position among the trades of its symbol, from 0.
+    /// Its number among the trades of its symbol, from [`MarketConfig::first_seq`](super::MarketConfig::first_seq).
     pub seq: i64,
     /// Event time, microseconds since the Unix epoch, UTC.
     pub ts_us: i64,
@@ -64,6 +64,7 @@ pub struct Lane {
     /// The book that was traded last.
     last: usize,
     random: Random,
+    first_seq: i64,
     next: u64,
     ticks: u64,
 }
@@ -100,6 +101,7 @@ impl Lane {
             },
             last: 0,
             random,
+            first_seq: config.first_seq,
             next: 0,
             ticks: hand.ticks,
         }
@@ -151,6 +153,7 @@ impl Iterator for Lane {
         book.next_seq += 1;
         self.next += 1;
         let cents = planted.unwrap_or(expected_cents);
+        let seq = self.first_seq + seq;
         Some(Trade { symbol: book.symbol, seq, ts_us, cents, expected_cents, volume, venue })
     }
 

@@ -227,7 +227,7 @@ fn message_is_filled_up_to_the_size_that_was_asked_for() {
     assert_eq!(Packing::filling(100, Layout::Array, Dialect::Canonical), Err(PackingError::Fill(100)));
     let too_large = Packing::filling(MESSAGE_BYTES_MAX + 1, Layout::Array, Dialect::Canonical);
     assert_eq!(too_large, Err(PackingError::Fill(MESSAGE_BYTES_MAX + 1)));
-    assert!(Packing::filling(2_048, Layout::Object, Dialect::Canonical).is_err());
+    assert_eq!(Packing::filling(2_048, Layout::Object, Dialect::Canonical), Err(PackingError::FillObject));
 }
 
 proptest! {

@@ -1,4 +1,6 @@
 //! Where a recording is in event time: a clock that follows the newest tick, but not one whose own clock is wrong.
+//!
+//! It does *not* own when a batch is sent. The first tick it has to believe.
 
 use std::time::Duration;
 

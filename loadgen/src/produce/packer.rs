@@ -1,4 +1,6 @@
 //! The ticks of one feed on their way into messages, a writer for each queue; those that are held back wait here.
+//!
+//! It does *not* own which ones are, or the batches.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -10,6 +12,9 @@ use crate::{
     payload::{Message, MessageWriter, Packing, PayloadError},
     tick::{OwnedTick, Tick},
 };
+
+/// Ticks that are held back at a time. Of more, the one that is due next is sent already.
+pub const HELD_MAX: usize = 100_000;
 
 /// Packs the ticks of one feed.
 pub(super) struct Packer {
@@ -30,6 +35,8 @@ struct Held {
     number: u64,
     queue: usize,
     tick: OwnedTick,
+    /// Whether it was sent before.
+    is_again: bool,
 }
 
 impl Ord for Held {
@@ -76,13 +83,12 @@ impl Packer {
         }
         let sent_us = tick.ts_us.saturating_add(fate.hold_us);
         if let Some(again_us) = fate.again_us {
-            self.hold(tick, queue, sent_us.saturating_add(again_us));
+            self.hold(tick, queue, sent_us.saturating_add(again_us), true)?;
         }
         if fate.hold_us > 0 {
-            self.hold(tick, queue, sent_us);
-            return Ok(());
+            return self.hold(tick, queue, sent_us, false);
         }
-        self.write(tick, queue)
+        self.write(tick, queue, false)
     }
 
     /// A message that is full, and its queue.
@@ -104,24 +110,30 @@ impl Packer {
         self.cut()
     }
 
-    fn write(&mut self, tick: &Tick<'_>, queue: usize) -> Result<(), PayloadError> {
-        if let Some(message) = self.writers[queue].push(tick)? {
+    fn write(&mut self, tick: &Tick<'_>, queue: usize, is_again: bool) -> Result<(), PayloadError> {
+        let writer = &mut self.writers[queue];
+        let full = if is_again { writer.push_again(tick)? } else { writer.push(tick)? };
+        if let Some(message) = full {
             self.ready.push_back((queue, message));
         }
         Ok(())
     }
 
-    fn hold(&mut self, tick: &Tick<'_>, queue: usize, release_us: i64) {
+    fn hold(&mut self, tick: &Tick<'_>, queue: usize, release_us: i64, is_again: bool) -> Result<(), PayloadError> {
+        if self.held.len() == HELD_MAX {
+            self.release(self.release_us)?;
+        }
         let (number, tick) = (self.held_so_far, OwnedTick::from(tick));
         self.held_so_far += 1;
-        self.held.push(Reverse(Held { release_us, number, queue, tick }));
+        self.held.push(Reverse(Held { release_us, number, queue, tick, is_again }));
         self.release_us = self.release_us.min(release_us);
+        Ok(())
     }
 
     fn release(&mut self, until_us: i64) -> Result<(), PayloadError> {
         while self.held.peek().is_some_and(|Reverse(held)| held.release_us <= until_us) {
             if let Some(Reverse(held)) = self.held.pop() {
-                self.write(&held.tick.tick(), held.queue)?;
+                self.write(&held.tick.tick(), held.queue, held.is_again)?;
             }
         }
         self.release_us = self.held.peek().map_or(i64::MAX, |Reverse(held)| held.release_us);

@@ -1,4 +1,6 @@
 //! A recording on its way into batches, in the order of the file; and when they are due, where it is replayed by its own clock.
+//!
+//! It does *not* own the files, or how the clock deals with wrong times (`event_clock`).
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -106,7 +108,8 @@ impl Reel<'_> {
     fn close_batches(&mut self) -> bool {
         let mut goes_on = true;
         for batch in self.batchers.iter_mut().filter_map(Batcher::finish) {
-            goes_on &= (self.emit)(batch);
+            // Senders take batches in turn: one that was due before the one ahead of it would seem late.
+            goes_on &= (self.emit)(batch.due_from(self.now));
         }
         goes_on
     }
@@ -123,11 +126,17 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// Replays ticks at these times, in milliseconds.
+    /// Replays ticks of one symbol at these times, in milliseconds.
     fn replay(ts_ms: &[i64], packing: Packing, speed: Option<Speed>) -> Vec<Batch> {
+        let ticks: Vec<_> = ts_ms.iter().map(|ts| ("AAPL", *ts)).collect();
+        replay_over(1, &ticks, packing, speed)
+    }
+
+    /// Replays ticks over some queues.
+    fn replay_over(queues: usize, ticks: &[(&str, i64)], packing: Packing, speed: Option<Speed>) -> Vec<Batch> {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("trades.csv");
-        let rows = ts_ms.iter().map(|ts| format!("AAPL,{},1.5,100", 1_700_000_000_000 + ts));
+        let rows = ticks.iter().map(|(symbol, ts)| format!("{symbol},{},1.5,100", 1_700_000_000_000 + ts));
         let lines: Vec<String> = std::iter::once("symbol,ts,price,volume".to_owned()).chain(rows).collect();
         std::fs::write(&path, lines.join("\n")).unwrap();
         let mapping = "symbol=symbol,ts=ts,price=price,volume=volume".parse().unwrap();
@@ -137,8 +146,22 @@ mod tests {
             true
         };
         let recording = Recording { path, mapping, limit: None };
-        super::recording(&recording, &packing.into(), speed, &emit).unwrap();
+        let how = Preparation { queues, ..packing.into() };
+        super::recording(&recording, &how, speed, &emit).unwrap();
         batches.into_inner().unwrap()
+    }
+
+    /// Those who send take one after the other.
+    #[test]
+    fn batches_of_several_queues_are_due_in_the_order_in_which_they_come() {
+        let speed = Some(Speed { factor: 1.0, linger: 100 * MS });
+        // Of the one queue a message, of the other many, and then the linger is over.
+        let mut ticks = vec![("AAPL", 0), ("MSFT", 1)];
+        ticks.extend((0..12).map(|at| ("MSFT", 2 + at)));
+        ticks.push(("AAPL", 500));
+        let batches = replay_over(2, &ticks, Packing::SINGLE, speed);
+        assert!(batches.iter().any(|batch| batch.queue() == 0) && batches.iter().any(|batch| batch.queue() == 1));
+        assert!(batches.is_sorted_by_key(|batch| batch.due().unwrap()), "{batches:?}");
     }
 
     #[test]

@@ -175,12 +175,49 @@ fn disturbed_ticks_are_all_there_as_often_as_the_tally_says_and_each_in_the_queu
 }
 
 #[test]
+fn tick_that_is_sent_again_is_no_mark_of_its_message() {
+    let disturbance = Disturbance { duplicates: 0.5, ..Disturbance::default() };
+    let how = Preparation { marks: true, disturbance, ..Packing::SINGLE.into() };
+    let market = Market::new(MarketConfig { symbols: 3, ticks: 1_000, ..MarketConfig::default() }).unwrap();
+    let marks = Mutex::new(Vec::new());
+    let emit = |batch: Batch| {
+        marks.lock().unwrap().extend(batch.messages().iter().map(|message| message.marks.clone()));
+        true
+    };
+    let produced = super::market(&market, &how, 1, &emit).unwrap();
+    let marks = marks.into_inner().unwrap();
+    let again: u64 = produced.symbols.values().map(|tally| tally.again.len()).sum();
+    assert!(again > 400);
+    assert_eq!(marks.iter().filter(|marks| marks.is_empty()).count() as u64, again);
+    let known: std::collections::HashSet<_> = marks.iter().flatten().map(|mark| (mark.symbol, mark.seq)).collect();
+    assert_eq!(known.len(), 1_000, "each tick is one mark");
+}
+
+#[test]
+fn ticks_that_are_held_back_are_bounded_in_number() {
+    let disturbance = Disturbance { late: "1/1000h".parse().unwrap(), ..Disturbance::default() };
+    let how = Preparation { disturbance, ..Packing::SINGLE.into() };
+    let ticks = packer::HELD_MAX as u64 + 5_000;
+    let market = Market::new(MarketConfig { symbols: 1, ticks, ..MarketConfig::default() }).unwrap();
+    let all = Mutex::new(0);
+    let emit = |batch: Batch| {
+        *all.lock().unwrap() += batch.ticks();
+        *all.lock().unwrap() < 1_000
+    };
+    let produced = super::market(&market, &how, 1, &emit).unwrap();
+    // It is stopped after a thousand, which come only when more than that would be held back.
+    let counted = produced.symbols.values().map(Tally::count).sum::<u64>();
+    assert!((packer::HELD_MAX as u64..ticks).contains(&counted), "{counted}");
+    assert_eq!(*all.lock().unwrap(), counted);
+}
+
+#[test]
 fn stopped_production_emits_what_it_holds_back() {
     let how = Preparation { marks: true, ..disturbed(Layout::Lines) };
     let market = Market::new(MarketConfig { ticks: 10_000_000, ..MarketConfig::default() }).unwrap();
     let taken = Mutex::new(Vec::new());
     let emit = |batch: Batch| {
-        assert!(batch.messages().iter().all(|message| message.marks.is_empty() == (message.ticks == 0)));
+        assert!(batch.messages().iter().all(|message| message.marks.is_empty() || message.ticks > 0));
         let mut taken = taken.lock().unwrap();
         taken.push(batch);
         taken.len() < 5

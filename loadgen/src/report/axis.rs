@@ -1,4 +1,4 @@
-//! Axes: where their marks are, and how what stands there is written.
+//! Axes: where their marks are, and how what stands there is written. It does *not* own the drawing.
 
 use std::ops::Range;
 

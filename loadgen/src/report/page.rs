@@ -26,23 +26,37 @@ const HALF: (u32, u32) = (530, 280);
 const SMALL: (u32, u32) = (350, 170);
 
 /// The page. Histograms are of microseconds, by what was waited for.
-pub(super) fn of(title: &str, figures: &Figures, histograms: &[(&str, &Histogram<u64>)]) -> String {
+pub(super) fn of(title: &str, at: Timestamp, figures: &Figures, histograms: &[(&str, &Histogram<u64>)]) -> String {
     let mut body = String::new();
     // A String takes everything.
-    let written = write_body(&mut body, title, figures, histograms);
+    let written = write_body(&mut body, title, at, figures, histograms);
     debug_assert!(written.is_ok(), "{written:?}");
     frame(title, &body)
 }
 
-fn write_body(out: &mut String, title: &str, figures: &Figures, histograms: &[(&str, &Histogram<u64>)]) -> fmt::Result {
-    let (class, verdict) = match (figures.is_valid, figures.is_whole) {
-        (false, _) => ("bad", "INVALID: the generator did not keep its own schedule"),
-        (true, false) => ("odd", "stopped before everything was sent"),
-        (true, true) => ("good", "valid"),
+fn write_body(
+    out: &mut String,
+    title: &str,
+    at: Timestamp,
+    figures: &Figures,
+    histograms: &[(&str, &Histogram<u64>)],
+) -> fmt::Result {
+    let missing = figures.lake.as_ref().map_or(0, |lake| lake.missing_messages as u64 + lake.unwatched);
+    let (class, verdict) = match () {
+        () if !figures.is_valid => ("bad", "INVALID: the generator did not keep its own schedule"),
+        () if missing > 0 => ("bad", "not everything was seen in the lake"),
+        () if !figures.is_whole => ("odd", "stopped before everything was sent"),
+        () => ("good", "valid"),
     };
-    let now = Timestamp::now().strftime("%Y-%m-%d %H:%M UTC");
+    let at = at.strftime("%Y-%m-%d %H:%M UTC");
     writeln!(out, "<header><h1>{}</h1><span class=\"{class}\">{verdict}</span></header>", escaped(title))?;
-    writeln!(out, "<p>{}, written {now}</p>", escaped(&pace(figures)))?;
+    writeln!(out, "<p>{}, written {at}</p>", escaped(&pace(figures)))?;
+    if let Some(lake) = figures.lake.as_ref().filter(|_| missing > 0) {
+        let (messages, ticks) = (lake.missing_messages, lake.unwatched);
+        let text =
+            format!("{messages} messages when patience was over, and {ticks} ticks that could not be watched for");
+        writeln!(out, "<p><span class=\"bad\">missing</span> {text}; latencies in the lake are of the rest</p>")?;
+    }
     for problem in &figures.problems {
         writeln!(out, "<p><span class=\"bad\">not seen</span> {}</p>", escaped(problem))?;
     }
@@ -81,10 +95,7 @@ fn cards(out: &mut String, figures: &Figures) -> fmt::Result {
         ("messages", Some(count(figures.messages as f64))),
         ("send, p99", p99(&figures.latency_ms)),
         ("in the lake, p99", figures.lake.as_ref().and_then(|lake| p99(&lake.latency_ms))),
-        (
-            "alert, p99",
-            figures.alerts.as_ref().filter(|alerts| alerts.count > 0).and_then(|alerts| p99(&alerts.latency_ms)),
-        ),
+        ("alert, p99", figures.alerts.as_ref().and_then(|alerts| p99(&alerts.latency_ms))),
         ("backlog at most", backlog.map(|messages| count(messages as f64))),
         ("sent again", Some(count(figures.retries as f64))),
     ];
@@ -170,12 +181,12 @@ fn backlog(seconds: &[Second]) -> Option<Plot<'static>> {
     is_known.then(|| plot(WIDE, Unit::Count, false, seconds, series))
 }
 
-/// What was waited for in the words of a reader.
-fn name_of(histogram: &str) -> (&'static str, RGBColor) {
+/// What was waited for in the words of a reader, and what was counted.
+fn name_of(histogram: &str) -> (&'static str, &'static str, RGBColor) {
     match histogram {
-        "send" => ("sent", BLUE),
-        "lake" => ("in the lake", GREEN),
-        _ => ("alert arrived", ORANGE),
+        "send" => ("sent", "batches", BLUE),
+        "lake" => ("in the lake", "ticks", GREEN),
+        _ => ("alert arrived", "alerts", ORANGE),
     }
 }
 
@@ -184,7 +195,7 @@ fn percentile_plot(histograms: &[(&str, &Histogram<u64>)]) -> Plot<'static> {
     /// Steps within each half of the way to 100 %.
     const STEPS: u32 = 5;
     let line = |(name, histogram): &(&str, &Histogram<u64>)| {
-        let (name, color) = name_of(name);
+        let (name, _, color) = name_of(name);
         let last = histogram.len() as f64;
         let point = |value: hdrhistogram::iterators::IterationValue<u64>| {
             // The last value is that of all: it is where the first one without it would be.
@@ -204,7 +215,8 @@ fn percentile_table(out: &mut String, histograms: &[(&str, &Histogram<u64>)]) ->
     let seen = || histograms.iter().filter(|(_, histogram)| !histogram.is_empty());
     write!(out, "<table><tr><th>percentile</th>")?;
     for (name, histogram) in seen() {
-        write!(out, "<th>{} <small>of {}</small></th>", name_of(name).0, count(histogram.len() as f64))?;
+        let (name, counted, _) = name_of(name);
+        write!(out, "<th>{name} <small>{} {counted}</small></th>", count(histogram.len() as f64))?;
     }
     writeln!(out, "</tr>")?;
     for percentile in PERCENTILES {

@@ -1,7 +1,9 @@
 //! How far a run is, for whoever looks at it meanwhile; and how it is told to end.
+//!
+//! It does *not* own what becomes of what was sent ([`crate::watch`]).
 
 use std::sync::{
-    Mutex, PoisonError,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -23,7 +25,7 @@ pub struct Progress {
     /// Messages.
     pub messages: AtomicU64,
     /// Is told of every batch before it is sent.
-    pub watch: Option<Watch>,
+    pub watch: Option<Arc<Watch>>,
     /// Latencies since somebody last asked, microseconds.
     recent_us: Mutex<Histogram<u64>>,
 }
@@ -46,7 +48,7 @@ impl Progress {
     /// A run whose ticks are watched.
     #[must_use]
     pub fn watched(watch: Option<Watch>) -> Self {
-        Self { watch, ..Self::default() }
+        Self { watch: watch.map(Arc::new), ..Self::default() }
     }
 
     /// The latencies since this was last called, microseconds: from when a batch was due until its queue had it.

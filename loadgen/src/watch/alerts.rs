@@ -2,14 +2,24 @@
 //!
 //! This file owns how an alert is read, raw or in the envelope of SNS. It does *not* own what it is about.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use aws_sdk_sqs::{Client, error::DisplayErrorContext, types::DeleteMessageBatchRequestEntry};
+use aws_sdk_sqs::{
+    Client,
+    error::DisplayErrorContext,
+    types::{DeleteMessageBatchRequestEntry, Message},
+};
 use jiff::Timestamp;
 use serde::Deserialize;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use crate::send::Progress;
+use super::Watch;
+
+/// How long the queue may be away.
+const AWAY_MAX: Duration = Duration::from_mins(1);
+
+/// Between two calls that fail.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a receive call waits for alerts, in seconds; the most that SQS takes.
 const WAIT_S: i32 = 20;
@@ -22,6 +32,8 @@ pub struct AlertsError(String);
 /// What is needed of an alert: the fields that ticklake's have.
 #[derive(Debug, Deserialize)]
 struct Alert {
+    /// A repeat has the same.
+    id: Option<String>,
     symbol: String,
     /// Event time of the tick that it is about, RFC 3339.
     ts: Timestamp,
@@ -37,30 +49,39 @@ struct Envelope {
     message: String,
 }
 
-/// Receives and deletes the alerts of a queue and tells the watch of `progress` about them. Goes on until an error, or until it is
+/// Receives and deletes the alerts of a queue and tells the watch about them. Goes on until the queue is away for too long, or until it is
 /// dropped.
-pub async fn listen(client: Client, queue_url: &str, progress: Arc<Progress>) -> Result<(), AlertsError> {
-    let failed = |error: &(dyn std::error::Error + 'static)| AlertsError(DisplayErrorContext(error).to_string());
+pub async fn listen(client: Client, queue_url: &str, watch: Arc<Watch>) -> Result<(), AlertsError> {
+    let mut heard = Instant::now();
     loop {
         let receive =
             client.receive_message().queue_url(queue_url).max_number_of_messages(10).wait_time_seconds(WAIT_S);
-        let messages = receive.send().await.map_err(|error| failed(&error))?.messages.unwrap_or_default();
+        let received = receive.send().await;
         let at = Instant::now();
+        let messages = match received {
+            Ok(answer) => answer.messages.unwrap_or_default(),
+            Err(error) if heard.elapsed() > AWAY_MAX => {
+                return Err(AlertsError(DisplayErrorContext(&error).to_string()));
+            }
+            Err(_) => {
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        heard = at;
         for alert in messages.iter().filter_map(|message| read(message.body()?)) {
-            if let Some(watch) = &progress.watch
-                && alert.state.as_deref().is_none_or(|state| state == "open")
-            {
-                watch.alert(&alert.symbol, alert.ts.as_microsecond(), at);
+            if alert.state.as_deref().is_none_or(|state| state == "open") {
+                watch.alert(alert.id, &alert.symbol, alert.ts.as_microsecond(), at);
             }
         }
-        let entry = |(id, message): (usize, &aws_sdk_sqs::types::Message)| {
+        let entry = |(id, message): (usize, &Message)| {
             let entry = DeleteMessageBatchRequestEntry::builder().id(id.to_string());
             entry.set_receipt_handle(message.receipt_handle.clone()).build()
         };
         let entries: Vec<_> = messages.iter().enumerate().filter_map(|message| entry(message).ok()).collect();
         if !entries.is_empty() {
-            let delete = client.delete_message_batch().queue_url(queue_url).set_entries(Some(entries));
-            delete.send().await.map_err(|error| failed(&error))?;
+            // What is not deleted comes again, is known by its id and is deleted then.
+            let _ = client.delete_message_batch().queue_url(queue_url).set_entries(Some(entries)).send().await;
         }
     }
 }

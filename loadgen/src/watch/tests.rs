@@ -49,9 +49,10 @@ fn alert_is_late_from_when_the_newest_message_with_its_tick_was_due() {
     watch.expect(&batch(&[(2, &[mark("AAPL", 0, (100, 200))])]), start);
     watch.expect(&batch(&[(2, &[mark("AAPL", 2, (150, 300))])]), start + MS * 50);
     watch.expect(&batch(&[(2, &[mark("AAPL", 4, (400, 500))])]), start + MS * 90);
-    watch.alert("AAPL", 160, start + MS * 150);
-    watch.alert("AAPL", 350, start + MS * 150);
-    watch.alert("MSFT", 160, start + MS * 150);
+    watch.alert(None, "AAPL", 160, start + MS * 150);
+    watch.alert(None, "AAPL", 350, start + MS * 150);
+    watch.alert(Some("a".to_owned()), "MSFT", 160, start + MS * 150);
+    watch.alert(Some("a".to_owned()), "MSFT", 160, start + MS * 250);
     let (seen, unmatched) = watch.of_alerts().unwrap();
     assert_eq!((seen.count, unmatched, seen.latency_us.len()), (3, 2, 1));
     assert!((99_000..=101_000).contains(&seen.latency_us.max()), "{}", seen.latency_us.max());

@@ -30,7 +30,12 @@ fn page(seconds: Vec<Second>, sent: &Sent) -> String {
     let observed = Observed { seconds, problems: vec!["the lake <is> away".to_owned()], ..Observed::default() };
     let mut latencies = no_latencies();
     (1..10_000).for_each(|us| latencies.record(us * 10).unwrap());
-    of("Load on a & b", &Figures::of(sent, &observed), &[("send", &latencies), ("lake", &latencies)])
+    of(
+        "Load on a & b",
+        jiff::Timestamp::UNIX_EPOCH,
+        &Figures::of(sent, &observed),
+        &[("send", &latencies), ("lake", &latencies)],
+    )
 }
 
 #[test]
@@ -64,5 +69,17 @@ fn run_that_is_worth_nothing_says_so_and_one_of_a_moment_has_a_page() {
     let invalid = page(Vec::new(), &Sent { behind, ..Sent::nothing() });
     assert!(invalid.contains("INVALID") && !invalid.contains("NaN"), "{invalid}");
     let stopped = page(vec![second(1.0)], &Sent { is_whole: false, ..Sent::nothing() });
+    assert!(stopped.contains("1970-01-01 00:00 UTC"));
     assert!(stopped.contains("stopped before") && !stopped.contains("NaN"));
+}
+
+#[test]
+fn ticks_that_nobody_saw_are_on_the_page_and_nothing_is_said_of_their_latency() {
+    let in_lake = Some(crate::watch::Seen::nothing());
+    let observed = Observed { in_lake, not_in_lake: 7, ..Observed::default() };
+    let latencies = no_latencies();
+    let figures = Figures::of(&Sent::nothing(), &observed);
+    let page = of("a", jiff::Timestamp::UNIX_EPOCH, &figures, &[("send", &latencies), ("lake", &latencies)]);
+    assert!(page.contains("not everything was seen") && page.contains("7 messages when patience was over"), "{page}");
+    assert!(!page.contains("in the lake, p99") && !page.contains("NaN"));
 }
