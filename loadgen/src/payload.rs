@@ -1,13 +1,13 @@
 //! From ticks to message bodies.
 //!
-//! A [`MessageWriter`] takes ticks one by one and gives back a [`Message`] whenever one is full: by number of ticks, or
+//! A [`MessageWriter`] takes ticks one by one and puts out a [`Message`] whenever one is full: by number of ticks, or
 //! because the next tick would not fit into what SQS takes. This file owns packing and compression; it does *not* own the
 //! JSON of a tick (`json`) or how messages are grouped for sending ([`crate::batch`]).
 
 mod json;
 mod malformed;
 
-use std::{io, mem, time::Duration};
+use std::{collections::VecDeque, io, mem, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use zstd::bulk::Compressor;
@@ -157,6 +157,8 @@ pub struct Message {
     pub marks: Vec<Mark>,
     /// When it is due after the beginning, where the source says so.
     pub due: Option<Duration>,
+    /// The number of its queue.
+    pub queue: usize,
 }
 
 /// The ticks of one symbol in a message.
@@ -202,9 +204,11 @@ pub enum PayloadError {
     Compress(#[from] io::Error),
 }
 
-/// Packs ticks into messages.
+/// Packs ticks into messages of one queue. What is full goes to the end of a list that the caller owns: handing it back would move a message
+/// for every tick.
 pub struct MessageWriter {
     packing: Packing,
+    queue: usize,
     compressor: Option<Compressor<'static>>,
     text_max: usize,
     /// The body so far, without its closing bracket.
@@ -219,12 +223,18 @@ pub struct MessageWriter {
 }
 
 impl MessageWriter {
-    /// A writer with nothing in it, whose messages have no marks.
+    /// A writer for queue 0 with nothing in it, whose messages have no marks.
     pub fn new(packing: Packing) -> Result<Self, PayloadError> {
         let compressor = packing.zstd_level.map(Compressor::new).transpose()?;
         let text_max = if compressor.is_some() { compressed_text_max(packing.bytes_max) } else { packing.bytes_max };
         let (text, tick) = (Vec::new(), Vec::new());
-        Ok(Self { packing, compressor, text_max, text, tick, items: 0, ticks: 0, marks: None })
+        Ok(Self { packing, queue: 0, compressor, text_max, text, tick, items: 0, ticks: 0, marks: None })
+    }
+
+    /// The same writer, for that queue.
+    #[must_use]
+    pub fn for_queue(self, queue: usize) -> Self {
+        Self { queue, ..self }
     }
 
     /// The same writer; its messages have marks.
@@ -233,45 +243,52 @@ impl MessageWriter {
         Self { marks: Some(Vec::new()), ..self }
     }
 
-    /// Adds a tick. A message comes back when it is full with this tick, or was full without it.
-    pub fn push(&mut self, tick: &Tick<'_>) -> Result<Option<Message>, PayloadError> {
-        self.push_as(tick, true)
+    /// Adds a tick. A message goes to `full` when it is with this tick, or was without it.
+    pub fn push(&mut self, tick: &Tick<'_>, full: &mut VecDeque<Message>) -> Result<(), PayloadError> {
+        self.write(tick, full)?;
+        if let Some(marks) = &mut self.marks {
+            add_mark(marks, Mark::of(tick));
+        }
+        self.finish_if_full(full)
     }
 
     /// Adds a tick that was sent before: its message is known again by others, for this one could be taken for the first.
-    pub fn push_again(&mut self, tick: &Tick<'_>) -> Result<Option<Message>, PayloadError> {
-        self.push_as(tick, false)
+    pub fn push_again(&mut self, tick: &Tick<'_>, full: &mut VecDeque<Message>) -> Result<(), PayloadError> {
+        self.write(tick, full)?;
+        self.finish_if_full(full)
     }
 
-    fn push_as(&mut self, tick: &Tick<'_>, is_first: bool) -> Result<Option<Message>, PayloadError> {
-        self.tick.clear();
-        json::write_tick(&mut self.tick, tick, self.packing.dialect);
-        let cut = self.make_room(tick)?;
-        self.ticks += 1;
-        if let Some(marks) = &mut self.marks
-            && is_first
-        {
-            add_mark(marks, Mark::of(tick));
-        }
-        self.finish_if_full(cut)
-    }
-
-    /// Adds something that is no tick, made from one. A message comes back as with [`Self::push`].
-    pub fn push_malformed(&mut self, how: Malformed, tick: &Tick<'_>) -> Result<Option<Message>, PayloadError> {
+    /// Adds something that is no tick, made from one.
+    pub fn push_malformed(
+        &mut self,
+        how: Malformed,
+        tick: &Tick<'_>,
+        full: &mut VecDeque<Message>,
+    ) -> Result<(), PayloadError> {
         self.tick.clear();
         malformed::write(&mut self.tick, how, tick, self.packing.dialect);
-        let cut = self.make_room(tick)?;
-        self.finish_if_full(cut)
+        self.append(tick, full)?;
+        self.finish_if_full(full)
     }
 
-    /// Appends what is in `self.tick` to the text; the message that it did not fit into comes back.
-    fn make_room(&mut self, tick: &Tick<'_>) -> Result<Option<Message>, PayloadError> {
+    fn write(&mut self, tick: &Tick<'_>, full: &mut VecDeque<Message>) -> Result<(), PayloadError> {
+        self.tick.clear();
+        json::write_tick(&mut self.tick, tick, self.packing.dialect);
+        self.append(tick, full)?;
+        self.ticks += 1;
+        Ok(())
+    }
+
+    /// Appends what is in `self.tick` to the text, after what it does not fit beside.
+    fn append(&mut self, tick: &Tick<'_>, full: &mut VecDeque<Message>) -> Result<(), PayloadError> {
         // Two brackets, or a separator and a bracket.
         if self.tick.len() + 2 > self.text_max {
             let (seq, symbol_bytes) = (tick.seq, tick.symbol.len());
             return Err(PayloadError::TickTooLarge { seq, symbol_bytes, bytes: self.tick.len() });
         }
-        let cut = if self.text.len() + self.tick.len() + 2 > self.text_max { self.finish()? } else { None };
+        if self.text.len() + self.tick.len() + 2 > self.text_max {
+            self.finish(full)?;
+        }
         match (self.packing.layout, self.items) {
             (Layout::Array, 0) => self.text.push(b'['),
             (Layout::Array, _) => self.text.push(b','),
@@ -280,18 +297,17 @@ impl MessageWriter {
         }
         self.text.extend_from_slice(&self.tick);
         self.items += 1;
-        Ok(cut)
+        Ok(())
     }
 
-    fn finish_if_full(&mut self, cut: Option<Message>) -> Result<Option<Message>, PayloadError> {
-        // A message that was cut off by its size leaves one tick here, and it was to have more than one.
-        if cut.is_none() && self.items == self.packing.ticks_per_message { self.finish() } else { Ok(cut) }
+    fn finish_if_full(&mut self, full: &mut VecDeque<Message>) -> Result<(), PayloadError> {
+        if self.items == self.packing.ticks_per_message { self.finish(full) } else { Ok(()) }
     }
 
-    /// The message begun so far, if any.
-    pub fn finish(&mut self) -> Result<Option<Message>, PayloadError> {
+    /// Ends the message begun so far, if any.
+    pub fn finish(&mut self, full: &mut VecDeque<Message>) -> Result<(), PayloadError> {
         if self.items == 0 {
-            return Ok(None);
+            return Ok(());
         }
         if self.packing.layout == Layout::Array {
             self.text.push(b']');
@@ -307,9 +323,15 @@ impl MessageWriter {
             String::from_utf8(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?
         };
         self.items = 0;
-        let marks = self.marks.as_mut().map(mem::take).unwrap_or_default();
-        let (ticks, is_compressed) = (mem::take(&mut self.ticks), self.compressor.is_some());
-        Ok(Some(Message { body, ticks, is_compressed, marks, due: None }))
+        full.push_back(Message {
+            body,
+            ticks: mem::take(&mut self.ticks),
+            is_compressed: self.compressor.is_some(),
+            marks: self.marks.as_mut().map(mem::take).unwrap_or_default(),
+            due: None,
+            queue: self.queue,
+        });
+        Ok(())
     }
 }
 

@@ -9,14 +9,17 @@ mod event_clock;
 mod packer;
 mod recorded;
 
-use std::{collections::BTreeMap, thread};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    thread,
+};
 
 pub use recorded::{Speed, recording};
 
 use crate::{
     batch::{Batch, Batcher},
-    disturb::{Disturbance, Fates},
-    manifest::Tally,
+    disturb::{Disturbance, Fate, Fates},
+    manifest::{SeqSet, Tally},
     market::{Lane, Market, Trade},
     payload::{Message, Packing, PayloadError},
     replay,
@@ -94,10 +97,9 @@ pub fn market(market: &Market, how: &Preparation, threads: usize, emit: Emit<'_>
     });
     let mut produced = Produced::default();
     for part in parts {
-        let part = part?;
+        let mut part = part?;
         // A symbol belongs to one lane and a lane to one thread, so no two parts have ticks of the same symbol.
-        let seen = part.tallies.into_iter().zip(0..).filter(|(tally, _)| tally.count() > 0);
-        produced.symbols.extend(seen.map(|(tally, symbol)| (market.name(symbol).to_string(), tally)));
+        produced.symbols.extend(part.tallies(market));
         produced.truth.extend(part.truth);
         produced.malformed += part.malformed;
     }
@@ -108,9 +110,18 @@ pub fn market(market: &Market, how: &Preparation, threads: usize, emit: Emit<'_>
 /// What one thread has produced.
 struct Part {
     /// By symbol number.
-    tallies: Vec<Tally>,
+    counts: Vec<Count>,
+    /// Of the ticks that were sent a second time, by symbol number.
+    again: BTreeMap<u32, Tally>,
     truth: Vec<Anomaly>,
     malformed: u64,
+}
+
+/// What a symbol was sent, in as little as fits a cache: its numbers have no gaps, for a lane numbers its trades upwards.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    ticks: u64,
+    checksum: u64,
 }
 
 /// One thread's share of the market.
@@ -119,7 +130,7 @@ struct Worker<'a> {
     how: &'a Preparation,
     /// By symbol number.
     hashes: Vec<SymbolHash>,
-    queues: Vec<usize>,
+    queues: Vec<u16>,
     lanes: Vec<Line>,
     part: Part,
 }
@@ -142,71 +153,76 @@ impl<'a> Worker<'a> {
             market,
             how,
             hashes: names().map(|name| SymbolHash::of(name)).collect(),
-            queues: names().map(|name| queue_of(name, how.queues)).collect(),
+            queues: names().map(|name| queue_of(name, how.queues) as u16).collect(),
             lanes: lanes.map(line).collect::<Result<_, PayloadError>>()?,
-            part: Part { tallies: vec![Tally::default(); market.len()], truth: Vec::new(), malformed: 0 },
+            part: Part::new(market.len()),
         })
     }
 
     fn run(mut self, emit: Emit<'_>) -> Result<Part, PayloadError> {
-        let mut batchers = self.how.batchers();
-        while let Some((queue, message)) = self.next_message()? {
-            if let Some(batch) = batchers[queue].push(message)
-                && !emit(batch)
-            {
-                break;
-            }
+        let (mut batchers, mut full) = (self.how.batchers(), VecDeque::new());
+        let mut goes_on = true;
+        while goes_on && self.fill(&mut full)? {
+            goes_on = batch_up(&mut full, &mut batchers, emit);
         }
         // Nothing, where all lanes are done.
         for line in &mut self.lanes {
-            line.packer.finish()?;
-            while let Some((queue, message)) = line.packer.pop() {
-                batchers[queue].push(message).map(emit);
-            }
+            line.packer.finish(&mut full)?;
         }
+        batch_up(&mut full, &mut batchers, emit);
         for mut batcher in batchers {
             batcher.finish().map(emit);
         }
         Ok(self.part)
     }
 
-    /// The next message of the lane that lags behind, and its queue; `None` when all lanes are done.
-    fn next_message(&mut self) -> Result<Option<(usize, Message)>, PayloadError> {
-        loop {
+    /// Lets the lane that lags behind go on until a message is full; `false` when all lanes are done.
+    fn fill(&mut self, full: &mut VecDeque<Message>) -> Result<bool, PayloadError> {
+        while full.is_empty() {
             let lagging = self.lanes.iter().enumerate().min_by_key(|(_, line)| line.lane.now_us());
-            let Some((at, _)) = lagging else { return Ok(None) };
+            let Some((at, _)) = lagging else { return Ok(false) };
             let Line { lane, fates, packer } = &mut self.lanes[at];
-            if let Some(ready) = packer.pop() {
-                return Ok(Some(ready));
-            }
             for mut trade in lane.by_ref() {
                 trade.ts_us = self.how.packing.dialect().carried_ts_us(trade.ts_us);
                 let symbol = trade.symbol as usize;
                 let (fate, tick) = (fates.draw(), self.market.tick(&trade));
-                self.part.count(self.hashes[symbol], &tick, &trade);
-                if fate.again_us.is_some() {
-                    self.part.tallies[symbol].again(self.hashes[symbol], &tick);
-                }
-                self.part.malformed += u64::from(fate.malformed.is_some());
-                packer.take(&tick, self.queues[symbol], fate)?;
-                if let Some(ready) = packer.pop() {
-                    return Ok(Some(ready));
+                self.part.count(self.hashes[symbol], &tick, &trade, fate);
+                packer.take(&tick, usize::from(self.queues[symbol]), fate, full)?;
+                if !full.is_empty() {
+                    return Ok(true);
                 }
             }
             // What is left is what was begun, and what was held back.
-            packer.finish()?;
-            match packer.pop() {
-                Some(ready) => return Ok(Some(ready)),
-                None => drop(self.lanes.swap_remove(at)),
-            }
+            packer.finish(full)?;
+            self.lanes.swap_remove(at);
         }
+        Ok(true)
     }
 }
 
+/// Puts messages into batches and emits those that are full; `false` where no more are wanted.
+fn batch_up(full: &mut VecDeque<Message>, batchers: &mut [Batcher], emit: Emit<'_>) -> bool {
+    let mut goes_on = true;
+    while let Some(message) = full.pop_front() {
+        goes_on &= batchers[message.queue].push(message).is_none_or(emit);
+    }
+    goes_on
+}
+
 impl Part {
-    fn count(&mut self, hash: SymbolHash, tick: &Tick<'_>, trade: &Trade) {
-        let is_new = self.tallies[trade.symbol as usize].add(hash, tick);
-        debug_assert!(is_new, "a lane numbers the trades of a symbol upwards");
+    fn new(symbols: usize) -> Self {
+        let counts = vec![Count::default(); symbols];
+        Self { counts, again: BTreeMap::new(), truth: Vec::new(), malformed: 0 }
+    }
+
+    fn count(&mut self, hash: SymbolHash, tick: &Tick<'_>, trade: &Trade, fate: Fate) {
+        let count = &mut self.counts[trade.symbol as usize];
+        count.ticks += 1;
+        count.checksum = count.checksum.wrapping_add(tick.checksum(hash));
+        if fate.again_us.is_some() {
+            self.again.entry(trade.symbol).or_default().again(hash, tick);
+        }
+        self.malformed += u64::from(fate.malformed.is_some());
         if trade.is_planted() {
             self.truth.push(Anomaly {
                 kind: AnomalyKind::Spike,
@@ -217,6 +233,18 @@ impl Part {
                 expected: trade.expected_cents as f64 / 100.0,
             });
         }
+    }
+
+    /// What each symbol was sent, by name.
+    fn tallies(&mut self, market: &Market) -> BTreeMap<String, Tally> {
+        let mut tallies = BTreeMap::new();
+        for (count, symbol) in self.counts.iter().zip(0..).filter(|(count, _)| count.ticks > 0) {
+            let Tally { checksum, again, .. } = self.again.remove(&symbol).unwrap_or_default();
+            let seqs = SeqSet::from_first(market.config().first_seq, count.ticks);
+            let tally = Tally { checksum: checksum.wrapping_add(count.checksum), seqs, again };
+            tallies.insert(market.name(symbol).to_string(), tally);
+        }
+        tallies
     }
 }
 

@@ -51,14 +51,17 @@ prop_compose! {
 
 /// A message with nothing but a body.
 pub(crate) fn message(body: String, ticks: u64) -> Message {
-    Message { body, ticks, is_compressed: false, marks: Vec::new(), due: None }
+    Message { body, ticks, is_compressed: false, marks: Vec::new(), due: None, queue: 0 }
 }
 
 fn pack(packing: Packing, ticks: &[Owned]) -> Vec<Message> {
     let mut writer = MessageWriter::new(packing).unwrap();
-    let mut messages: Vec<Message> = ticks.iter().filter_map(|tick| writer.push(&tick.tick()).unwrap()).collect();
-    messages.extend(writer.finish().unwrap());
-    messages
+    let mut messages = VecDeque::new();
+    for tick in ticks {
+        writer.push(&tick.tick(), &mut messages).unwrap();
+    }
+    writer.finish(&mut messages).unwrap();
+    messages.into()
 }
 
 fn text(message: &Message) -> String {
@@ -150,7 +153,9 @@ fn plain(symbol: &str) -> Tick<'_> {
 fn both_dialects_read_as_documented() {
     let body = |dialect| {
         let mut writer = MessageWriter::new(Packing::new(1, Layout::Object, dialect).unwrap()).unwrap();
-        writer.push(&plain("AAPL")).unwrap().unwrap().body
+        let mut full = VecDeque::new();
+        writer.push(&plain("AAPL"), &mut full).unwrap();
+        full.pop_front().unwrap().body
     };
     assert_eq!(
         body(Dialect::Canonical),
@@ -169,11 +174,11 @@ fn messages_are_cut_before_they_exceed_the_limit_and_lose_nothing() {
         let packing = Packing::new(1_000, layout, Dialect::Canonical).unwrap();
         for packing in [packing, packing.compressed(1)] {
             let mut writer = MessageWriter::new(packing).unwrap();
-            let mut messages: Vec<Message> = Vec::new();
+            let mut messages = VecDeque::new();
             for symbol in &symbols {
-                messages.extend(writer.push(&plain(symbol)).unwrap());
+                writer.push(&plain(symbol), &mut messages).unwrap();
             }
-            messages.extend(writer.finish().unwrap());
+            writer.finish(&mut messages).unwrap();
             assert!(messages.len() > 1);
             assert!(messages.iter().all(|message| message.size() <= MESSAGE_BYTES_MAX));
             let sent: Vec<Value> = messages.iter().flat_map(|message| parse(message, layout)).collect();
@@ -191,8 +196,9 @@ fn body_may_be_exactly_as_large_as_the_limit() {
 }
 
 fn pack_one(symbol: &str) -> Result<Message, PayloadError> {
-    let mut writer = MessageWriter::new(Packing::SINGLE)?;
-    Ok(writer.push(&plain(symbol))?.unwrap())
+    let (mut writer, mut full) = (MessageWriter::new(Packing::SINGLE)?, VecDeque::new());
+    writer.push(&plain(symbol), &mut full)?;
+    Ok(full.pop_front().unwrap())
 }
 
 #[test]
@@ -241,12 +247,15 @@ proptest! {
         for layout in [Layout::Array, Layout::Lines] {
             let mut writer = MessageWriter::new(Packing::new(1_000, layout, dialect).unwrap()).unwrap();
             let mut random = crate::random::Random::new(seed, 0);
+            let mut full = VecDeque::new();
             for tick in &ticks {
-                prop_assert_eq!(writer.push(&tick.tick()).unwrap(), None);
+                writer.push(&tick.tick(), &mut full).unwrap();
                 let how = Malformed::draw(layout, &mut random);
-                prop_assert_eq!(writer.push_malformed(how, &tick.tick()).unwrap(), None);
+                writer.push_malformed(how, &tick.tick(), &mut full).unwrap();
             }
-            let message = writer.finish().unwrap().unwrap();
+            prop_assert!(full.is_empty());
+            writer.finish(&mut full).unwrap();
+            let message = full.pop_front().unwrap();
             prop_assert_eq!(message.ticks, ticks.len() as u64);
             let elements: Vec<Value> = if layout == Layout::Array {
                 serde_json::from_str(&message.body).unwrap()

@@ -25,7 +25,6 @@ pub(super) struct Packer {
     held_so_far: u64,
     /// Event time at which that one is released; none is held where it is [`i64::MAX`].
     release_us: i64,
-    ready: VecDeque<(usize, Message)>,
 }
 
 /// A tick that is held back.
@@ -62,66 +61,63 @@ impl Eq for Held {}
 
 impl Packer {
     pub(super) fn new(packing: Packing, queues: usize, marks: bool) -> Result<Self, PayloadError> {
-        let writer = |_| MessageWriter::new(packing).map(|writer| if marks { writer.marking() } else { writer });
+        let writer = |queue| {
+            let writer = MessageWriter::new(packing)?.for_queue(queue);
+            Ok(if marks { writer.marking() } else { writer })
+        };
         Ok(Self {
-            writers: (0..queues).map(writer).collect::<Result<_, _>>()?,
+            writers: (0..queues).map(writer).collect::<Result<_, PayloadError>>()?,
             held: BinaryHeap::new(),
             held_so_far: 0,
             release_us: i64::MAX,
-            ready: VecDeque::new(),
         })
     }
 
-    /// Takes a tick of that queue, after those that were held back until its time.
-    pub(super) fn take(&mut self, tick: &Tick<'_>, queue: usize, fate: Fate) -> Result<(), PayloadError> {
+    /// Takes a tick of that queue, after those that were held back until its time. Messages that are full go to the end of `full`.
+    pub(super) fn take(
+        &mut self,
+        tick: &Tick<'_>,
+        queue: usize,
+        fate: Fate,
+        full: &mut VecDeque<Message>,
+    ) -> Result<(), PayloadError> {
         if tick.ts_us >= self.release_us {
-            self.release(tick.ts_us)?;
+            self.release(tick.ts_us, full)?;
         }
         if let Some(how) = fate.malformed {
-            let message = self.writers[queue].push_malformed(how, tick)?;
-            self.ready.extend(message.map(|message| (queue, message)));
+            self.writers[queue].push_malformed(how, tick, full)?;
         }
         let sent_us = tick.ts_us.saturating_add(fate.hold_us);
         if let Some(again_us) = fate.again_us {
-            self.hold(tick, queue, sent_us.saturating_add(again_us), true)?;
+            self.hold(tick, queue, sent_us.saturating_add(again_us), true, full)?;
         }
         if fate.hold_us > 0 {
-            return self.hold(tick, queue, sent_us, false);
+            return self.hold(tick, queue, sent_us, false, full);
         }
-        self.write(tick, queue, false)
-    }
-
-    /// A message that is full, and its queue.
-    pub(super) fn pop(&mut self) -> Option<(usize, Message)> {
-        self.ready.pop_front()
+        self.writers[queue].push(tick, full)
     }
 
     /// Makes messages of what has been written.
-    pub(super) fn cut(&mut self) -> Result<(), PayloadError> {
-        for (queue, writer) in self.writers.iter_mut().enumerate() {
-            self.ready.extend(writer.finish()?.map(|message| (queue, message)));
-        }
-        Ok(())
+    pub(super) fn cut(&mut self, full: &mut VecDeque<Message>) -> Result<(), PayloadError> {
+        self.writers.iter_mut().try_for_each(|writer| writer.finish(full))
     }
 
     /// Releases everything and makes messages of it.
-    pub(super) fn finish(&mut self) -> Result<(), PayloadError> {
-        self.release(i64::MAX)?;
-        self.cut()
+    pub(super) fn finish(&mut self, full: &mut VecDeque<Message>) -> Result<(), PayloadError> {
+        self.release(i64::MAX, full)?;
+        self.cut(full)
     }
 
-    fn write(&mut self, tick: &Tick<'_>, queue: usize, is_again: bool) -> Result<(), PayloadError> {
-        let writer = &mut self.writers[queue];
-        let full = if is_again { writer.push_again(tick)? } else { writer.push(tick)? };
-        if let Some(message) = full {
-            self.ready.push_back((queue, message));
-        }
-        Ok(())
-    }
-
-    fn hold(&mut self, tick: &Tick<'_>, queue: usize, release_us: i64, is_again: bool) -> Result<(), PayloadError> {
+    fn hold(
+        &mut self,
+        tick: &Tick<'_>,
+        queue: usize,
+        release_us: i64,
+        is_again: bool,
+        full: &mut VecDeque<Message>,
+    ) -> Result<(), PayloadError> {
         if self.held.len() == HELD_MAX {
-            self.release(self.release_us)?;
+            self.release(self.release_us, full)?;
         }
         let (number, tick) = (self.held_so_far, OwnedTick::from(tick));
         self.held_so_far += 1;
@@ -130,11 +126,11 @@ impl Packer {
         Ok(())
     }
 
-    fn release(&mut self, until_us: i64) -> Result<(), PayloadError> {
+    fn release(&mut self, until_us: i64, full: &mut VecDeque<Message>) -> Result<(), PayloadError> {
         while self.held.peek().is_some_and(|Reverse(held)| held.release_us <= until_us) {
-            if let Some(Reverse(held)) = self.held.pop() {
-                self.write(&held.tick.tick(), held.queue, held.is_again)?;
-            }
+            let Some(Reverse(Held { queue, tick, is_again, .. })) = self.held.pop() else { break };
+            let writer = &mut self.writers[queue];
+            if is_again { writer.push_again(&tick.tick(), full)? } else { writer.push(&tick.tick(), full)? }
         }
         self.release_us = self.held.peek().map_or(i64::MAX, |Reverse(held)| held.release_us);
         Ok(())

@@ -2,14 +2,17 @@
 //!
 //! It does *not* own the files, or how the clock deals with wrong times (`event_clock`).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use super::{Emit, Preparation, ProduceError, Produced, event_clock::EventClock, packer::Packer};
 use crate::{
     batch::Batcher,
     disturb::Fates,
     manifest::Tally,
-    payload::PayloadError,
+    payload::{Message, PayloadError},
     replay::Recording,
     route::queue_of,
     tick::{SymbolHash, Tick},
@@ -34,6 +37,7 @@ pub fn recording(
     let mut reel = Reel {
         how,
         packer: Packer::new(how.packing, how.queues, how.marks)?,
+        full: VecDeque::new(),
         fates: how.fates(0),
         batchers: how.batchers(),
         pace: speed.map(|speed| (speed, EventClock::new(speed.factor))),
@@ -44,7 +48,7 @@ pub fn recording(
         emit,
     };
     let mut symbols = recording.read(how.packing.dialect(), &mut |tick| reel.take(tick))?;
-    reel.packer.finish()?;
+    reel.packer.finish(&mut reel.full)?;
     reel.batch_up();
     reel.close_batches();
     for (symbol, twice) in reel.twice {
@@ -59,6 +63,8 @@ pub fn recording(
 struct Reel<'a> {
     how: &'a Preparation,
     packer: Packer,
+    /// Messages that are in no batch yet.
+    full: VecDeque<Message>,
     fates: Fates,
     /// By queue.
     batchers: Vec<Batcher>,
@@ -79,7 +85,7 @@ impl Reel<'_> {
         if let Some((speed, clock)) = &mut self.pace {
             let (linger, now) = (speed.linger, clock.see(tick.ts_us));
             if self.opened.is_some_and(|opened| now > opened + linger) {
-                self.packer.cut()?;
+                self.packer.cut(&mut self.full)?;
                 goes_on = self.batch_up() & self.close_batches();
                 self.opened = None;
             }
@@ -91,18 +97,16 @@ impl Reel<'_> {
             self.twice.entry(tick.symbol.to_owned()).or_default().again(SymbolHash::of(tick.symbol), tick);
         }
         self.malformed += u64::from(fate.malformed.is_some());
-        self.packer.take(tick, queue_of(tick.symbol, self.how.queues), fate)?;
+        self.packer.take(tick, queue_of(tick.symbol, self.how.queues), fate, &mut self.full)?;
         Ok(self.batch_up() && goes_on)
     }
 
     /// Puts the messages that are full into batches.
     fn batch_up(&mut self) -> bool {
-        let mut goes_on = true;
-        while let Some((queue, mut message)) = self.packer.pop() {
+        for message in &mut self.full {
             message.due = self.now;
-            goes_on &= self.batchers[queue].push(message).is_none_or(self.emit);
         }
-        goes_on
+        super::batch_up(&mut self.full, &mut self.batchers, self.emit)
     }
 
     fn close_batches(&mut self) -> bool {

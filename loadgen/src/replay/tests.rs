@@ -1,6 +1,6 @@
 //! Recorded files: how their columns are mapped, and what is refused. It does *not* own sending them.
 
-use std::{fs::File, io::Write, sync::Arc};
+use std::{collections::VecDeque, fs::File, io::Write, sync::Arc};
 
 use arrow::{
     array::{
@@ -26,12 +26,12 @@ fn recording(dir: &TempDir, name: &str, mapping: &str) -> Recording {
 /// The bodies of single-tick messages, and the tallies.
 fn replay(recording: &Recording) -> Result<(Vec<String>, BTreeMap<String, Tally>), ReplayError> {
     let mut writer = MessageWriter::new(Packing::SINGLE)?;
-    let mut bodies = Vec::new();
+    let mut messages = VecDeque::new();
     let tallies = recording.read(Dialect::Canonical, &mut |tick| {
-        bodies.extend(writer.push(tick)?.map(|message| message.body));
+        writer.push(tick, &mut messages)?;
         Ok(true)
     })?;
-    Ok((bodies, tallies))
+    Ok((messages.into_iter().map(|message| message.body).collect(), tallies))
 }
 
 const CSV: &str = "t,sym,p,v,x,c,id\n\
