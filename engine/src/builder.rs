@@ -149,9 +149,12 @@ impl Builder {
 
     /// Says which messages raised a batch's alerts, and gives the batch to the resolver if it has to be looked up; `None` then.
     fn look_up(&mut self, mut batch: Decoded<HeldMessage>) -> Option<Decoded<HeldMessage>> {
-        attribute(&mut batch, &self.symbols);
+        let is_about_others = attribute(&mut batch, &self.symbols);
         let is_unresolved = batch.messages.first().is_some_and(|message| message.is_unresolved);
-        let Some(to_resolve) = self.to_resolve.as_ref().filter(|_| is_unresolved) else { return Some(batch) };
+        // The tick came before, and its message may have been delivered to another worker since, which has raised and stored the same.
+        let is_doubtful = is_about_others && !batch.messages.is_empty();
+        let to_resolve = self.to_resolve.as_ref().filter(|_| is_unresolved || is_doubtful);
+        let Some(to_resolve) = to_resolve else { return Some(batch) };
         // Without a resolver the run is over, and the messages come back by their visibility.
         let _ = to_resolve.send(batch);
         None
@@ -214,15 +217,19 @@ enum Next {
     End,
 }
 
-/// Gives each alert of a batch to the message whose tick raised it.
-fn attribute(batch: &mut Decoded<HeldMessage>, symbols: &Names) {
+/// Gives each alert of a batch to the message whose tick raised it; `true` where one is about a tick that came before, or about none. That
+/// is the first message's.
+fn attribute(batch: &mut Decoded<HeldMessage>, symbols: &Names) -> bool {
+    let mut is_about_others = false;
     for alert in &batch.alerts {
         let raised = |row: &usize| {
             let ticks = &batch.ticks;
             let is_same = ticks.ts_us[*row] == alert.ts_us && ticks.price[*row] == alert.observed;
             is_same && symbols.get(ticks.symbol[*row]).is_some_and(|symbol| *symbol == *alert.symbol)
         };
-        let row = (0..batch.ticks.len()).find(raised).unwrap_or_default();
+        let row = (0..batch.ticks.len()).find(raised);
+        is_about_others |= row.is_none();
+        let row = row.unwrap_or_default();
         let mut before = 0;
         let raised = batch.messages.iter_mut().find(|message| {
             before += message.yielded.ticks;
@@ -232,6 +239,7 @@ fn attribute(batch: &mut Decoded<HeldMessage>, symbols: &Names) {
             message.alerts.push(alert.clone());
         }
     }
+    is_about_others
 }
 
 /// Nobody takes epochs any more.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
+use ticklake_core::alert::Alert;
 use ticklake_core::commit::{Decision, Entry, Fate, Look, MessageId, Step};
 use ticklake_core::lake::Partition;
 use ticklake_schemas::Table;
@@ -207,6 +208,30 @@ impl Ledger {
         Ok(fate)
     }
 
+    /// Which of the alerts of these ids another epoch has stored, of the entries that were read last. Two workers raise the same one where
+    /// a message was delivered to both, and may give it to different messages: to that of the far price, or to one with the price after it.
+    pub(crate) async fn stored_alerts(&self, ids: &[String]) -> Result<Vec<String>, GaveUp> {
+        let entries: Vec<Arc<Entry>> = {
+            let known = self.known.lock().await;
+            let with_alerts = known.entries.values().filter(|read| !read.entry.alerts.is_empty());
+            with_alerts.map(|read| read.entry.clone()).collect()
+        };
+        let mut stored = Vec::new();
+        for entry in entries {
+            for alert in entry.alerts.iter().filter_map(|(_, json)| Alert::from_json(json)) {
+                if !ids.contains(&alert.id) || stored.contains(&alert.id) {
+                    continue;
+                }
+                // Only a look: a worker whose messages nobody has taken over may be about to put the file.
+                let key = Partition::of(Table::Alerts, alert.ts_us).key(&self.prefix, &entry.epoch);
+                if matches!(self.look(&key).await?, Look::Found(Fate::Stored)) {
+                    stored.push(alert.id);
+                }
+            }
+        }
+        Ok(stored)
+    }
+
     /// What is at the place of a data file.
     async fn look(&self, key: &str) -> Result<Look, GaveUp> {
         let found = retry(self.stop.commit_by(), || self.store.head(key)).await?;
@@ -241,5 +266,42 @@ impl Read {
         let first = self.by_id.partition_point(|&at| id_at(at) < id);
         let named = self.by_id[first..].iter().take_while(move |at| id_at(**at) == id);
         named.map(|&at| Named { entry: self.entry.clone(), at })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::memory::MemoryStore;
+
+    /// An alert in JSON, and its id.
+    fn alert() -> (String, String) {
+        let schema: Value = serde_json::from_str(ticklake_schemas::ALERT_JSON_SCHEMA).unwrap();
+        let examples = schema["properties"].as_object().unwrap().iter();
+        let alert: Value = examples.map(|(name, property)| (name.clone(), property["examples"][0].clone())).collect();
+        (alert.to_string(), alert["id"].as_str().unwrap().to_owned())
+    }
+
+    /// The other worker may have given it to another message, and may still be about to store it: so nothing but a look.
+    #[tokio::test]
+    async fn alert_of_any_message_counts_as_stored_from_when_its_file_is_there_and_no_void_is_put() {
+        let store = Arc::new(MemoryStore::default());
+        let ledger = Ledger::new(store.clone(), String::new(), BTreeMap::new(), Stop::new(Duration::from_secs(1)));
+        let (json, id) = alert();
+        let ts_us = Alert::from_json(&json).unwrap().ts_us;
+        let (messages, alerts) = (vec![(MessageId::new("of the other worker"), 0)], vec![(0, json)]);
+        let entry = Entry { epoch: "w-1".to_owned(), files: Vec::new(), sets: vec![Vec::new()], messages, alerts };
+        ledger.announce(&entry).await.unwrap();
+        ledger.naming(&[MessageId::new("ours")]).await.unwrap();
+        let before = store.objects().len();
+        assert!(ledger.stored_alerts(std::slice::from_ref(&id)).await.unwrap().is_empty());
+        assert_eq!(store.objects().len(), before, "no void");
+        let key = Partition::of(Table::Alerts, ts_us).key("", &"w-1");
+        let file = NewObject { key: &key, body: Bytes::from_static(b"rows"), epoch: "w-1", kind: ObjectKind::Data };
+        store.put_new(file).await.unwrap();
+        let asked = [id.clone(), "another".to_owned()];
+        assert_eq!(ledger.stored_alerts(&asked).await.unwrap(), [id]);
     }
 }

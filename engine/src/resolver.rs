@@ -28,7 +28,7 @@ const TOGETHER: usize = 64;
 /// The stage's neighbours.
 pub(crate) struct Resolver {
     pub(crate) ledger: Arc<Ledger>,
-    /// Batches of redelivered messages. Unbounded, for the budget bounds what is held.
+    /// Batches of redelivered messages, and of others with an alert about one. Unbounded, for the budget bounds what is held.
     pub(crate) batches: mpsc::UnboundedReceiver<Decoded<HeldMessage>>,
     /// Takes them back to the builder.
     pub(crate) resolved: Sender<Decoded<HeldMessage>>,
@@ -88,6 +88,7 @@ impl Resolver {
             batch.alerts.retain(|own| !taken.iter().any(|taken| taken.id == own.id));
             batch.alerts.extend(taken);
         }
+        self.drop_stored_alerts(batch).await?;
         let before = (batch.ticks.len(), batch.rejects.len());
         batch.retain_rows(
             |message| message.yielded,
@@ -96,10 +97,26 @@ impl Resolver {
         );
         let (ticks, rejects) = (before.0 - batch.ticks.len(), before.1 - batch.rejects.len());
         self.stats.rows_found_stored.add(ticks + rejects);
-        info!(
-            messages = batch.messages.len(),
-            ticks, rejects, "redelivered messages resolved; these rows are in the lake already"
-        );
+        if batch.messages.iter().any(|message| message.is_unresolved) {
+            info!(
+                messages = batch.messages.len(),
+                ticks, rejects, "redelivered messages resolved; these rows are in the lake already"
+            );
+        }
+        Ok(())
+    }
+
+    /// Drops rows of alerts that another epoch has stored, whichever message it gave them to. They are published all the same.
+    async fn drop_stored_alerts(&self, batch: &mut Decoded<HeldMessage>) -> Result<(), GaveUp> {
+        let ids: Vec<String> =
+            batch.messages.iter().flat_map(|message| &message.alerts).map(|alert| alert.id.clone()).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let stored = self.ledger.stored_alerts(&ids).await?;
+        for message in &mut batch.messages {
+            message.alerts.retain(|alert| !stored.contains(&alert.id));
+        }
         Ok(())
     }
 
