@@ -25,6 +25,7 @@ const LOOPBACK_REGION: &str = "us-east-1";
 
 /// Where to send.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Queues")]
 pub(super) struct Destination {
     /// The queue. Where there are several, each symbol goes to one of them, by the CRC-32 of its name modulo their number.
     #[arg(long = "queue-url", value_name = "URL", required = true)]

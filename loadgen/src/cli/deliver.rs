@@ -27,6 +27,7 @@ use super::{
 
 /// How messages are sent.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Sending")]
 pub(super) struct PaceArgs {
     /// Ticks per second, on a schedule that a slow queue does not stretch (an open loop): latency counts from when a batch
     /// was due. Without it the queue sets the pace (a closed loop).
@@ -53,6 +54,7 @@ pub(super) struct PaceArgs {
 
 /// What a run takes of this machine.
 #[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Sending")]
 pub(super) struct EffortArgs {
     /// Threads that prepare messages. The messages are the same for any number.
     #[arg(long, default_value_t = 2)]

@@ -7,6 +7,7 @@ use loadgen::{Delays, Dialect, Disturbance, Layout, Packing, payload::MESSAGE_BY
 
 /// How ticks become messages.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Messages")]
 pub(super) struct PackingArgs {
     /// Ticks per message. Fewer are packed where they would exceed the 1 MiB that SQS takes.
     #[arg(long, value_name = "TICKS", default_value_t = 100)]

@@ -54,9 +54,6 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "ROWS")]
     limit: Option<u64>,
 
-    #[command(flatten)]
-    packing: PackingArgs,
-
     /// Replay by the clock of the recording, so many times as fast as it went, on a schedule that a slow queue does not stretch (an open
     /// loop): 1 to 10000.
     #[arg(long, value_name = "TIMES", conflicts_with = "rate", value_parser = speed)]
@@ -69,6 +66,9 @@ pub(super) struct ReplayArgs {
     /// What random disturbances follow from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+
+    #[command(flatten)]
+    packing: PackingArgs,
 
     #[command(flatten)]
     disturb: DisturbArgs,
