@@ -6,6 +6,7 @@ mod deliver;
 mod fetch;
 mod find_limit;
 mod mapping;
+mod market;
 mod observe;
 mod packing;
 mod plant;

@@ -19,7 +19,7 @@ pub use recorded::{Speed, recording};
 use crate::{
     batch::{Batch, Batcher},
     disturb::{Disturbance, Fate, Fates},
-    manifest::{SeqSet, Tally},
+    manifest::Tally,
     market::{Lane, Market, Trade},
     payload::{Message, Packing, PayloadError},
     replay,
@@ -97,9 +97,10 @@ pub fn market(market: &Market, how: &Preparation, threads: usize, emit: Emit<'_>
     });
     let mut produced = Produced::default();
     for part in parts {
-        let mut part = part?;
+        let part = part?;
         // A symbol belongs to one lane and a lane to one thread, so no two parts have ticks of the same symbol.
-        produced.symbols.extend(part.tallies(market));
+        let seen = part.tallies.into_iter().zip(0..).filter(|(tally, _)| tally.count() > 0);
+        produced.symbols.extend(seen.map(|(tally, symbol)| (market.name(symbol).to_string(), tally)));
         produced.truth.extend(part.truth);
         produced.malformed += part.malformed;
     }
@@ -110,18 +111,9 @@ pub fn market(market: &Market, how: &Preparation, threads: usize, emit: Emit<'_>
 /// What one thread has produced.
 struct Part {
     /// By symbol number.
-    counts: Vec<Count>,
-    /// Of the ticks that were sent a second time, by symbol number.
-    again: BTreeMap<u32, Tally>,
+    tallies: Vec<Tally>,
     truth: Vec<Anomaly>,
     malformed: u64,
-}
-
-/// What a symbol was sent, in as little as fits a cache: its numbers have no gaps, for a lane numbers its trades upwards.
-#[derive(Debug, Clone, Copy, Default)]
-struct Count {
-    ticks: u64,
-    checksum: u64,
 }
 
 /// One thread's share of the market.
@@ -130,7 +122,7 @@ struct Worker<'a> {
     how: &'a Preparation,
     /// By symbol number.
     hashes: Vec<SymbolHash>,
-    queues: Vec<u16>,
+    queues: Vec<usize>,
     lanes: Vec<Line>,
     part: Part,
 }
@@ -153,9 +145,9 @@ impl<'a> Worker<'a> {
             market,
             how,
             hashes: names().map(|name| SymbolHash::of(name)).collect(),
-            queues: names().map(|name| queue_of(name, how.queues) as u16).collect(),
+            queues: names().map(|name| queue_of(name, how.queues)).collect(),
             lanes: lanes.map(line).collect::<Result<_, PayloadError>>()?,
-            part: Part::new(market.len()),
+            part: Part { tallies: vec![Tally::default(); market.len()], truth: Vec::new(), malformed: 0 },
         })
     }
 
@@ -187,7 +179,7 @@ impl<'a> Worker<'a> {
                 let symbol = trade.symbol as usize;
                 let (fate, tick) = (fates.draw(), self.market.tick(&trade));
                 self.part.count(self.hashes[symbol], &tick, &trade, fate);
-                packer.take(&tick, usize::from(self.queues[symbol]), fate, full)?;
+                packer.take(&tick, self.queues[symbol], fate, full)?;
                 if !full.is_empty() {
                     return Ok(true);
                 }
@@ -210,17 +202,12 @@ fn batch_up(full: &mut VecDeque<Message>, batchers: &mut [Batcher], emit: Emit<'
 }
 
 impl Part {
-    fn new(symbols: usize) -> Self {
-        let counts = vec![Count::default(); symbols];
-        Self { counts, again: BTreeMap::new(), truth: Vec::new(), malformed: 0 }
-    }
-
     fn count(&mut self, hash: SymbolHash, tick: &Tick<'_>, trade: &Trade, fate: Fate) {
-        let count = &mut self.counts[trade.symbol as usize];
-        count.ticks += 1;
-        count.checksum = count.checksum.wrapping_add(tick.checksum(hash));
+        let tally = &mut self.tallies[trade.symbol as usize];
+        let is_new = tally.add(hash, tick);
+        debug_assert!(is_new, "a lane numbers the trades of a symbol upwards");
         if fate.again_us.is_some() {
-            self.again.entry(trade.symbol).or_default().again(hash, tick);
+            tally.again(hash, tick);
         }
         self.malformed += u64::from(fate.malformed.is_some());
         if trade.is_planted() {
@@ -233,18 +220,6 @@ impl Part {
                 expected: trade.expected_cents as f64 / 100.0,
             });
         }
-    }
-
-    /// What each symbol was sent, by name.
-    fn tallies(&mut self, market: &Market) -> BTreeMap<String, Tally> {
-        let mut tallies = BTreeMap::new();
-        for (count, symbol) in self.counts.iter().zip(0..).filter(|(count, _)| count.ticks > 0) {
-            let Tally { checksum, again, .. } = self.again.remove(&symbol).unwrap_or_default();
-            let seqs = SeqSet::from_first(market.config().first_seq, count.ticks);
-            let tally = Tally { checksum: checksum.wrapping_add(count.checksum), seqs, again };
-            tallies.insert(market.name(symbol).to_string(), tally);
-        }
-        tallies
     }
 }
 

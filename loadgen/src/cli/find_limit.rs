@@ -15,7 +15,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use jiff::SignedDuration;
 use loadgen::{
-    MarketConfig, Pace, Plan, Progress, Source, SpikeConfig, Zipf,
+    MarketConfig, Pace, Plan, Progress, Source, SpikeConfig,
     limit::{self, Limits, Search, Trial, Verdict},
     observe::Depth,
     run,
@@ -24,6 +24,7 @@ use loadgen::{
 use super::{
     connect::{Connection, Destination},
     deliver::{EffortArgs, print_cost},
+    market::MarketArgs,
     observe::{Look, ObserveArgs},
     packing::PackingArgs,
     signals::Signals,
@@ -70,17 +71,8 @@ pub(super) struct FindLimitArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
     precision: f64,
 
-    /// Everything random follows from it.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-
-    /// How many symbols are traded.
-    #[arg(long, default_value_t = 500)]
-    symbols: usize,
-
-    /// How unequal they are, as in `loadgen send`.
-    #[arg(long, value_name = "EXPONENT[/OFFSET]", default_value_t = Zipf::default())]
-    zipf: Zipf,
+    #[command(flatten)]
+    traded: MarketArgs,
 
     /// Write the curve into this folder: limit.html, a page, and limit.json.
     #[arg(long, value_name = "DIR")]
@@ -175,9 +167,9 @@ impl FindLimitArgs {
     fn market(&self, rate: u64, number: usize, span: Duration) -> MarketConfig {
         let default = MarketConfig::default();
         MarketConfig {
-            seed: self.seed.wrapping_add(number as u64),
-            symbols: self.symbols,
-            zipf: self.zipf,
+            seed: self.traded.seed.wrapping_add(number as u64),
+            symbols: self.traded.symbols,
+            zipf: self.traded.zipf,
             ticks: (rate as f64 * span.as_secs_f64()) as u64,
             first_seq: TRIAL_SEQS * number as i64,
             start_us: default.start_us + (span.as_micros() as i64).saturating_mul(number as i64),

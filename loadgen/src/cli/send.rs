@@ -5,11 +5,12 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Context;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use loadgen::{Character, MarketConfig, Source, SpikeConfig, Zipf};
+use loadgen::{Character, MarketConfig, Source, SpikeConfig};
 
 use super::{
     connect::Destination,
     deliver::{Delivery, PaceArgs},
+    market::MarketArgs,
     observe::ObserveArgs,
     packing::{DisturbArgs, PackingArgs},
 };
@@ -32,17 +33,8 @@ use super::{
     loadgen send --queue-url https://sqs.eu-west-1.amazonaws.com/123456789012/ticks \\
       --yes-send-to https://sqs.eu-west-1.amazonaws.com/123456789012/ticks --pack 1000 --zstd")]
 pub(super) struct SendArgs {
-    /// Everything random follows from it.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-
-    /// How many symbols are traded.
-    #[arg(long, default_value_t = 500)]
-    symbols: usize,
-
-    /// How unequal they are: the one of rank r trades in proportion to 1 / (r + OFFSET)^EXPONENT; 0 makes all alike, 1 is plain Zipf.
-    #[arg(long, value_name = "EXPONENT[/OFFSET]", default_value_t = Zipf::default())]
-    zipf: Zipf,
+    #[command(flatten)]
+    traded: MarketArgs,
 
     /// How many ticks to send.
     #[arg(long, default_value_t = 1_000_000)]
@@ -102,7 +94,7 @@ impl SendArgs {
         Delivery {
             ticks: Some(market.ticks),
             source: Source::Market(market),
-            seed: self.seed,
+            seed: self.traded.seed,
             pace: self.sending.pace(),
             packing: &self.packing,
             disturb: &self.disturb,
@@ -125,9 +117,9 @@ impl SendArgs {
             ..SpikeConfig::default()
         };
         Ok(MarketConfig {
-            seed: self.seed,
-            symbols: self.symbols,
-            zipf: self.zipf,
+            seed: self.traded.seed,
+            symbols: self.traded.symbols,
+            zipf: self.traded.zipf,
             ticks: self.ticks,
             first_seq: 0,
             start_us: self.start.as_microsecond(),

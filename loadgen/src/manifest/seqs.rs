@@ -42,13 +42,6 @@ pub struct SeqSet {
 }
 
 impl SeqSet {
-    /// The numbers from `first` on, so many.
-    #[must_use]
-    pub fn from_first(first: i64, count: u64) -> Self {
-        let last = first.wrapping_add_unsigned(count).wrapping_sub(1);
-        Self { runs: if count == 0 { Vec::new() } else { vec![Run { first, last }] } }
-    }
-
     /// Adds a number; `false` where it was there. Constant time for the one that follows the largest.
     #[must_use]
     pub fn insert(&mut self, seq: i64) -> bool {
@@ -140,15 +133,6 @@ mod tests {
             prop_assert_eq!(set.len(), naive.len() as u64);
             prop_assert!(set.runs().windows(2).all(|pair| pair[0].last + 1 < pair[1].first));
             prop_assert_eq!(numbers(&set), naive.into_iter().collect::<Vec<_>>());
-        }
-
-        #[test]
-        fn set_of_consecutive_numbers_is_what_inserting_them_gives(first in -20_i64..20, count in 0_u64..30) {
-            let mut set = SeqSet::default();
-            for seq in first..first + count as i64 {
-                prop_assert!(set.insert(seq));
-            }
-            prop_assert_eq!(SeqSet::from_first(first, count), set);
         }
 
         #[test]
