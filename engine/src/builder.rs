@@ -36,7 +36,7 @@ pub(crate) struct Builder {
     /// else alerts that time has made.
     pub(crate) waiting: VecDeque<BuiltEpoch>,
     pub(crate) batches: Receiver<Decoded<HeldMessage>>,
-    /// Takes batches with redelivered messages to the resolver; `None` once no more come.
+    /// Takes batches with redelivered messages to the resolver, and those with alerts about ticks that came before; `None` once no more come.
     pub(crate) to_resolve: Option<mpsc::UnboundedSender<Decoded<HeldMessage>>>,
     /// Brings them back.
     pub(crate) resolved: Receiver<Decoded<HeldMessage>>,

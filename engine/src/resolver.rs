@@ -1,4 +1,5 @@
-//! The resolving stage: what was delivered before is looked up in the ledger before its rows join an epoch.
+//! The resolving stage: what was delivered before is looked up in the ledger before its rows join an epoch; and so are alerts about ticks
+//! that came before their batch.
 //!
 //! Rows that another epoch has stored are dropped, and alerts that another worker may not have got round to are taken over. The
 //! rules are those of [`ticklake_core::commit`]; this file applies them to batches.
@@ -28,7 +29,7 @@ const TOGETHER: usize = 64;
 /// The stage's neighbours.
 pub(crate) struct Resolver {
     pub(crate) ledger: Arc<Ledger>,
-    /// Batches of redelivered messages, and of others with an alert about one. Unbounded, for the budget bounds what is held.
+    /// Batches of redelivered messages, and of others with an alert about a tick that came before. Unbounded, for the budget bounds what is held.
     pub(crate) batches: mpsc::UnboundedReceiver<Decoded<HeldMessage>>,
     /// Takes them back to the builder.
     pub(crate) resolved: Sender<Decoded<HeldMessage>>,
