@@ -36,7 +36,7 @@ pub(crate) struct Builder {
     /// else alerts that time has made.
     pub(crate) waiting: VecDeque<BuiltEpoch>,
     pub(crate) batches: Receiver<Decoded<HeldMessage>>,
-    /// Takes batches with redelivered messages to the resolver, and those with alerts about ticks that came before; `None` once no more come.
+    /// Takes batches with redelivered messages to the resolver; `None` once no more come.
     pub(crate) to_resolve: Option<mpsc::UnboundedSender<Decoded<HeldMessage>>>,
     /// Brings them back.
     pub(crate) resolved: Receiver<Decoded<HeldMessage>>,
@@ -149,12 +149,9 @@ impl Builder {
 
     /// Says which messages raised a batch's alerts, and gives the batch to the resolver if it has to be looked up; `None` then.
     fn look_up(&mut self, mut batch: Decoded<HeldMessage>) -> Option<Decoded<HeldMessage>> {
-        let is_about_others = attribute(&mut batch, &self.symbols);
+        attribute(&mut batch, &self.symbols);
         let is_unresolved = batch.messages.first().is_some_and(|message| message.is_unresolved);
-        // The tick came before, and its message may have been delivered to another worker since, which has raised and stored the same.
-        let is_doubtful = is_about_others && !batch.messages.is_empty();
-        let to_resolve = self.to_resolve.as_ref().filter(|_| is_unresolved || is_doubtful);
-        let Some(to_resolve) = to_resolve else { return Some(batch) };
+        let Some(to_resolve) = self.to_resolve.as_ref().filter(|_| is_unresolved) else { return Some(batch) };
         // Without a resolver the run is over, and the messages come back by their visibility.
         let _ = to_resolve.send(batch);
         None
@@ -217,19 +214,15 @@ enum Next {
     End,
 }
 
-/// Gives each alert of a batch to the message whose tick raised it; `true` where one is about a tick that came before, or about none. That
-/// is the first message's.
-fn attribute(batch: &mut Decoded<HeldMessage>, symbols: &Names) -> bool {
-    let mut is_about_others = false;
+/// Gives each alert of a batch to the message whose tick raised it; one about a tick that came before, or about none, to the first.
+fn attribute(batch: &mut Decoded<HeldMessage>, symbols: &Names) {
     for alert in &batch.alerts {
         let raised = |row: &usize| {
             let ticks = &batch.ticks;
             let is_same = ticks.ts_us[*row] == alert.ts_us && ticks.price[*row] == alert.observed;
             is_same && symbols.get(ticks.symbol[*row]).is_some_and(|symbol| *symbol == *alert.symbol)
         };
-        let row = (0..batch.ticks.len()).find(raised);
-        is_about_others |= row.is_none();
-        let row = row.unwrap_or_default();
+        let row = (0..batch.ticks.len()).find(raised).unwrap_or_default();
         let mut before = 0;
         let raised = batch.messages.iter_mut().find(|message| {
             before += message.yielded.ticks;
@@ -239,7 +232,6 @@ fn attribute(batch: &mut Decoded<HeldMessage>, symbols: &Names) -> bool {
             message.alerts.push(alert.clone());
         }
     }
-    is_about_others
 }
 
 /// Nobody takes epochs any more.

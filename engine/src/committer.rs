@@ -1,13 +1,15 @@
 //! The committing stage: takes an epoch through the commit protocol of [`ticklake_core::commit`], which decides what may be stored
-//! and what may be deleted. This file does it: entry, files, alerts, deletes, and what has to be given back.
+//! and what may be deleted. This file does it: entry, claims, files, alerts, deletes, and what has to be given back.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
+use ticklake_core::alert::Alert;
 use ticklake_core::commit::{Commit, Entry, Fate, MessageId, Phase};
-use ticklake_core::encode::DataFile;
+use ticklake_core::encode::{DataFile, Encoder};
 use ticklake_core::lake::{EpochId, Partition};
 use ticklake_schemas::Table;
 use tokio::sync::mpsc;
@@ -24,6 +26,8 @@ use crate::stop::Stop;
 
 /// PUTs under way at once.
 const PUTS: usize = 8;
+/// Claims of one file's alerts under way at once.
+const CLAIMS: usize = 32;
 /// Delete or release batches under way at once.
 const BATCHES: usize = 32;
 
@@ -32,6 +36,8 @@ pub(crate) struct Committer {
     pub(crate) queues: Vec<Arc<dyn Queue>>,
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) ledger: Arc<Ledger>,
+    /// Encodes alerts once more where another epoch has claimed some.
+    pub(crate) encoder: Encoder,
     pub(crate) delivery: Delivery,
     /// How long a request may take, with all its attempts. A release that SQS takes in only after the message was given to somebody
     /// else would rob them of it: what is ours for no longer than this is not released.
@@ -65,12 +71,12 @@ impl Committer {
 
     /// Whether the whole of the epoch is in the lake.
     async fn commit(&self, epoch: EncodedEpoch) -> bool {
-        let EncodedEpoch { id, files, messages, alerts, ticks, rejects, .. } = epoch;
+        let EncodedEpoch { id, files, messages, raised, alerts, ticks, rejects, .. } = epoch;
         let mut commit = Commit::new(messages.len(), files.len());
         let mut messages: Messages = messages.into_iter().map(Some).collect();
         let is_announced = self.announce(&mut commit, &id, &files, &messages).await;
         if commit.phase() == Phase::Storing {
-            self.put_all(&mut commit, &id, files, &messages).await;
+            self.put_all(&mut commit, &id, files, &raised, &messages).await;
         }
         // Published at once as they were raised, they mostly are out by now. They come after the files: what is published again
         // carries the same id, and a message is deleted only after both.
@@ -130,9 +136,17 @@ impl Committer {
     }
 
     /// PUTs every file; those that are not decided when a stop comes stay open.
-    async fn put_all(&self, commit: &mut Commit, id: &EpochId, files: Vec<DataFile>, messages: &Messages) {
+    async fn put_all(
+        &self,
+        commit: &mut Commit,
+        id: &EpochId,
+        files: Vec<DataFile>,
+        raised: &[Alert],
+        messages: &Messages,
+    ) {
         let partitions: Vec<Partition> = files.iter().map(|file| file.partition).collect();
-        let puts = files.into_iter().enumerate().map(|(file, data)| async move { (file, self.put(id, data).await) });
+        let puts =
+            files.into_iter().enumerate().map(|(file, data)| async move { (file, self.put(id, data, raised).await) });
         for (file, outcome) in bounded(puts, PUTS).await {
             match outcome {
                 Ok(Fate::Stored) => commit.stored(file),
@@ -146,7 +160,41 @@ impl Committer {
         }
     }
 
-    async fn put(&self, epoch: &EpochId, file: DataFile) -> Result<Fate, GaveUp> {
+    /// The file of alerts, without those that another epoch has claimed.
+    async fn claim(&self, epoch: &EpochId, file: DataFile, raised: &[Alert]) -> Result<DataFile, GaveUp> {
+        let (partition, key, owner) = (file.partition, file.partition.key(&self.prefix, epoch), epoch.to_string());
+        let (key, owner) = (key.as_str(), owner.as_str());
+        let mut ids = HashSet::new();
+        let is_here = |alert: &&Alert| Partition::of(Table::Alerts, alert.ts_us) == partition;
+        // Raised here and taken over from another worker as well it is one.
+        let alerts = raised.iter().filter(is_here).filter(|alert| ids.insert(alert.id.as_str()));
+        let alerts: Vec<Alert> = alerts.cloned().collect();
+        let claims = alerts.into_iter().map(|alert| async move {
+            let is_ours = self.ledger.claim(&alert.id, owner, key).await;
+            (alert, is_ours)
+        });
+        let mut ours = Vec::new();
+        for (alert, is_ours) in bounded(claims, CLAIMS).await {
+            if is_ours? {
+                ours.push(alert);
+            }
+        }
+        if ours.len() == file.rows {
+            return Ok(file);
+        }
+        let others = file.rows - ours.len();
+        info!(epoch = owner, alerts = others, "alerts that another epoch stores are left out");
+        self.stats.rows_found_stored.add(others);
+        ours.sort_by_key(|alert| alert.ts_us);
+        let ours: Vec<&Alert> = ours.iter().collect();
+        self.encoder
+            .alerts(epoch, partition, &ours)
+            .map_err(|error| GaveUp::Stop(PortError::Stop { action: "encode alerts", text: error.to_string() }))
+    }
+
+    async fn put(&self, epoch: &EpochId, file: DataFile, raised: &[Alert]) -> Result<Fate, GaveUp> {
+        let is_claimed = file.partition.table() == Table::Alerts && self.delivery == Delivery::ExactlyOnce;
+        let file = if is_claimed { self.claim(epoch, file, raised).await? } else { file };
         let (key, owner) = (file.partition.key(&self.prefix, epoch), epoch.to_string());
         let bytes = file.bytes.len();
         let body = bytes::Bytes::from(file.bytes);

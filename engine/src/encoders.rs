@@ -41,7 +41,7 @@ pub(crate) fn run(
         let _ = spare_columns.try_send(ticks);
         let files = encoder.encode_sorted(&id, &raised, &rejects)?;
         stats.took(Stage::Encode, started.elapsed());
-        let encoded = EncodedEpoch { id, reason, ticks: rows, rejects: rejects.len(), files, messages, alerts };
+        let encoded = EncodedEpoch { id, reason, ticks: rows, rejects: rejects.len(), files, messages, raised, alerts };
         if to_commit.blocking_send(encoded).is_err() {
             return Ok(());
         }

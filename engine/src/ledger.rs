@@ -1,8 +1,8 @@
 //! The ledger: who has announced what, and what became of it.
 //!
 //! It executes on the store what [`ticklake_core::commit`] decides: entries are put before their files and removed after their
-//! messages, and of a file that an entry names it is found out, once and for all, whether it exists or never will. What was read
-//! or decided is kept, for it never changes.
+//! messages, of a file that an entry names it is found out, once and for all, whether it exists or never will, and of an alert which
+//! epoch stores it. What was read or decided is kept, for it never changes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError};
@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
-use ticklake_core::alert::Alert;
-use ticklake_core::commit::{Decision, Entry, Fate, Look, MessageId, Step};
+use ticklake_core::commit::{Claim, ClaimStep, Decision, Entry, Fate, Look, MessageId, Step, claim_name};
 use ticklake_core::lake::Partition;
 use ticklake_schemas::Table;
 use tokio::sync::{Mutex, OnceCell};
@@ -208,30 +207,6 @@ impl Ledger {
         Ok(fate)
     }
 
-    /// Which of the alerts of these ids another epoch has stored, of the entries that were read last. Two workers raise the same one where
-    /// a message was delivered to both, and may give it to different messages: to that of the far price, or to one with the price after it.
-    pub(crate) async fn stored_alerts(&self, ids: &[String]) -> Result<Vec<String>, GaveUp> {
-        let entries: Vec<Arc<Entry>> = {
-            let known = self.known.lock().await;
-            let with_alerts = known.entries.values().filter(|read| !read.entry.alerts.is_empty());
-            with_alerts.map(|read| read.entry.clone()).collect()
-        };
-        let mut stored = Vec::new();
-        for entry in entries {
-            for alert in entry.alerts.iter().filter_map(|(_, json)| Alert::from_json(json)) {
-                if !ids.contains(&alert.id) || stored.contains(&alert.id) {
-                    continue;
-                }
-                // Only a look: a worker whose messages nobody has taken over may be about to put the file.
-                let key = Partition::of(Table::Alerts, alert.ts_us).key(&self.prefix, &entry.epoch);
-                if matches!(self.look(&key).await?, Look::Found(Fate::Stored)) {
-                    stored.push(alert.id);
-                }
-            }
-        }
-        Ok(stored)
-    }
-
     /// What is at the place of a data file.
     async fn look(&self, key: &str) -> Result<Look, GaveUp> {
         let found = retry(self.stop.commit_by(), || self.store.head(key)).await?;
@@ -242,9 +217,55 @@ impl Ledger {
         })
     }
 
+    /// Whether the row of the alert `id` belongs into the file `key`, which is `epoch`'s. Asked after the epoch is announced, and before
+    /// the file is put.
+    pub(crate) async fn claim(&self, id: &str, epoch: &str, key: &str) -> Result<bool, GaveUp> {
+        let mut claim = Claim::default();
+        let mut claimed = String::new();
+        loop {
+            match claim.step() {
+                ClaimStep::Put(turn) => {
+                    let place = self.claim_key(id, turn);
+                    let body = Bytes::copy_from_slice(key.as_bytes());
+                    let put = || {
+                        let object = NewObject { key: &place, body: body.clone(), epoch, kind: ObjectKind::Claim };
+                        self.store.put_new(object)
+                    };
+                    claim.put(retry(self.stop.commit_by(), put).await? == PutOutcome::Created);
+                }
+                ClaimStep::Read(turn) => {
+                    claimed = self.claimed(&self.claim_key(id, turn)).await?;
+                    claim.read(claimed == key);
+                }
+                ClaimStep::Look(_) => claim.looked(self.look(&claimed).await?),
+                ClaimStep::Done(ours) => return Ok(ours),
+            }
+        }
+    }
+
+    /// The file that a claim is for.
+    async fn claimed(&self, place: &str) -> Result<String, GaveUp> {
+        let body = retry(self.stop.commit_by(), || self.store.get(place)).await?;
+        body.and_then(|body| String::from_utf8(body.into()).ok()).ok_or_else(|| {
+            let text = format!(
+                "{place} names no file, or was there and is gone: claims stay until the queue's retention is over"
+            );
+            GaveUp::Stop(PortError::Stop { action: "claim an alert", text })
+        })
+    }
+
     fn key(&self, epoch: &str) -> String {
+        self.below("ledger", epoch)
+    }
+
+    /// Claims are no entries, and lie where whoever lists those does not see them.
+    fn claim_key(&self, id: &str, turn: u32) -> String {
+        self.below("ledger-alerts", &claim_name(id, turn))
+    }
+
+    fn below(&self, folder: &str, name: &str) -> String {
         let separator = if self.prefix.is_empty() { "" } else { "/" };
-        format!("{}{separator}ledger/{epoch}", self.prefix)
+        format!("{}{separator}{folder}/{name}", self.prefix)
     }
 }
 
@@ -271,37 +292,40 @@ impl Read {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
     use crate::memory::MemoryStore;
 
-    /// An alert in JSON, and its id.
-    fn alert() -> (String, String) {
-        let schema: Value = serde_json::from_str(ticklake_schemas::ALERT_JSON_SCHEMA).unwrap();
-        let examples = schema["properties"].as_object().unwrap().iter();
-        let alert: Value = examples.map(|(name, property)| (name.clone(), property["examples"][0].clone())).collect();
-        (alert.to_string(), alert["id"].as_str().unwrap().to_owned())
+    fn ledger(store: &Arc<MemoryStore>) -> Ledger {
+        Ledger::new(store.clone(), "lake".to_owned(), BTreeMap::new(), Stop::new(Duration::from_secs(1)))
     }
 
-    /// The other worker may have given it to another message, and may still be about to store it: so nothing but a look.
+    /// The rest is in `ticklake_core::commit`, for every interleaving.
     #[tokio::test]
-    async fn alert_of_any_message_counts_as_stored_from_when_its_file_is_there_and_no_void_is_put() {
+    async fn alert_is_claimed_by_the_first_epoch_and_by_the_next_if_its_file_is_a_void() {
         let store = Arc::new(MemoryStore::default());
-        let ledger = Ledger::new(store.clone(), String::new(), BTreeMap::new(), Stop::new(Duration::from_secs(1)));
-        let (json, id) = alert();
-        let ts_us = Alert::from_json(&json).unwrap().ts_us;
-        let (messages, alerts) = (vec![(MessageId::new("of the other worker"), 0)], vec![(0, json)]);
-        let entry = Entry { epoch: "w-1".to_owned(), files: Vec::new(), sets: vec![Vec::new()], messages, alerts };
-        ledger.announce(&entry).await.unwrap();
-        ledger.naming(&[MessageId::new("ours")]).await.unwrap();
-        let before = store.objects().len();
-        assert!(ledger.stored_alerts(std::slice::from_ref(&id)).await.unwrap().is_empty());
-        assert_eq!(store.objects().len(), before, "no void");
-        let key = Partition::of(Table::Alerts, ts_us).key("", &"w-1");
-        let file = NewObject { key: &key, body: Bytes::from_static(b"rows"), epoch: "w-1", kind: ObjectKind::Data };
-        store.put_new(file).await.unwrap();
-        let asked = [id.clone(), "another".to_owned()];
-        assert_eq!(ledger.stored_alerts(&asked).await.unwrap(), [id]);
+        let ledger = ledger(&store);
+        let file = |epoch: &str| format!("lake/alerts/dt=2026-11-26/{epoch}.parquet");
+        let claim = async |epoch: &str| ledger.claim("spike-up-A-1", epoch, &file(epoch)).await.unwrap();
+        assert!(claim("w-1").await);
+        assert!(claim("w-1").await, "the answer to an earlier attempt may have been lost");
+        assert!(!claim("w-2").await, "its worker may be about to put the file");
+        let (key, epoch) = (file("w-1"), "w-1");
+        store.put_new(NewObject { key: &key, body: Bytes::new(), epoch, kind: ObjectKind::Void }).await.unwrap();
+        assert!(claim("w-2").await);
+        assert!(!claim("w-3").await);
+        assert!(ledger.claim("spike-up-B-1", "w-3", &file("w-3")).await.unwrap(), "another one");
+        let listed = store.list("lake/ledger/").await.unwrap();
+        assert!(listed.is_empty(), "claims are no entries: {listed:?}");
+    }
+
+    #[tokio::test]
+    async fn claim_that_names_no_file_stops_the_commit_and_is_named() {
+        let store = Arc::new(MemoryStore::default());
+        let place = format!("lake/ledger-alerts/{}", claim_name("spike-up-A-1", 0));
+        let body = Bytes::from_static(b"\xff");
+        store.put_new(NewObject { key: &place, body, epoch: "", kind: ObjectKind::Claim }).await.unwrap();
+        let claimed = ledger(&store).claim("spike-up-A-1", "w-1", "lake/alerts/w-1.parquet").await;
+        let Err(GaveUp::Stop(error)) = claimed else { panic!("{claimed:?}") };
+        assert!(error.to_string().contains(&place), "{error}");
     }
 }

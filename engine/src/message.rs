@@ -143,7 +143,9 @@ pub struct EncodedEpoch {
     pub files: Vec<DataFile>,
     /// Its messages.
     pub messages: Vec<HeldMessage>,
-    /// Its alerts' publishing.
+    /// Its alerts, which become rows of its files if no other epoch has claimed them.
+    pub raised: Vec<Alert>,
+    /// Their publishing.
     pub alerts: Vec<AlertsDone>,
 }
 

@@ -65,9 +65,11 @@ pub const TABLE: [Metric; 33] = [
     counter("ticklake_ticks_rejected_total", "bad ticks and bodies, for the quarantine", |s| s.ticks_rejected.get()),
     counter("ticklake_ticks_stored_total", "ticks in stored epochs", |s| s.ticks_stored.get()),
     counter("ticklake_rejects_stored_total", "bad ticks and bodies in stored epochs", |s| s.rejects_stored.get()),
-    counter("ticklake_rows_found_stored_total", "rows of redelivered messages that were in the lake already", |s| {
-        s.rows_found_stored.get()
-    }),
+    counter(
+        "ticklake_rows_found_stored_total",
+        "rows of redelivered messages that were in the lake already, and alerts that another epoch stores",
+        |s| s.rows_found_stored.get(),
+    ),
     counter(
         "ticklake_ticks_skipped_total",
         "ticks not judged, for detect.skip_conditions names their conditions",

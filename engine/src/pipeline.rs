@@ -157,7 +157,8 @@ pub async fn run(
         let drain = Drain { queues: ports.queues.clone(), stats: stats.clone(), flush, stop: stop.clone() };
         receivers.spawn(guarded("drain", stop.clone(), drain.run()));
     }
-    let voids = voids(config)?;
+    let encoder = Encoder::new(&config.encode, Dictionaries::new(1)).map_err(StartError::from)?;
+    let voids = voids(&encoder)?;
     let ledger = Ledger::new(ports.store.clone(), config.lake.prefix.clone(), voids, stop.clone());
     let ledger = Arc::new(ledger);
     let resolver =
@@ -168,6 +169,7 @@ pub async fn run(
         queues: ports.queues,
         store: ports.store,
         ledger: ledger.clone(),
+        encoder,
         delivery: config.lake.delivery,
         release_margin: config.aws.attempt_timeout * ATTEMPTS,
         prefix: config.lake.prefix.clone(),
@@ -201,8 +203,7 @@ pub async fn run(
 }
 
 /// A file without rows of each table.
-fn voids(config: &Config) -> Result<BTreeMap<Table, Bytes>, StartError> {
-    let encoder = Encoder::new(&config.encode, Dictionaries::new(1))?;
+fn voids(encoder: &Encoder) -> Result<BTreeMap<Table, Bytes>, StartError> {
     let epoch = EpochId::new(Arc::from("void"), 0);
     Table::ALL.into_iter().map(|table| Ok((table, encoder.void(table, &epoch)?.into()))).collect()
 }

@@ -154,6 +154,8 @@ pub enum ObjectKind {
     Void,
     /// An entry of the ledger.
     Entry,
+    /// A claim of an alert.
+    Claim,
 }
 
 /// What is known of an object without reading it.

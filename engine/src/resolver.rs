@@ -1,5 +1,4 @@
-//! The resolving stage: what was delivered before is looked up in the ledger before its rows join an epoch; and so are alerts about ticks
-//! that came before their batch.
+//! The resolving stage: what was delivered before is looked up in the ledger before its rows join an epoch.
 //!
 //! Rows that another epoch has stored are dropped, and alerts that another worker may not have got round to are taken over. The
 //! rules are those of [`ticklake_core::commit`]; this file applies them to batches.
@@ -29,7 +28,7 @@ const TOGETHER: usize = 64;
 /// The stage's neighbours.
 pub(crate) struct Resolver {
     pub(crate) ledger: Arc<Ledger>,
-    /// Batches of redelivered messages, and of others with an alert about a tick that came before. Unbounded, for the budget bounds what is held.
+    /// Batches of redelivered messages. Unbounded, for the budget bounds what is held.
     pub(crate) batches: mpsc::UnboundedReceiver<Decoded<HeldMessage>>,
     /// Takes them back to the builder.
     pub(crate) resolved: Sender<Decoded<HeldMessage>>,
@@ -89,7 +88,6 @@ impl Resolver {
             batch.alerts.retain(|own| !taken.iter().any(|taken| taken.id == own.id));
             batch.alerts.extend(taken);
         }
-        self.drop_stored_alerts(batch).await?;
         let before = (batch.ticks.len(), batch.rejects.len());
         batch.retain_rows(
             |message| message.yielded,
@@ -98,26 +96,10 @@ impl Resolver {
         );
         let (ticks, rejects) = (before.0 - batch.ticks.len(), before.1 - batch.rejects.len());
         self.stats.rows_found_stored.add(ticks + rejects);
-        if batch.messages.iter().any(|message| message.is_unresolved) {
-            info!(
-                messages = batch.messages.len(),
-                ticks, rejects, "redelivered messages resolved; these rows are in the lake already"
-            );
-        }
-        Ok(())
-    }
-
-    /// Drops rows of alerts that another epoch has stored, whichever message it gave them to. They are published all the same.
-    async fn drop_stored_alerts(&self, batch: &mut Decoded<HeldMessage>) -> Result<(), GaveUp> {
-        let ids: Vec<String> =
-            batch.messages.iter().flat_map(|message| &message.alerts).map(|alert| alert.id.clone()).collect();
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let stored = self.ledger.stored_alerts(&ids).await?;
-        for message in &mut batch.messages {
-            message.alerts.retain(|alert| !stored.contains(&alert.id));
-        }
+        info!(
+            messages = batch.messages.len(),
+            ticks, rejects, "redelivered messages resolved; these rows are in the lake already"
+        );
         Ok(())
     }
 

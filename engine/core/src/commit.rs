@@ -14,6 +14,8 @@
 //! which it would have rows, it is looked whether it exists. If it does, those rows are in the lake. If it does not, a void is put in its
 //! place, which either succeeds, and then they are ours to store, or shows what was there first.
 //!
+//! An alert that several workers raise is stored by the one epoch that has *claimed* it: see [`Claim`].
+//!
 //! Why it holds: two workers hold the same message only when the first one's lease is over. If its entry was answered before that, the
 //! second one's listing, which comes later, shows it, and each of its files is a file or a void, once and for all. If it was
 //! not, the first one aborts.
@@ -23,12 +25,14 @@
 //! (`tests/protocol`). What it does *not* promise: a message that SQS delivers again although it was deleted, or twice with a
 //! receive count of 1.
 
+mod claim;
 mod delete;
 mod entry;
 mod lease;
 mod resolve;
 mod store;
 
+pub use claim::{Claim, ClaimStep, claim_name};
 pub use entry::{Entry, EntryError, MessageId};
 pub use lease::Deadline;
 pub use resolve::{Decision, Fate, Look, Step};

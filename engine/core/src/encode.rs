@@ -130,13 +130,18 @@ impl Encoder {
         self.encode_ticks(epoch, &mut files)?;
         let alerts = by_partition(alerts, |alert| Partition::of(Table::Alerts, alert.ts_us), |alert| alert.ts_us);
         for (partition, rows) in alerts {
-            files.push(self.file(epoch, partition, &columns::alerts(&rows)?)?);
+            files.push(self.alerts(epoch, partition, &rows)?);
         }
         let rejects = by_partition(rejects, Reject::partition, |reject| reject.received_at_us);
         for (partition, rows) in rejects {
             files.push(self.file(epoch, partition, &columns::quarantine(&rows)?)?);
         }
         Ok(files)
+    }
+
+    /// The file of an epoch's alerts in `partition`, which are in the order of their times.
+    pub fn alerts(&self, epoch: &EpochId, partition: Partition, rows: &[&Alert]) -> Result<DataFile, EncodeError> {
+        self.file(epoch, partition, &columns::alerts(rows)?)
     }
 
     /// A file of `table` without rows, for the place of a file that must never be stored.

@@ -12,10 +12,14 @@ use ticklake::config::{Config, Delivery, Settings};
 use ticklake::memory::{MemoryNotifier, MemoryQueue, MemoryStore};
 use ticklake::pipeline::{Meters, RunError, RunOptions, run};
 use ticklake::ports::{
-    EntryFailure, Found, NewObject, Notification, Notifier, ObjectKind, ObjectStore, PortError, Ports, PutOutcome,
-    Queue, Receipt, ReceivedMessage,
+    BATCH_MAX, EntryFailure, Found, NewObject, Notification, Notifier, ObjectKind, ObjectStore, PortError, Ports,
+    PutOutcome, Queue, Receipt, ReceivedMessage,
 };
+use ticklake_core::commit::{Entry, MessageId};
+use ticklake_core::lake::Partition;
+use ticklake_schemas::Table;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use crate::{lake, local::MINUTE};
 
@@ -214,21 +218,26 @@ const FILES: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn worker_that_dies_between_any_two_puts_leaves_every_row_once() {
-    // Before and after the entry, before each of the files, and after the last.
+    // Before and after the entry, before and after the claim, before each of the files, and after the last.
     let files = (1..=FILES).map(|nth| (ObjectKind::Data, nth, false));
-    let others = [(ObjectKind::Entry, 1, false), (ObjectKind::Entry, 1, true), (ObjectKind::Data, FILES, true)];
-    for (kind, nth, answer_only) in files.chain(others) {
-        let world = World::new();
-        let store = Stalling::new(&world.store, kind, nth, answer_only);
-        let worker = start(Ports { store: store.clone(), ..world.ports() });
-        tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker gets there");
-        worker.abort();
-        let is_announced = kind == ObjectKind::Data || answer_only;
-        let (result, meters) = world.drain(!is_announced).await;
-        result.unwrap();
-        world.assert_exact().await;
-        assert!(meters.stats.messages_redelivered.get() > 0, "{kind:?} {nth}");
+    let others =
+        [ObjectKind::Entry, ObjectKind::Claim].into_iter().flat_map(|kind| [(kind, 1, false), (kind, 1, true)]);
+    let mut cases = JoinSet::new();
+    for (kind, nth, answer_only) in files.chain(others).chain([(ObjectKind::Data, FILES, true)]) {
+        cases.spawn(async move {
+            let world = World::new();
+            let store = Stalling::new(&world.store, kind, nth, answer_only);
+            let worker = start(Ports { store: store.clone(), ..world.ports() });
+            tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker gets there");
+            worker.abort();
+            let is_announced = kind != ObjectKind::Entry || answer_only;
+            let (result, meters) = world.drain(!is_announced).await;
+            result.unwrap();
+            world.assert_exact().await;
+            assert!(meters.stats.messages_redelivered.get() > 0, "{kind:?} {nth}");
+        });
     }
+    cases.join_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -328,24 +337,86 @@ async fn store_without_conditional_writes_is_refused_unless_less_is_asked_of_it(
 /// A worker that was frozen for longer than the visibility timeout goes on where it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn worker_that_stalls_before_any_put_and_goes_on_stores_nothing_twice() {
-    let entry = [false, true].map(|answer_only| (ObjectKind::Entry, 1, answer_only));
+    let others =
+        [ObjectKind::Entry, ObjectKind::Claim].into_iter().flat_map(|kind| [(kind, 1, false), (kind, 1, true)]);
     let files = [1, 2].map(|nth| (ObjectKind::Data, nth, false));
-    for (kind, nth, answer_only) in entry.into_iter().chain(files) {
-        let world = World::new();
-        let store = Stalling::new(&world.store, kind, nth, answer_only);
-        let queue = Undeleting::new(&world.queue, 0);
-        let worker = start(Ports { store: store.clone(), queues: vec![queue], ..world.ports() });
-        tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker gets there");
-        // Another one takes over what comes back, and finishes.
-        world.drain(kind == ObjectKind::Entry && !answer_only).await.0.unwrap();
-        world.assert_exact().await;
-        // Its lease has ended as well, whatever the other one took.
-        tokio::time::sleep(config().queue.visibility_timeout).await;
-        store.go_on.notify_one();
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        worker.abort();
-        world.assert_exact().await;
+    let mut cases = JoinSet::new();
+    for (kind, nth, answer_only) in others.chain(files) {
+        cases.spawn(async move {
+            let world = World::new();
+            let store = Stalling::new(&world.store, kind, nth, answer_only);
+            let queue = Undeleting::new(&world.queue, 0);
+            let worker = start(Ports { store: store.clone(), queues: vec![queue], ..world.ports() });
+            tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker gets there");
+            // Another one takes over what comes back, and finishes.
+            world.drain(kind == ObjectKind::Entry && !answer_only).await.0.unwrap();
+            world.assert_exact().await;
+            // Its lease has ended as well, whatever the other one took.
+            tokio::time::sleep(config().queue.visibility_timeout).await;
+            store.go_on.notify_one();
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            worker.abort();
+            world.assert_exact().await;
+        });
     }
+    cases.join_all().await;
+}
+
+/// One is told by time that a far price was a spike, the other by the price after it, in another message.
+#[tokio::test(flavor = "multi_thread")]
+async fn alert_that_two_workers_raise_about_one_price_is_stored_once() {
+    let world =
+        World { queue: Arc::new(MemoryQueue::new(VISIBILITY)), store: Arc::default(), notifier: Arc::default() };
+    let tick = |seq: i64, price: f64| {
+        let ts = AFTERNOON_US + seq;
+        format!(r#"{{"symbol":"AAPL","price":{price},"volume":1,"ts":{ts},"seq":{seq}}}"#)
+    };
+    let usual: Vec<_> = (0..100).map(|seq| tick(seq, 100.25)).collect();
+    let mut settings = (*config()).clone();
+    settings.detect.level_shift.enabled = true;
+    let config = settings.validate().unwrap();
+    let mut found = Vec::new();
+    for next in [None, Some(tick(101, 100.25))] {
+        world.queue.send(format!("[{},{}]", usual.join(","), tick(100, 150.25)), None);
+        if let Some(next) = next {
+            world.queue.send(next, None);
+        }
+        let meters = Meters::new(&config);
+        let options = RunOptions { drain: true };
+        let run = run(world.ports(), &config, options, meters.clone(), std::future::pending());
+        tokio::time::timeout(MINUTE, run).await.expect("the queue is drained").unwrap();
+        found.push(meters.stats.rows_found_stored.get());
+    }
+    let published = world.notifier.published();
+    assert_eq!((published.len(), &published[0].id), (2, &published[1].id), "each worker has raised it");
+    assert_eq!(lake::alert_ids(&world.store.objects()), [published[0].id.clone()]);
+    assert_eq!(found, [0, 1]);
+}
+
+/// The dead worker has given the alert to another message than the one with which it is raised again.
+#[tokio::test(flavor = "multi_thread")]
+async fn alert_that_is_raised_and_taken_over_in_one_epoch_is_stored_once() {
+    let earlier = World::new();
+    earlier.drain(true).await.0.unwrap();
+    let alert = earlier.notifier.published()[0].body.clone();
+    let world = World::new();
+    for _ in 0..=MESSAGES / BATCH_MAX {
+        world.queue.receive(Duration::ZERO).await.unwrap();
+    }
+    tokio::time::sleep(VISIBILITY).await;
+    let entry = Entry {
+        epoch: "dead-1".to_owned(),
+        files: vec![Partition::of(Table::Alerts, AFTERNOON_US)],
+        sets: vec![vec![0]],
+        // Not in the batch of the one with the spike, of which copies come back in the order of their names.
+        messages: vec![(MessageId::new("message-2"), 0)],
+        alerts: vec![(0, alert)],
+    };
+    let kind = ObjectKind::Entry;
+    let entry = NewObject { key: "ledger/dead-1", body: entry.encode().into(), epoch: "dead-1", kind };
+    world.store.put_new(entry).await.unwrap();
+    world.drain(true).await.0.unwrap();
+    world.assert_exact().await;
 }
 
 /// Workers in the middle of a change of configuration: what one refuses another takes. That a file of an epoch is stored says
