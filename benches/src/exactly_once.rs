@@ -15,7 +15,7 @@ use crate::figure::Figure;
 use crate::fleet::callgrind;
 use crate::fleet::process::Process;
 use crate::fleet::proxy::Proxy;
-use crate::fleet::scene::{Scene, Topic};
+use crate::fleet::scene::{SPIKES, Scene, Topic};
 use crate::localaws::served::Served;
 
 use self::tables::Tables;
@@ -257,34 +257,58 @@ const SINGLE: u64 = 50_000;
 /// PUTs by which a worker proves at its start that the store honours conditions.
 const PROOF: f64 = 2.0;
 
-/// The cost where nothing happens: instructions per tick and objects per epoch, beside at-least-once. CPU time says the same, but it
-/// varies by more than what is to be seen.
-async fn cost() -> anyhow::Result<[Figure; 2]> {
+/// The cost where nothing happens, beside at-least-once: instructions per message and objects per epoch; and what each alert costs more.
+/// CPU time says the same, but it varies by more than what is to be seen.
+async fn cost() -> anyhow::Result<[Figure; 3]> {
     let served = Served::start().await?;
-    let counts = tempfile::NamedTempFile::new().context("failed to make a file for counts")?;
-    let (mut instructions, mut puts) = ([0.0; 2], [0.0; 2]);
-    for (kind, delivery) in ["exactly-once", "at-least-once"].into_iter().enumerate() {
-        let scene = Scene::new(&served, delivery).await?;
-        let sent = scene.send(SINGLE, 1, None).await?;
+    let [calm, at_least] = [Cost::of(&served, "exactly-once", 0).await?, Cost::of(&served, "at-least-once", 0).await?];
+    let [spiky, at_least_spiky] =
+        [Cost::of(&served, "exactly-once", SPIKES).await?, Cost::of(&served, "at-least-once", SPIKES).await?];
+    served.stop().await?;
+    let per_message = |cost: &Cost| cost.instructions / SINGLE as f64;
+    let (exactly, at_least) = (per_message(&calm), per_message(&at_least));
+    let name = format!(
+        "instructions per single-tick message ({exactly:.0}, without SHA-256), beside at-least-once ({at_least:.0})"
+    );
+    let alerts = (spiky.alerts - calm.alerts) as f64;
+    anyhow::ensure!(alerts > 0.0, "no alert was raised");
+    let per_alert =
+        (per_message(&spiky) - per_message(&at_least_spiky) - (exactly - at_least)) * SINGLE as f64 / alerts;
+    let of_alert = format!("instructions per alert ({per_alert:.0}, of {alerts}) beside those of a message");
+    Ok([
+        Figure { name: name.into(), measured: exactly / at_least, at_most: 1.03 },
+        Figure { name: of_alert.into(), measured: per_alert / exactly, at_most: 30.0 },
+        Figure { name: "PUTs per epoch besides its files and alerts".into(), measured: spiky.puts, at_most: 1.0 },
+    ])
+}
+
+/// What one run took.
+struct Cost {
+    instructions: f64,
+    /// PUTs per epoch, besides its files and a claim of each alert.
+    puts: f64,
+    /// Claimed ones.
+    alerts: usize,
+}
+
+impl Cost {
+    /// Drains [`SINGLE`] messages.
+    async fn of(served: &Served, delivery: &str, spikes: u32) -> anyhow::Result<Self> {
+        let scene = Scene::new(served, &format!("{delivery}-{spikes}")).await?;
+        let sent = scene.send_with_spikes(spikes, SINGLE, 1, None).await?;
+        let counts = tempfile::NamedTempFile::new().context("failed to make a file for counts")?;
         let mut command = scene.engine()?;
         command.arg("--drain").env("TICKLAKE_LAKE__DELIVERY", delivery);
         let before = served.calls("s3:PutObject").await?;
         let ended = Process::start(callgrind::counted(&command, counts.path()))?.ended().await?;
-        let epochs = ended.count("epochs_stored")? as f64;
-        let files = scene.objects("").await? as f64;
-        let proof = if kind == 0 { PROOF } else { 0.0 };
-        puts[kind] = ((served.calls("s3:PutObject").await? - before) as f64 - files - proof) / epochs;
-        instructions[kind] = callgrind::instructions(counts.path())? as f64 / SINGLE as f64;
         let audit = scene.audit(sent).await?;
         anyhow::ensure!(audit.is_clean(), "the lake is not what was sent:\n{audit}");
+        let is_exact = delivery == "exactly-once";
+        let alerts = scene.objects("ledger-alerts/").await?;
+        // Entries are gone by now, claims stay.
+        let others = scene.objects("").await? as f64 + if is_exact { PROOF } else { 0.0 };
+        let puts = (served.calls("s3:PutObject").await? - before) as f64 - others;
+        let instructions = callgrind::instructions(counts.path())? as f64;
+        Ok(Self { instructions, puts: puts / ended.count("epochs_stored")? as f64, alerts })
     }
-    served.stop().await?;
-    let [exactly, at_least] = instructions;
-    let name = format!(
-        "instructions per single-tick message ({exactly:.0}, without SHA-256), beside at-least-once ({at_least:.0})"
-    );
-    Ok([
-        Figure { name: name.into(), measured: exactly / at_least, at_most: 1.03 },
-        Figure { name: "PUTs per epoch besides its files".into(), measured: puts[0] - puts[1], at_most: 1.0 },
-    ])
 }

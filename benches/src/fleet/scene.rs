@@ -20,6 +20,9 @@ use crate::localaws::served::Served;
 
 const REGION: &str = "us-east-1";
 
+/// Spikes that are planted in what is sent: many, for a check has few ticks.
+pub(crate) const SPIKES: u32 = 200;
+
 /// The endpoint, a queue and a bucket.
 #[derive(Clone)]
 pub(crate) struct Scene {
@@ -52,12 +55,23 @@ impl Scene {
         Ok(Self { url: url.to_owned(), dir: dir.to_owned(), clients, bucket, queue })
     }
 
-    /// Sends the first `ticks` of the default market, as fast as possible or at a rate.
+    /// Sends the first `ticks` of the default market with [`SPIKES`], as fast as possible or at a rate.
     pub(crate) async fn send(&self, ticks: u64, per_message: usize, rate: Option<u64>) -> anyhow::Result<Sent> {
+        self.send_with_spikes(SPIKES, ticks, per_message, rate).await
+    }
+
+    /// The same, with so many spikes planted.
+    pub(crate) async fn send_with_spikes(
+        &self,
+        spikes: u32,
+        ticks: u64,
+        per_message: usize,
+        rate: Option<u64>,
+    ) -> anyhow::Result<Sent> {
         let layout = if per_message == 1 { Layout::Object } else { Layout::Array };
         let packing = Packing::new(per_message, layout, Dialect::Canonical)?;
         // As soon as the detectors know a symbol.
-        let spikes = SpikeConfig { count: 200, quiet_ticks: 20, quiet: Duration::ZERO, ..SpikeConfig::default() };
+        let spikes = SpikeConfig { count: spikes, quiet_ticks: 20, quiet: Duration::ZERO, ..SpikeConfig::default() };
         let market =
             MarketConfig { ticks, span: Duration::from_secs(ticks.div_ceil(1_000)), spikes, ..MarketConfig::default() };
         let pace = rate.and_then(NonZeroU64::new).map_or(Pace::AsTaken, Pace::even);

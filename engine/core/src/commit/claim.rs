@@ -7,7 +7,8 @@
 //!
 //! A claim stays. Where the file of the epoch that has it turns out to be a void, its row will never be there, and the next turn decides,
 //! with an object of its own. Where there is neither file nor void yet, the row is left to that epoch: its entry names the message that it
-//! gave the alert to, and whoever takes that one over puts the void, raises the alert, and claims the next turn.
+//! gave the alert to, and whoever takes that one over puts the void, raises the alert, and claims the next turn. (What time alone made certain
+//! has no message: if that epoch's worker dies between claim and file, its row is nowhere.)
 
 use sha2::{Digest as _, Sha256};
 
@@ -20,9 +21,9 @@ pub struct Claim(ClaimStep);
 /// What to do next about a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClaimStep {
-    /// Put the object of this turn, with our epoch's name, unless there is one.
+    /// Put the object of this turn, which names our file of alerts, unless there is one.
     Put(u32),
-    /// Read which epoch's it is.
+    /// Read which file it names.
     Read(u32),
     /// Look at the file of alerts of the epoch that has this turn.
     Look(u32),
