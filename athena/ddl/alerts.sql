@@ -1,5 +1,5 @@
 CREATE EXTERNAL TABLE IF NOT EXISTS alerts (
-  id string COMMENT 'that of the event, later with a number behind: a repeat has the same id',
+  id string COMMENT 'that of the event, of an update with its number behind, of the closing with close: a repeat has the same id',
   event string COMMENT 'detector, symbol and beginning: the same from opening to closing',
   kind string COMMENT 'the detector: spike, level_shift, move and others, see alert.schema.json',
   state string COMMENT 'open, update or close',

@@ -270,7 +270,7 @@ async fn cost() -> anyhow::Result<[Figure; 3]> {
     let name = format!(
         "instructions per single-tick message ({exactly:.0}, without SHA-256), beside at-least-once ({at_least:.0})"
     );
-    let alerts = (spiky.alerts - calm.alerts) as f64;
+    let alerts = spiky.alerts as f64 - calm.alerts as f64;
     anyhow::ensure!(alerts > 0.0, "no alert was raised");
     let per_alert =
         (per_message(&spiky) - per_message(&at_least_spiky) - (exactly - at_least)) * SINGLE as f64 / alerts;

@@ -48,6 +48,12 @@ pub(crate) struct Committer {
     pub(crate) stats: Arc<Stats>,
 }
 
+/// The alerts of an epoch, and the ids of those that belong to one of its messages.
+struct Raised<'a> {
+    alerts: &'a [Alert],
+    with_message: HashSet<&'a str>,
+}
+
 /// An epoch whose messages are taken out one by one, as it is settled what becomes of them.
 type Messages = Vec<Option<HeldMessage>>;
 
@@ -145,6 +151,8 @@ impl Committer {
         messages: &Messages,
     ) {
         let partitions: Vec<Partition> = files.iter().map(|file| file.partition).collect();
+        let of_messages = messages.iter().flatten().flat_map(|message| &message.alerts);
+        let raised = &Raised { alerts: raised, with_message: of_messages.map(|alert| alert.id.as_str()).collect() };
         let puts =
             files.into_iter().enumerate().map(|(file, data)| async move { (file, self.put(id, data, raised).await) });
         for (file, outcome) in bounded(puts, PUTS).await {
@@ -161,41 +169,42 @@ impl Committer {
     }
 
     /// The file of alerts, without those that another epoch has claimed.
-    async fn claim(&self, epoch: &EpochId, file: DataFile, raised: &[Alert]) -> Result<DataFile, GaveUp> {
-        let (partition, key, owner) = (file.partition, file.partition.key(&self.prefix, epoch), epoch.to_string());
-        let (key, owner) = (key.as_str(), owner.as_str());
+    async fn claim(&self, epoch: &EpochId, key: &str, file: DataFile, raised: &Raised<'_>) -> Result<DataFile, GaveUp> {
+        let (partition, owner) = (file.partition, &epoch.to_string());
         let mut ids = HashSet::new();
         let is_here = |alert: &&Alert| Partition::of(Table::Alerts, alert.ts_us) == partition;
         // Raised here and taken over from another worker as well it is one.
-        let alerts = raised.iter().filter(is_here).filter(|alert| ids.insert(alert.id.as_str()));
+        let alerts = raised.alerts.iter().filter(is_here).filter(|alert| ids.insert(alert.id.as_str()));
         let alerts: Vec<Alert> = alerts.cloned().collect();
         let claims = alerts.into_iter().map(|alert| async move {
-            let is_ours = self.ledger.claim(&alert.id, owner, key).await;
-            (alert, is_ours)
+            let has_message = raised.with_message.contains(alert.id.as_str());
+            (self.ledger.claim(&alert.id, owner, key, has_message).await, alert)
         });
         let mut ours = Vec::new();
-        for (alert, is_ours) in bounded(claims, CLAIMS).await {
+        let mut others = 0;
+        for (is_ours, alert) in bounded(claims, CLAIMS).await {
             if is_ours? {
                 ours.push(alert);
+            } else {
+                others += 1;
             }
         }
         if ours.len() == file.rows {
             return Ok(file);
         }
-        let others = file.rows - ours.len();
         info!(epoch = owner, alerts = others, "alerts that another epoch stores are left out");
         self.stats.rows_found_stored.add(others);
-        ours.sort_by_key(|alert| alert.ts_us);
+        ours.sort_by(|one, other| (one.ts_us, &one.id).cmp(&(other.ts_us, &other.id)));
         let ours: Vec<&Alert> = ours.iter().collect();
         self.encoder
             .alerts(epoch, partition, &ours)
             .map_err(|error| GaveUp::Stop(PortError::Stop { action: "encode alerts", text: error.to_string() }))
     }
 
-    async fn put(&self, epoch: &EpochId, file: DataFile, raised: &[Alert]) -> Result<Fate, GaveUp> {
-        let is_claimed = file.partition.table() == Table::Alerts && self.delivery == Delivery::ExactlyOnce;
-        let file = if is_claimed { self.claim(epoch, file, raised).await? } else { file };
+    async fn put(&self, epoch: &EpochId, file: DataFile, raised: &Raised<'_>) -> Result<Fate, GaveUp> {
         let (key, owner) = (file.partition.key(&self.prefix, epoch), epoch.to_string());
+        let is_claimed = file.partition.table() == Table::Alerts && self.delivery == Delivery::ExactlyOnce;
+        let file = if is_claimed { self.claim(epoch, &key, file, raised).await? } else { file };
         let bytes = file.bytes.len();
         let body = bytes::Bytes::from(file.bytes);
         let put = || async {

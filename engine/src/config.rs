@@ -138,8 +138,8 @@ pub struct Lake {
     pub bucket: String,
     /// Goes before the tables' folders, without a slash at either end: `market/eu` gives `market/eu/ticks/dt=...`.
     pub prefix: String,
-    /// `exactly-once`, with a ledger of what is about to be stored; `at-least-once` saves one PUT and one DELETE per epoch, and
-    /// stores the rows again of what is delivered again. All workers of a lake have to agree.
+    /// `exactly-once`, with a ledger of what is about to be stored; `at-least-once` saves one PUT and one DELETE per epoch and one PUT
+    /// per alert, and stores the rows again of what is delivered again. All workers of a lake have to agree.
     pub delivery: Delivery,
 }
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
-use ticklake_core::commit::{Claim, ClaimStep, Decision, Entry, Fate, Look, MessageId, Step, claim_name};
+use ticklake_core::commit::{
+    Claim, ClaimStep, Claimant, Decision, Entry, Fate, Look, MessageId, Step, claim_body, claim_name, read_claim,
+};
 use ticklake_core::lake::Partition;
 use ticklake_schemas::Table;
 use tokio::sync::{Mutex, OnceCell};
@@ -32,6 +34,10 @@ const GETS: usize = 16;
 
 /// Removals under way at once.
 const REMOVALS: usize = 8;
+
+/// How long an epoch is waited for that has claimed an alert without a message, before its file becomes a void; and how often it is looked.
+const CLAIMANT_WAIT: Duration = Duration::from_secs(5);
+const CLAIMANT_LOOK: Duration = Duration::from_millis(250);
 
 /// Fates that are kept. One that was forgotten is looked up again.
 const FATES_MAX: usize = 100_000;
@@ -176,11 +182,14 @@ impl Ledger {
 
     /// What became of the file of `epoch` in `partition`: if there is none, there never will be.
     pub(crate) async fn fate(&self, epoch: &str, partition: Partition) -> Result<Fate, GaveUp> {
-        let key = partition.key(&self.prefix, &epoch);
+        self.fate_at(partition.key(&self.prefix, &epoch), epoch, partition.table()).await
+    }
+
+    async fn fate_at(&self, key: String, epoch: &str, table: Table) -> Result<Fate, GaveUp> {
         if let Some(&fate) = self.known.lock().await.fates.get(&key) {
             return Ok(fate);
         }
-        let void = self.voids.get(&partition.table()).cloned().unwrap_or_default();
+        let void = self.voids.get(&table).cloned().unwrap_or_default();
         let mut decision = Decision::default();
         let fate = loop {
             match decision.step() {
@@ -218,15 +227,15 @@ impl Ledger {
     }
 
     /// Whether the row of the alert `id` belongs into the file `key`, which is `epoch`'s. Asked after the epoch is announced, and before
-    /// the file is put.
-    pub(crate) async fn claim(&self, id: &str, epoch: &str, key: &str) -> Result<bool, GaveUp> {
+    /// the file is put. `has_message` says whether its entry names a message with this alert.
+    pub(crate) async fn claim(&self, id: &str, epoch: &str, key: &str, has_message: bool) -> Result<bool, GaveUp> {
+        let body = Bytes::from(claim_body(key, has_message));
         let mut claim = Claim::default();
-        let mut claimed = String::new();
+        let mut other = String::new();
         loop {
             match claim.step() {
                 ClaimStep::Put(turn) => {
                     let place = self.claim_key(id, turn);
-                    let body = Bytes::copy_from_slice(key.as_bytes());
                     let put = || {
                         let object = NewObject { key: &place, body: body.clone(), epoch, kind: ObjectKind::Claim };
                         self.store.put_new(object)
@@ -234,24 +243,34 @@ impl Ledger {
                     claim.put(retry(self.stop.commit_by(), put).await? == PutOutcome::Created);
                 }
                 ClaimStep::Read(turn) => {
-                    claimed = self.claimed(&self.claim_key(id, turn)).await?;
-                    claim.read(claimed == key);
+                    let place = self.claim_key(id, turn);
+                    let found = retry(self.stop.commit_by(), || self.store.get(&place)).await?;
+                    let found = found.as_deref().map(String::from_utf8_lossy);
+                    let found = found.as_deref().map(read_claim);
+                    claim.read(match found {
+                        None => Claimant::Nobody,
+                        Some((file, _)) if file == key => Claimant::Us,
+                        Some((_, true)) => Claimant::Other,
+                        Some((_, false)) => Claimant::OtherWithoutMessage,
+                    });
+                    other = found.map(|(file, _)| file.to_owned()).unwrap_or_default();
                 }
-                ClaimStep::Look(_) => claim.looked(self.look(&claimed).await?),
+                ClaimStep::Look(_) => claim.looked(self.look(&other).await?),
+                ClaimStep::Decide(_) => claim.looked(Look::Found(self.fate_of_claimant(&other).await?)),
                 ClaimStep::Done(ours) => return Ok(ours),
             }
         }
     }
 
-    /// The file that a claim is for.
-    async fn claimed(&self, place: &str) -> Result<String, GaveUp> {
-        let body = retry(self.stop.commit_by(), || self.store.get(place)).await?;
-        body.and_then(|body| String::from_utf8(body.into()).ok()).ok_or_else(|| {
-            let text = format!(
-                "{place} names no file, or was there and is gone: claims stay until the queue's retention is over"
-            );
-            GaveUp::Stop(PortError::Stop { action: "claim an alert", text })
-        })
+    /// What becomes of the file of alerts `key` of another epoch. Its worker mostly is about to put it: a void would keep the other alerts in it
+    /// away as well.
+    async fn fate_of_claimant(&self, key: &str) -> Result<Fate, GaveUp> {
+        let until = Instant::now() + CLAIMANT_WAIT;
+        while self.look(key).await? == Look::Nothing && Instant::now() < until {
+            tokio::time::sleep(CLAIMANT_LOOK).await;
+        }
+        let epoch = key.rsplit('/').next().and_then(|name| name.strip_suffix(".parquet")).unwrap_or_default();
+        self.fate_at(key.to_owned(), epoch, Table::Alerts).await
     }
 
     fn key(&self, epoch: &str) -> String {
@@ -305,7 +324,7 @@ mod tests {
         let store = Arc::new(MemoryStore::default());
         let ledger = ledger(&store);
         let file = |epoch: &str| format!("lake/alerts/dt=2026-11-26/{epoch}.parquet");
-        let claim = async |epoch: &str| ledger.claim("spike-up-A-1", epoch, &file(epoch)).await.unwrap();
+        let claim = async |epoch: &str| ledger.claim("spike-up-A-1", epoch, &file(epoch), true).await.unwrap();
         assert!(claim("w-1").await);
         assert!(claim("w-1").await, "the answer to an earlier attempt may have been lost");
         assert!(!claim("w-2").await, "its worker may be about to put the file");
@@ -313,19 +332,41 @@ mod tests {
         store.put_new(NewObject { key: &key, body: Bytes::new(), epoch, kind: ObjectKind::Void }).await.unwrap();
         assert!(claim("w-2").await);
         assert!(!claim("w-3").await);
-        assert!(ledger.claim("spike-up-B-1", "w-3", &file("w-3")).await.unwrap(), "another one");
+        assert!(ledger.claim("spike-up-B-1", "w-3", &file("w-3"), true).await.unwrap(), "another one");
         let listed = store.list("lake/ledger/").await.unwrap();
         assert!(listed.is_empty(), "claims are no entries: {listed:?}");
     }
 
-    #[tokio::test]
-    async fn claim_that_names_no_file_stops_the_commit_and_is_named() {
+    /// Nothing would lead anybody to that file.
+    #[tokio::test(start_paused = true)]
+    async fn file_of_a_claimant_without_a_message_is_waited_for_and_then_a_void() {
         let store = Arc::new(MemoryStore::default());
-        let place = format!("lake/ledger-alerts/{}", claim_name("spike-up-A-1", 0));
-        let body = Bytes::from_static(b"\xff");
-        store.put_new(NewObject { key: &place, body, epoch: "", kind: ObjectKind::Claim }).await.unwrap();
-        let claimed = ledger(&store).claim("spike-up-A-1", "w-1", "lake/alerts/w-1.parquet").await;
-        let Err(GaveUp::Stop(error)) = claimed else { panic!("{claimed:?}") };
-        assert!(error.to_string().contains(&place), "{error}");
+        let ledger = ledger(&store);
+        let file = |epoch: &str| format!("lake/alerts/dt=2026-11-26/{epoch}.parquet");
+        let alone = async |id: &str, epoch: &str| ledger.claim(id, epoch, &file(epoch), false).await.unwrap();
+        let claim = async |id: &str, epoch: &str| ledger.claim(id, epoch, &file(epoch), true).await.unwrap();
+        assert!(alone("spike-up-A-1", "w-1").await && alone("spike-up-A-1", "w-1").await);
+        assert!(claim("spike-up-A-1", "w-2").await, "its worker has died");
+        let void = store.head(&file("w-1")).await.unwrap().unwrap();
+        assert!(void.is_void && void.epoch.as_deref() == Some("w-1"));
+
+        assert!(alone("spike-up-B-1", "w-3").await);
+        let put = async {
+            tokio::time::sleep(CLAIMANT_WAIT / 2).await;
+            let (key, epoch, kind) = (file("w-3"), "w-3", ObjectKind::Data);
+            store.put_new(NewObject { key: &key, body: Bytes::from_static(b"rows"), epoch, kind }).await.unwrap();
+        };
+        let (is_ours, ()) = tokio::join!(claim("spike-up-B-1", "w-4"), put);
+        assert!(!is_ours, "its worker was only late");
+    }
+
+    #[tokio::test]
+    async fn claim_that_is_gone_is_claimed_again() {
+        let store = Arc::new(MemoryStore::default());
+        let ledger = ledger(&store);
+        let claim = async |epoch: &str| ledger.claim("spike-up-A-1", epoch, &format!("{epoch}.parquet"), true).await;
+        assert!(claim("w-1").await.unwrap());
+        store.delete(&ledger.claim_key("spike-up-A-1", 0)).await.unwrap();
+        assert!(claim("w-2").await.unwrap());
     }
 }

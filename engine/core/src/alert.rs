@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// JSON object that a subscriber receives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
-    /// Its own: that of the event, for what is said of it later with a number behind.
+    /// Its own: that of the event; of an update with its number behind, of the closing with `close`.
     pub id: String,
     /// That of the event, the same while it lasts: what it is about, see [`Alert::id_of`].
     pub event: String,
@@ -223,12 +223,17 @@ impl Alert {
     pub const ID_BYTES_MAX: usize = 128;
 
     /// A slash and 32 bits.
-    const NUMBER_BYTES_MAX: usize = 11;
+    const STATE_BYTES_MAX: usize = 11;
 
-    /// The id of alert number `number` about `event`, of which the first has none.
+    /// The id of what is said of `event`: of updates with their number, from 1, behind it. How many updates a worker has seen is nothing to
+    /// the closing: it has the same id whoever says it.
     #[must_use]
-    pub(crate) fn id_of_number(event: &str, number: u32) -> String {
-        if number == 0 { event.to_owned() } else { format!("{event}/{number}") }
+    pub(crate) fn id_of_state(event: &str, state: State, number: u32) -> String {
+        match state {
+            State::Open => event.to_owned(),
+            State::Update => format!("{event}/{number}"),
+            State::Close => format!("{event}/close"),
+        }
     }
 
     /// The id of the event that `detector` found in `symbol` at `opened_us` (event time, microseconds since the Unix
@@ -236,11 +241,11 @@ impl Alert {
     /// line.
     ///
     /// Nothing else enters, so that a replay of the same ticks raises the same ids. Of an id that would be longer than
-    /// [`Alert::ID_BYTES_MAX`] because of its symbol, with a number behind it, a hash is kept in place of detector and symbol.
+    /// [`Alert::ID_BYTES_MAX`] because of its symbol, with what is said of it later behind, a hash is kept in place of detector and symbol.
     #[must_use]
     pub fn id_of(detector: &str, symbol: &str, opened_us: i64) -> String {
         let id = format!("{detector}-{symbol}-{opened_us}");
-        if id.len() + Self::NUMBER_BYTES_MAX <= Self::ID_BYTES_MAX {
+        if id.len() + Self::STATE_BYTES_MAX <= Self::ID_BYTES_MAX {
             return id;
         }
         format!("{:016x}-{opened_us}", fnv1a(id.as_bytes()))
@@ -442,9 +447,12 @@ pub(crate) mod tests {
         let long = "X".repeat(200);
         let longer = "X".repeat(201);
         let id = Alert::id_of("spike", &long, i64::MIN);
-        assert!(Alert::id_of_number(&id, u32::MAX).len() <= Alert::ID_BYTES_MAX);
+        assert!(Alert::id_of_state(&id, State::Update, u32::MAX).len() <= Alert::ID_BYTES_MAX);
         let fitting = "X".repeat(128 - "spike--1/4294967295".len());
-        assert_eq!(Alert::id_of_number(&Alert::id_of("spike", &fitting, 1), u32::MAX).len(), Alert::ID_BYTES_MAX);
+        assert_eq!(
+            Alert::id_of_state(&Alert::id_of("spike", &fitting, 1), State::Update, u32::MAX).len(),
+            Alert::ID_BYTES_MAX
+        );
         assert_ne!(Alert::id_of("spike", &long, 1), Alert::id_of("spike", &longer, 1));
         assert_eq!(Alert::id_of("spike", "AAPL", 1), "spike-AAPL-1");
     }

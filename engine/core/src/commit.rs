@@ -20,9 +20,9 @@
 //! second one's listing, which comes later, shows it, and each of its files is a file or a void, once and for all. If it was
 //! not, the first one aborts.
 //!
-//! Nothing here does anything: the shell says what has happened, and is told what may happen next. What may be stored is decided in
+//! Nothing here does anything: the shell says what has happened, and is told what may happen next. Which files may be stored is decided in
 //! [`store`], what may be deleted in [`delete`]. A model runs this same code through every interleaving of small cases
-//! (`tests/protocol`). What it does *not* promise: a message that SQS delivers again although it was deleted, or twice with a
+//! (`tests/protocol`), and the tests of [`Claim`] do the same with claims. What it does *not* promise: a message that SQS delivers again although it was deleted, or twice with a
 //! receive count of 1.
 
 mod claim;
@@ -32,7 +32,7 @@ mod lease;
 mod resolve;
 mod store;
 
-pub use claim::{Claim, ClaimStep, claim_name};
+pub use claim::{Claim, ClaimStep, Claimant, claim_body, claim_name, read_claim};
 pub use entry::{Entry, EntryError, MessageId};
 pub use lease::Deadline;
 pub use resolve::{Decision, Fate, Look, Step};

@@ -256,7 +256,7 @@ fn summary(event: &str, kind: Kind, direction: Direction, (ts_us, now_us): (i64,
 
 fn closing(opened: Alert, ts_us: i64, now_us: i64, observed: f64, suppressed: u64) -> Alert {
     Alert {
-        id: Alert::id_of_number(&opened.event, 1),
+        id: Alert::id_of_state(&opened.event, State::Close, 1),
         state: State::Close,
         ts_us,
         detected_at_us: now_us,

@@ -15,7 +15,8 @@ use ticklake::ports::{
     BATCH_MAX, EntryFailure, Found, NewObject, Notification, Notifier, ObjectKind, ObjectStore, PortError, Ports,
     PutOutcome, Queue, Receipt, ReceivedMessage,
 };
-use ticklake_core::commit::{Entry, MessageId};
+use ticklake_core::alert::Alert;
+use ticklake_core::commit::{Entry, MessageId, claim_name};
 use ticklake_core::lake::Partition;
 use ticklake_schemas::Table;
 use tokio::sync::Notify;
@@ -272,7 +273,7 @@ async fn alert_of_a_worker_that_dies_while_publishing_is_published_by_another() 
     let topic = Arc::new(Silent(Notify::new()));
     let worker = start(Ports { notifier: Some(topic.clone()), ..world.ports() });
     tokio::time::timeout(MINUTE, topic.0.notified()).await.expect("the worker gets there");
-    let is_stored = || world.store.objects().keys().filter(|key| !key.starts_with("ledger/")).count() >= FILES;
+    let is_stored = || world.store.objects().keys().filter(|key| key.ends_with(".parquet")).count() >= FILES;
     while !is_stored() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -393,6 +394,41 @@ async fn alert_that_two_workers_raise_about_one_price_is_stored_once() {
     assert_eq!(found, [0, 1]);
 }
 
+/// It has claimed the alert, and another worker has left the row to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn alert_that_was_left_to_a_worker_that_died_is_stored_by_whoever_takes_its_message_over() {
+    let world = World::new();
+    let id = Alert::id_of("spike-up", "AAPL", AFTERNOON_US + SPIKE as i64);
+    let file = Partition::of(Table::Alerts, AFTERNOON_US).key("", &"dead-1");
+    let claim = format!("ledger-alerts/{}", claim_name(&id, 0));
+    let (body, epoch, kind) = (file.into(), "dead-1", ObjectKind::Claim);
+    world.store.put_new(NewObject { key: &claim, body, epoch, kind }).await.unwrap();
+    world.drain(true).await.0.unwrap();
+    let published = world.notifier.published();
+    assert_eq!(published[0].id, id);
+    assert!(lake::alert_ids(&world.store.objects()).is_empty(), "its worker may be about to put the file");
+    // The message comes again, which has no ticks of its own: that is enough.
+    let message = world.queue.send("[]", None);
+    world.queue.receive(Duration::ZERO).await.unwrap();
+    let entry = dead(&message, published[0].body.clone());
+    world.store.put_new(NewObject { key: "ledger/dead-1", body: entry, epoch, kind: ObjectKind::Entry }).await.unwrap();
+    tokio::time::sleep(VISIBILITY).await;
+    world.drain(false).await.0.unwrap();
+    world.assert_exact().await;
+}
+
+/// The entry of a worker that died before it stored the alert, which it gave to `message`.
+fn dead(message: &str, alert: String) -> Bytes {
+    let entry = Entry {
+        epoch: "dead-1".to_owned(),
+        files: vec![Partition::of(Table::Alerts, AFTERNOON_US)],
+        sets: vec![vec![0]],
+        messages: vec![(MessageId::new(message), 0)],
+        alerts: vec![(0, alert)],
+    };
+    entry.encode().into()
+}
+
 /// The dead worker has given the alert to another message than the one with which it is raised again.
 #[tokio::test(flavor = "multi_thread")]
 async fn alert_that_is_raised_and_taken_over_in_one_epoch_is_stored_once() {
@@ -404,17 +440,9 @@ async fn alert_that_is_raised_and_taken_over_in_one_epoch_is_stored_once() {
         world.queue.receive(Duration::ZERO).await.unwrap();
     }
     tokio::time::sleep(VISIBILITY).await;
-    let entry = Entry {
-        epoch: "dead-1".to_owned(),
-        files: vec![Partition::of(Table::Alerts, AFTERNOON_US)],
-        sets: vec![vec![0]],
-        // Not in the batch of the one with the spike, of which copies come back in the order of their names.
-        messages: vec![(MessageId::new("message-2"), 0)],
-        alerts: vec![(0, alert)],
-    };
-    let kind = ObjectKind::Entry;
-    let entry = NewObject { key: "ledger/dead-1", body: entry.encode().into(), epoch: "dead-1", kind };
-    world.store.put_new(entry).await.unwrap();
+    // Not in the batch of the one with the spike, of which copies come back in the order of their names.
+    let (body, epoch, kind) = (dead("message-2", alert), "dead-1", ObjectKind::Entry);
+    world.store.put_new(NewObject { key: "ledger/dead-1", body, epoch, kind }).await.unwrap();
     world.drain(true).await.0.unwrap();
     world.assert_exact().await;
 }

@@ -1,4 +1,5 @@
-//! Which rows may be stored. This is the only place that says so.
+//! Which files, and which rows of messages, may be stored. This is the only place that says so; whose an alert is to store says
+//! [`claim`](super::claim).
 
 use super::Fate;
 

@@ -200,7 +200,7 @@ impl Event {
         let number = self.alerts;
         self.alerts += 1;
         Alert {
-            id: Alert::id_of_number(&event, number),
+            id: Alert::id_of_state(&event, state, number),
             event,
             kind: anomaly.detector.kind(),
             state,

@@ -38,7 +38,7 @@ fn alerts_of_an_event_share_its_id_and_the_last_one_sums_it_up() {
     }
     let [open, close] = &alerts[..] else { panic!("{alerts:?}") };
     assert_eq!((open.id.as_str(), open.suppressed), (open.event.as_str(), 0));
-    assert_eq!((close.id.clone(), &close.event), (format!("{}/1", open.event), &open.event));
+    assert_eq!((close.id.clone(), &close.event), (format!("{}/close", open.event), &open.event));
     assert_eq!((close.observed, close.suppressed), (112.0, 2), "the worst of them, and how many were held back");
     assert_eq!(open.window, "50 ticks");
     let shown: Vec<_> = open.ticks.iter().map(|tick| ((tick.ts_us - START_US) / SECOND_US, tick.price)).collect();
