@@ -34,6 +34,8 @@ const SPAN: Duration = Duration::from_secs(30);
 /// Single-tick messages of a comparison, and calls under way at a time.
 const MESSAGES: u64 = 20_000;
 const CALLS: usize = 16;
+/// Each takes a second, and the least of few still varies by a tenth.
+const COST_ROUNDS: usize = 10;
 
 /// Measures every figure.
 pub fn figures(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
@@ -156,7 +158,7 @@ async fn cpu_of<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Res
 async fn cost(served: &Served, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     let bodies: Arc<Vec<String>> = Arc::new(crate::bodies(MESSAGES, 1)?);
     let (mut generator, mut plain) = (f64::INFINITY, f64::INFINITY);
-    for round in 0..ROUNDS {
+    for round in 0..COST_ROUNDS {
         let scene = Scene::new(served, &format!("cost-{round}")).await?;
         generator = generator.min(cpu_of(sent(&scene, MESSAGES, 1, None)).await?);
         plain = plain.min(cpu_of(send_plainly(&scene, &bodies)).await?);
