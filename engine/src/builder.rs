@@ -1,7 +1,6 @@
 //! The building stage: one thread that gathers what the detectors have seen into epochs.
 //!
-//! It hands alerts on at once: they wait neither for the epoch nor for a store that is down, but for those of redelivered messages,
-//! which are looked up in the ledger first. When an epoch rolls is decided in [`ticklake_core::epoch`], and here, where more can
+//! It hands alerts on at once: they wait neither for the epoch nor for a message that is looked up in the ledger. When an epoch rolls is decided in [`ticklake_core::epoch`], and here, where more can
 //! only come after it is stored.
 
 use std::collections::VecDeque;
@@ -9,15 +8,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, select};
+use ticklake_core::alert::Alert;
 use ticklake_core::epoch::{Decoded, EpochBuilder, RollReason};
-use ticklake_core::names::Names;
 use ticklake_core::tick::TickBatch;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::now_us;
 use crate::flush::Flush;
-use crate::message::{AlertBatch, AlertsDone, BuiltEpoch, HeldMessage};
+use crate::message::{AlertBatch, AlertsDone, BuiltEpoch, CarriedAlerts, HeldMessage, Published};
 use crate::meter::QueueMeter;
+use crate::notes::Note;
 use crate::pipeline::Meters;
 use crate::ports::BATCH_MAX;
 
@@ -40,10 +40,10 @@ pub(crate) struct Builder {
     pub(crate) to_resolve: Option<mpsc::UnboundedSender<Decoded<HeldMessage>>>,
     /// Brings them back.
     pub(crate) resolved: Receiver<Decoded<HeldMessage>>,
+    /// Alerts that an earlier epoch could not store, or that a dead worker has noted.
+    pub(crate) carried: Receiver<CarriedAlerts>,
     /// Detectors and resolver, as long as something may come from them.
     pub(crate) sources: u8,
-    /// The names of symbols.
-    pub(crate) symbols: Arc<Names>,
     /// Takes emptied batches to the decoders, with columns of their own or of an earlier epoch.
     pub(crate) spare_batches: Sender<Decoded<HeldMessage>>,
     pub(crate) to_encode: Sender<BuiltEpoch>,
@@ -61,7 +61,7 @@ impl Builder {
     pub(crate) fn run(mut self) {
         let start = Instant::now();
         loop {
-            let reason = match self.next() {
+            let reason = match self.next(start.elapsed()) {
                 Next::Batch(batch) => {
                     self.add(start.elapsed(), batch);
                     self.due(start.elapsed())
@@ -73,11 +73,13 @@ impl Builder {
             if let Some(reason) = reason {
                 self.roll(start.elapsed(), reason);
             }
+            self.carry(start.elapsed());
             self.meters.stats.set_open_epoch(self.epochs.open_rows());
             if self.hand_on().is_err() {
                 return;
             }
         }
+        self.carry(start.elapsed());
         self.roll(start.elapsed(), RollReason::Flush);
         for epoch in self.waiting {
             if self.to_encode.send(epoch).is_err() {
@@ -118,14 +120,14 @@ impl Builder {
     }
 
     /// Waits for a batch, from the detectors or back from the resolver.
-    fn next(&mut self) -> Next {
+    fn next(&mut self, now: Duration) -> Next {
         let (detected, resolved) = select! {
             recv(self.batches) -> batch => (Some(batch), None),
             recv(self.resolved) -> batch => (None, Some(batch)),
             default(IDLE) => (None, None),
         };
         match (detected, resolved) {
-            (Some(Ok(batch)), _) => self.look_up(batch).map_or(Next::Elsewhere, Next::Batch),
+            (Some(Ok(batch)), _) => self.look_up(now, batch).map_or(Next::Elsewhere, Next::Batch),
             (Some(Err(_)), _) => {
                 // Nothing more comes from there. The resolver ends once it has given back what it has.
                 self.batches = crossbeam_channel::never();
@@ -147,28 +149,45 @@ impl Builder {
         if self.sources == 0 { Next::End } else { Next::Nothing }
     }
 
-    /// Says which messages raised a batch's alerts, and gives the batch to the resolver if it has to be looked up; `None` then.
-    fn look_up(&mut self, mut batch: Decoded<HeldMessage>) -> Option<Decoded<HeldMessage>> {
-        attribute(&mut batch, &self.symbols);
-        let is_unresolved = batch.messages.first().is_some_and(|message| message.is_unresolved);
+    /// Hands on a batch's alerts, and gives the batch to the resolver if it has to be looked up; `None` then.
+    fn look_up(&mut self, now: Duration, mut batch: Decoded<HeldMessage>) -> Option<Decoded<HeldMessage>> {
+        let alerts = std::mem::take(&mut batch.alerts);
+        if !alerts.is_empty() {
+            let received_at_us = batch.ticks.received_at_us.iter().copied().min().unwrap_or_else(now_us);
+            self.add_alerts(now, alerts, received_at_us, Vec::new());
+        }
+        let is_unresolved = batch.messages.first().is_some_and(|message| message.unresolved.is_some());
         let Some(to_resolve) = self.to_resolve.as_ref().filter(|_| is_unresolved) else { return Some(batch) };
         // Without a resolver the run is over, and the messages come back by their visibility.
         let _ = to_resolve.send(batch);
         None
     }
 
-    fn add(&mut self, now: Duration, mut batch: Decoded<HeldMessage>) {
-        let alerts = std::mem::take(&mut batch.alerts);
-        if batch.messages.is_empty() {
+    /// Alerts do not wait for the messages that raised them: they are published at once, and stored by the open epoch.
+    fn add_alerts(&mut self, now: Duration, alerts: Vec<Alert>, received_at_us: i64, notes: Vec<Note>) {
+        self.epochs.add_alerts(now, &alerts);
+        let (done, alerts_done) = oneshot::channel();
+        // If nobody takes them any more, `done` is dropped, and the committer finds them not published.
+        let _ = self.to_publish.blocking_send(AlertBatch { alerts, received_at_us, notes, done });
+        self.alerts_done.push(alerts_done);
+    }
+
+    /// Takes the alerts over that wait for an epoch.
+    fn carry(&mut self, now: Duration) {
+        while let Ok(CarriedAlerts { alerts, notes, is_out }) = self.carried.try_recv() {
+            if !is_out {
+                self.add_alerts(now, alerts, now_us(), notes);
+                continue;
+            }
             self.epochs.add_alerts(now, &alerts);
-        }
-        if !alerts.is_empty() {
             let (done, alerts_done) = oneshot::channel();
-            let received_at_us = batch.ticks.received_at_us.iter().copied().min().unwrap_or_else(now_us);
-            // If nobody takes them any more, `done` is dropped, and the committer finds them not published.
-            let _ = self.to_publish.blocking_send(AlertBatch { alerts, received_at_us, done });
+            // The receiver is right below.
+            let _ = done.send(Published { is_out, notes });
             self.alerts_done.push(alerts_done);
         }
+    }
+
+    fn add(&mut self, now: Duration, mut batch: Decoded<HeldMessage>) {
         for columns in self.spare_columns.try_iter() {
             self.epochs.reuse(columns);
         }
@@ -212,26 +231,6 @@ enum Next {
     /// It waited in vain.
     Nothing,
     End,
-}
-
-/// Gives each alert of a batch to the message whose tick raised it; one about a tick that came before, or about none, to the first.
-fn attribute(batch: &mut Decoded<HeldMessage>, symbols: &Names) {
-    for alert in &batch.alerts {
-        let raised = |row: &usize| {
-            let ticks = &batch.ticks;
-            let is_same = ticks.ts_us[*row] == alert.ts_us && ticks.price[*row] == alert.observed;
-            is_same && symbols.get(ticks.symbol[*row]).is_some_and(|symbol| *symbol == *alert.symbol)
-        };
-        let row = (0..batch.ticks.len()).find(raised).unwrap_or_default();
-        let mut before = 0;
-        let raised = batch.messages.iter_mut().find(|message| {
-            before += message.yielded.ticks;
-            row < before
-        });
-        if let Some(message) = raised {
-            message.alerts.push(alert.clone());
-        }
-    }
 }
 
 /// Nobody takes epochs any more.

@@ -165,12 +165,15 @@ pub struct Alerts {
     pub per_minute_max: u32,
     /// See [`OutboxConfig::market_symbols_min`].
     pub market_symbols_min: u32,
+    /// How old the note of another worker's alerts is before this worker takes that one for dead, and publishes and stores them.
+    #[serde(with = "humantime_serde")]
+    pub adopt_after: Duration,
 }
 
 impl Default for Alerts {
     fn default() -> Self {
         let OutboxConfig { per_minute_max, market_symbols_min } = OutboxConfig::default();
-        Self { topic_arn: None, per_minute_max, market_symbols_min }
+        Self { topic_arn: None, per_minute_max, market_symbols_min, adopt_after: Duration::from_mins(2) }
     }
 }
 

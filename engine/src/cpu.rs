@@ -32,7 +32,7 @@ use crate::builder::Builder;
 use crate::config::Config;
 use crate::decoders::{Decoding, TICK_TEXT_MIN};
 use crate::flush::Flush;
-use crate::message::{AlertBatch, DecodedBatch, EncodedEpoch, HeldMessage, ReceivedBatch};
+use crate::message::{AlertBatch, CarriedAlerts, DecodedBatch, EncodedEpoch, HeldMessage, ReceivedBatch};
 use crate::pipeline::Meters;
 use crate::ports::PortError;
 use crate::stop::Stop;
@@ -81,10 +81,20 @@ pub struct Channels {
     pub resolved: Sender<Decoded<HeldMessage>>,
     /// What is to be stored.
     pub epochs: mpsc::Receiver<EncodedEpoch>,
+    /// Takes alerts that an epoch could not store, or that a worker which died has noted.
+    pub carried: Sender<CarriedAlerts>,
     /// What is to be published. Where it is dropped, alerts go to the epochs only, which then count as not published.
     pub alerts: mpsc::Receiver<AlertBatch>,
     /// They end after the last sender of batches is dropped.
     pub threads: Vec<JoinHandle<()>>,
+}
+
+/// The channels around the decoders.
+struct Neighbours {
+    received: Receiver<ReceivedBatch>,
+    to_detect: Vec<Sender<Arc<DecodedBatch>>>,
+    to_build: Sender<Decoded<HeldMessage>>,
+    spare: Receiver<Decoded<HeldMessage>>,
 }
 
 impl Cpu<'_> {
@@ -101,23 +111,25 @@ impl Cpu<'_> {
         // The budget bounds what is on its way to the resolver and back.
         let (to_resolve, unresolved) = mpsc::unbounded_channel();
         let (resolved, resolved_batches) = unbounded();
+        // What is carried is as much as earlier epochs held, or a dead worker had noted: both are bounded.
+        let (carried, carried_alerts) = unbounded();
         // One for each decoder: what is kept beyond the budget should be little.
         let (spare_batches, emptied_batches) = bounded(config.threads.decode);
         let (spare_columns, emptied_columns) = bounded(SPARE_COLUMNS);
 
         let mut threads = Vec::new();
         let to_detect = self.start_detectors(&names, &to_build, &mut threads)?;
-        drop(to_build);
-        self.start_decoders(&names, &received, &to_detect, &emptied_batches, &mut threads)?;
-        drop(to_detect);
+        let neighbours = Neighbours { received, to_detect, to_build, spare: emptied_batches };
+        self.start_decoders(&names, &neighbours, &mut threads)?;
+        drop(neighbours);
         let builder = Builder {
             epochs: EpochBuilder::new(config.epoch.clone()),
             alerts_done: Vec::new(),
             batches: detected,
             to_resolve: Some(to_resolve),
             resolved: resolved_batches,
+            carried: carried_alerts,
             sources: 2,
-            symbols: names.symbols.clone(),
             spare_batches,
             waiting: VecDeque::new(),
             to_encode,
@@ -138,7 +150,7 @@ impl Cpu<'_> {
                 }
             })?);
         }
-        Ok(Channels { to_decode, unresolved, resolved, epochs, alerts, threads })
+        Ok(Channels { to_decode, unresolved, resolved, epochs, carried, alerts, threads })
     }
 
     /// The detectors, each a shard with a channel of its own. Returned are the channels' other ends.
@@ -165,18 +177,17 @@ impl Cpu<'_> {
     fn start_decoders(
         &self,
         names: &Dictionaries,
-        batches: &Receiver<ReceivedBatch>,
-        to_detect: &[Sender<Arc<DecodedBatch>>],
-        spare: &Receiver<Decoded<HeldMessage>>,
+        neighbours: &Neighbours,
         threads: &mut Vec<JoinHandle<()>>,
     ) -> Result<(), StartError> {
         for _ in 0..self.config.threads.decode {
             let decoding = Decoding {
                 decoder: Decoder::new(&self.config.decode, names),
                 tick_text: TICK_TEXT_MIN,
-                batches: batches.clone(),
-                to_detect: to_detect.to_vec(),
-                spare: spare.clone(),
+                batches: neighbours.received.clone(),
+                to_detect: neighbours.to_detect.clone(),
+                to_build: neighbours.to_build.clone(),
+                spare: neighbours.spare.clone(),
                 meters: self.meters.clone(),
                 stop: self.stop.clone(),
             };

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendError, Sender};
-use ticklake_core::commit::MessageId;
+use ticklake_core::commit::{Layout, MessageId};
 use ticklake_core::decode::{Decoder, Message, Reject};
 use ticklake_core::epoch::{Decoded, GATHERED_ROWS_MAX, Yield};
 use ticklake_core::tick::TickBatch;
 
 use crate::budget::Permit;
-use crate::message::{DecodedBatch, HeldMessage, ReceivedBatch};
+use crate::message::{DecodedBatch, Delivered, HeldMessage, ReceivedBatch};
 use crate::pipeline::Meters;
 use crate::stop::Stop;
 
@@ -38,6 +38,8 @@ pub(crate) struct Decoding {
     pub(crate) batches: Receiver<ReceivedBatch>,
     /// One for each detector: every detector sees every batch.
     pub(crate) to_detect: Vec<Sender<Arc<DecodedBatch>>>,
+    /// Takes what the detectors have judged before.
+    pub(crate) to_build: Sender<Decoded<HeldMessage>>,
     /// Batches that were gathered, with nothing in them but capacity.
     pub(crate) spare: Receiver<Decoded<HeldMessage>>,
     pub(crate) meters: Meters,
@@ -55,12 +57,12 @@ impl Decoding {
                 std::thread::sleep(EXCEEDED_WAIT);
             }
             let mut decoded = self.spare.try_recv().unwrap_or_default();
-            let is_redelivered = first.is_redelivered;
+            let delivery = first.delivery;
             self.decode(first, &mut decoded);
             while decoded.ticks.len() < TICKS_TOGETHER && !self.meters.budget.is_exceeded() {
                 let Ok(waiting) = self.batches.try_recv() else { break };
                 // What has to be looked up in the ledger does not hold up the rest.
-                if waiting.is_redelivered != is_redelivered {
+                if waiting.delivery != delivery {
                     next = Some(waiting);
                     break;
                 }
@@ -68,7 +70,11 @@ impl Decoding {
             }
             self.meters.stats.ticks_decoded.add(decoded.ticks.len());
             self.meters.stats.ticks_rejected.add(decoded.rejects.len());
-            if self.hand_on(decoded).is_err() {
+            let is_taken = match delivery {
+                Delivered::First | Delivered::Again => self.hand_on(decoded).is_ok(),
+                Delivered::Seen => self.to_build.send(decoded).is_ok(),
+            };
+            if !is_taken {
                 return;
             }
         }
@@ -94,11 +100,13 @@ impl Decoding {
             self.decoder.decode(&body, &mut decoded.ticks, &mut decoded.rejects);
             let rejected = &decoded.rejects[rejects..];
             let yielded = Yield { ticks: decoded.ticks.len() - ticks, rejects: rejected.len() };
-            bytes.push(yielded.ticks * TickBatch::ROW_BYTES + rejected.iter().map(Reject::bytes).sum::<usize>());
-            let times = &decoded.ticks.ts_us[ticks..];
-            let times_us = times.iter().copied().min().zip(times.iter().copied().max());
-            let (id, is_unresolved, alerts) = (MessageId::new(&message.id), batch.is_redelivered, Vec::new());
-            decoded.messages.push(HeldMessage { queue, lease, permit, yielded, id, is_unresolved, times_us, alerts });
+            let layout = Layout::of(&decoded.ticks.ts_us[ticks..], rejected);
+            let rows = yielded.ticks * TickBatch::ROW_BYTES + rejected.iter().map(Reject::bytes).sum::<usize>();
+            let id = lease.message_id().unwrap_or_else(|| MessageId::new(&message.id));
+            // The body may have to go to quarantine as a whole.
+            let unresolved = (batch.delivery != Delivered::First).then(|| Box::new(message));
+            bytes.push(rows + unresolved.as_ref().map_or(0, |message| message.body.len()));
+            decoded.messages.push(HeldMessage { queue, lease, permit, yielded, id, layout, unresolved });
         }
         let ticks = decoded.ticks.len() - ticks_before;
         self.meters.queues[queue].count(decoded.messages.len() - first, ticks);

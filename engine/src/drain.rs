@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use crate::flush::Flush;
+use crate::notes::Notes;
 use crate::ports::{PortError, Queue};
 use crate::stats::Stats;
 use crate::stop::Stop;
@@ -25,6 +26,8 @@ const QUIET: Duration = Drain::WAIT.saturating_mul(2);
 /// Watches the queues that are being drained.
 pub(crate) struct Drain {
     pub(crate) queues: Vec<Arc<dyn Queue>>,
+    /// Holds alerts of workers that died, which are adopted first.
+    pub(crate) notes: Option<Arc<Notes>>,
     pub(crate) stats: Arc<Stats>,
     /// Tells the builder that waiting for more messages is pointless.
     pub(crate) flush: Arc<Flush>,
@@ -45,6 +48,9 @@ impl Drain {
     }
 
     async fn watch(self) {
+        if let Some(notes) = &self.notes {
+            notes.adopted().await;
+        }
         let mut quiet = Quiet::default();
         loop {
             tokio::time::sleep(INTERVAL).await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
+use rustc_hash::FxHashSet;
 use ticklake_core::encode::{EncodeError, Encoder};
 use ticklake_core::epoch::Contents;
 use ticklake_core::lake::EpochId;
@@ -34,7 +35,9 @@ pub(crate) fn run(
         stats.messages_lapsed.add(lost.len());
         let (reason, rows) = (epoch.reason, epoch.contents.rows());
         let Contents { ticks, rejects, messages, alerts: mut raised } = epoch.contents;
-        raised.extend(messages.iter().flat_map(|message| message.alerts.iter().cloned()));
+        // Raised here and carried over as well it is one.
+        let mut ids = FxHashSet::default();
+        raised.retain(|alert| ids.insert(alert.id.clone()));
         encoder.sort(&ticks);
         // As soon as they can be used again, while the caches still know them; where there are spare ones already these are
         // dropped.

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ticklake_core::commit::Deadline;
+use ticklake_core::commit::{Deadline, MessageId};
 
 use crate::clock::Moment;
+use crate::hold::Hold;
 use crate::ports::Receipt;
 
 /// SQS: "the maximum is 12 hours from the time that Amazon SQS receives the `ReceiveMessage` request".
@@ -18,7 +19,11 @@ pub(crate) const HELD_MAX: Duration = Duration::from_hours(12);
 
 /// The right to one message, held by the stages. It ends, for the heartbeat too, when it is dropped.
 #[derive(Debug)]
-pub struct Lease(Arc<Term>);
+pub struct Lease {
+    term: Arc<Term>,
+    /// What makes the message known as held, where that matters.
+    hold: Option<Arc<Hold>>,
+}
 
 /// What a lease and the heartbeat share.
 #[derive(Debug)]
@@ -35,29 +40,45 @@ impl Lease {
     #[must_use]
     pub fn new(receipt: Receipt, asked_at: Moment, visibility_timeout: Duration) -> Self {
         let deadline = Mutex::new(Deadline::new(asked_at.after(visibility_timeout)));
-        Self(Arc::new(Term { receipt, asked_at, deadline, is_ended: AtomicBool::new(false) }))
+        Self { term: Arc::new(Term { receipt, asked_at, deadline, is_ended: AtomicBool::new(false) }), hold: None }
+    }
+
+    /// The same, and while it lasts the message is known as held.
+    pub(crate) fn with(mut self, hold: Option<Hold>) -> Self {
+        self.hold = hold.map(Arc::new);
+        self
+    }
+
+    /// What makes the message known as held.
+    pub(crate) fn hold(&self) -> Option<Arc<Hold>> {
+        self.hold.clone()
+    }
+
+    /// The message's id, where it is known as held.
+    pub(crate) fn message_id(&self) -> Option<MessageId> {
+        self.hold.as_ref().map(|hold| hold.id())
     }
 
     /// The handle of the delivery.
     #[must_use]
     pub fn receipt(&self) -> &Receipt {
-        &self.0.receipt
+        &self.term.receipt
     }
 
     /// Whether the message is ours at `now`. Once it was not, it never is again.
     #[must_use]
     pub fn is_ours(&self, now: Moment) -> bool {
-        self.0.deadline(now).is_some()
+        self.term.deadline(now).is_some()
     }
 
     /// Lets go: the message is not extended any more from now on.
     pub(crate) fn end(&self) {
-        self.0.is_ended.store(true, Ordering::Relaxed);
+        self.term.is_ended.store(true, Ordering::Relaxed);
     }
 
     /// The heartbeat's end.
     pub(crate) fn term(&self) -> Arc<Term> {
-        self.0.clone()
+        self.term.clone()
     }
 }
 
@@ -122,14 +143,14 @@ mod tests {
     fn extension_counts_from_when_it_was_asked_for() {
         let lease = lease();
         assert!(lease.is_ours(at(9)));
-        assert!(lease.0.extend(at(5), at(9), TIMEOUT));
+        assert!(lease.term.extend(at(5), at(9), TIMEOUT));
         assert!(lease.is_ours(at(14)) && !lease.is_ours(at(15)));
     }
 
     #[test]
     fn extension_that_was_answered_late_does_not_count() {
         let lease = lease();
-        assert!(!lease.0.extend(at(5), at(10), TIMEOUT));
+        assert!(!lease.term.extend(at(5), at(10), TIMEOUT));
         assert!(!lease.is_ours(at(11)));
     }
 
@@ -138,19 +159,19 @@ mod tests {
         let lease = lease();
         assert!(!lease.is_ours(at(10)));
         assert!(!lease.is_ours(at(1)), "even if the clocks are set back");
-        assert!(!lease.0.extend(at(1), at(2), TIMEOUT));
+        assert!(!lease.term.extend(at(1), at(2), TIMEOUT));
         let refused = super::tests::lease();
-        refused.0.lapse();
+        refused.term.lapse();
         assert!(!refused.is_ours(at(1)));
     }
 
     #[test]
     fn twelve_hours_are_all_that_can_be_asked_for() {
         let lease = lease();
-        assert_eq!(lease.0.extension(at(5), TIMEOUT), Some(TIMEOUT));
+        assert_eq!(lease.term.extension(at(5), TIMEOUT), Some(TIMEOUT));
         let last = HELD_MAX.as_secs();
-        assert_eq!(lease.0.extension(at(last - 4), TIMEOUT), Some(Duration::from_secs(4)));
-        assert_eq!(lease.0.extension(at(last), TIMEOUT), None);
+        assert_eq!(lease.term.extension(at(last - 4), TIMEOUT), Some(Duration::from_secs(4)));
+        assert_eq!(lease.term.extension(at(last), TIMEOUT), None);
     }
 
     #[test]

@@ -10,10 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
-use ticklake_core::commit::{
-    Claim, ClaimStep, Claimant, Decision, Entry, Fate, Look, MessageId, Step, claim_body, claim_name, read_claim,
-};
-use ticklake_core::lake::Partition;
+use ticklake_core::commit::{Claim, ClaimStep, Claimant, Decision, Entry, Fate, Look, MessageId, Step, read_claim};
+use ticklake_core::lake::{Partition, claim_key, entry_key};
 use ticklake_schemas::Table;
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
@@ -226,16 +224,15 @@ impl Ledger {
         })
     }
 
-    /// Whether the row of the alert `id` belongs into the file `key`, which is `epoch`'s. Asked after the epoch is announced, and before
-    /// the file is put. `has_message` says whether its entry names a message with this alert.
-    pub(crate) async fn claim(&self, id: &str, epoch: &str, key: &str, has_message: bool) -> Result<bool, GaveUp> {
-        let body = Bytes::from(claim_body(key, has_message));
+    /// Whether the row of the alert `id` belongs into the file `key`, which is `epoch`'s. Asked before the file is put.
+    pub(crate) async fn claim(&self, id: &str, epoch: &str, key: &str) -> Result<bool, GaveUp> {
+        let body = Bytes::from(key.to_owned());
         let mut claim = Claim::default();
         let mut other = String::new();
         loop {
             match claim.step() {
                 ClaimStep::Put(turn) => {
-                    let place = self.claim_key(id, turn);
+                    let place = claim_key(&self.prefix, id, turn);
                     let put = || {
                         let object = NewObject { key: &place, body: body.clone(), epoch, kind: ObjectKind::Claim };
                         self.store.put_new(object)
@@ -243,20 +240,17 @@ impl Ledger {
                     claim.put(retry(self.stop.commit_by(), put).await? == PutOutcome::Created);
                 }
                 ClaimStep::Read(turn) => {
-                    let place = self.claim_key(id, turn);
+                    let place = claim_key(&self.prefix, id, turn);
                     let found = retry(self.stop.commit_by(), || self.store.get(&place)).await?;
                     let found = found.as_deref().map(String::from_utf8_lossy);
-                    let found = found.as_deref().map(read_claim);
-                    claim.read(match found {
-                        None => Claimant::Nobody,
-                        Some((file, _)) if file == key => Claimant::Us,
-                        Some((_, true)) => Claimant::Other,
-                        Some((_, false)) => Claimant::OtherWithoutMessage,
+                    other = found.as_deref().map(read_claim).unwrap_or_default().to_owned();
+                    claim.read(match other.as_str() {
+                        "" => Claimant::Nobody,
+                        file if file == key => Claimant::Us,
+                        _ => Claimant::Other,
                     });
-                    other = found.map(|(file, _)| file.to_owned()).unwrap_or_default();
                 }
-                ClaimStep::Look(_) => claim.looked(self.look(&other).await?),
-                ClaimStep::Decide(_) => claim.looked(Look::Found(self.fate_of_claimant(&other).await?)),
+                ClaimStep::Decide(_) => claim.decided(self.fate_of_claimant(&other).await?),
                 ClaimStep::Done(ours) => return Ok(ours),
             }
         }
@@ -274,17 +268,7 @@ impl Ledger {
     }
 
     fn key(&self, epoch: &str) -> String {
-        self.below("ledger", epoch)
-    }
-
-    /// Claims are no entries, and lie where whoever lists those does not see them.
-    fn claim_key(&self, id: &str, turn: u32) -> String {
-        self.below("ledger-alerts", &claim_name(id, turn))
-    }
-
-    fn below(&self, folder: &str, name: &str) -> String {
-        let separator = if self.prefix.is_empty() { "" } else { "/" };
-        format!("{}{separator}{folder}/{name}", self.prefix)
+        entry_key(&self.prefix, epoch)
     }
 }
 
@@ -318,43 +302,50 @@ mod tests {
         Ledger::new(store.clone(), "lake".to_owned(), BTreeMap::new(), Stop::new(Duration::from_secs(1)))
     }
 
+    fn file(epoch: &str) -> String {
+        format!("lake/alerts/dt=2026-11-26/{epoch}.parquet")
+    }
+
+    async fn put_file(store: &MemoryStore, epoch: &str, kind: ObjectKind) {
+        let (key, body) = (file(epoch), Bytes::from_static(b"rows"));
+        store.put_new(NewObject { key: &key, body, epoch, kind }).await.unwrap();
+    }
+
     /// The rest is in `ticklake_core::commit`, for every interleaving.
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn alert_is_claimed_by_the_first_epoch_and_by_the_next_if_its_file_is_a_void() {
         let store = Arc::new(MemoryStore::default());
         let ledger = ledger(&store);
-        let file = |epoch: &str| format!("lake/alerts/dt=2026-11-26/{epoch}.parquet");
-        let claim = async |epoch: &str| ledger.claim("spike-up-A-1", epoch, &file(epoch), true).await.unwrap();
-        assert!(claim("w-1").await);
-        assert!(claim("w-1").await, "the answer to an earlier attempt may have been lost");
-        assert!(!claim("w-2").await, "its worker may be about to put the file");
-        let (key, epoch) = (file("w-1"), "w-1");
-        store.put_new(NewObject { key: &key, body: Bytes::new(), epoch, kind: ObjectKind::Void }).await.unwrap();
-        assert!(claim("w-2").await);
-        assert!(!claim("w-3").await);
-        assert!(ledger.claim("spike-up-B-1", "w-3", &file("w-3"), true).await.unwrap(), "another one");
+        let claim = async |id: &str, epoch: &str| ledger.claim(id, epoch, &file(epoch)).await.unwrap();
+        assert!(claim("spike-up-A-1", "w-1").await);
+        assert!(claim("spike-up-A-1", "w-1").await, "the answer to an earlier attempt may have been lost");
+        put_file(&store, "w-1", ObjectKind::Data).await;
+        assert!(!claim("spike-up-A-1", "w-2").await);
+
+        assert!(claim("spike-up-B-1", "w-3").await);
+        put_file(&store, "w-3", ObjectKind::Void).await;
+        assert!(claim("spike-up-B-1", "w-2").await);
+        put_file(&store, "w-2", ObjectKind::Data).await;
+        assert!(!claim("spike-up-B-1", "w-4").await);
+        assert!(claim("spike-up-C-1", "w-4").await, "another one");
         let listed = store.list("lake/ledger/").await.unwrap();
         assert!(listed.is_empty(), "claims are no entries: {listed:?}");
     }
 
-    /// Nothing would lead anybody to that file.
     #[tokio::test(start_paused = true)]
-    async fn file_of_a_claimant_without_a_message_is_waited_for_and_then_a_void() {
+    async fn file_of_a_claimant_is_waited_for_and_then_a_void() {
         let store = Arc::new(MemoryStore::default());
         let ledger = ledger(&store);
-        let file = |epoch: &str| format!("lake/alerts/dt=2026-11-26/{epoch}.parquet");
-        let alone = async |id: &str, epoch: &str| ledger.claim(id, epoch, &file(epoch), false).await.unwrap();
-        let claim = async |id: &str, epoch: &str| ledger.claim(id, epoch, &file(epoch), true).await.unwrap();
-        assert!(alone("spike-up-A-1", "w-1").await && alone("spike-up-A-1", "w-1").await);
+        let claim = async |id: &str, epoch: &str| ledger.claim(id, epoch, &file(epoch)).await.unwrap();
+        assert!(claim("spike-up-A-1", "w-1").await);
         assert!(claim("spike-up-A-1", "w-2").await, "its worker has died");
         let void = store.head(&file("w-1")).await.unwrap().unwrap();
         assert!(void.is_void && void.epoch.as_deref() == Some("w-1"));
 
-        assert!(alone("spike-up-B-1", "w-3").await);
+        assert!(claim("spike-up-B-1", "w-3").await);
         let put = async {
             tokio::time::sleep(CLAIMANT_WAIT / 2).await;
-            let (key, epoch, kind) = (file("w-3"), "w-3", ObjectKind::Data);
-            store.put_new(NewObject { key: &key, body: Bytes::from_static(b"rows"), epoch, kind }).await.unwrap();
+            put_file(&store, "w-3", ObjectKind::Data).await;
         };
         let (is_ours, ()) = tokio::join!(claim("spike-up-B-1", "w-4"), put);
         assert!(!is_ours, "its worker was only late");
@@ -364,9 +355,9 @@ mod tests {
     async fn claim_that_is_gone_is_claimed_again() {
         let store = Arc::new(MemoryStore::default());
         let ledger = ledger(&store);
-        let claim = async |epoch: &str| ledger.claim("spike-up-A-1", epoch, &format!("{epoch}.parquet"), true).await;
+        let claim = async |epoch: &str| ledger.claim("spike-up-A-1", epoch, &file(epoch)).await;
         assert!(claim("w-1").await.unwrap());
-        store.delete(&ledger.claim_key("spike-up-A-1", 0)).await.unwrap();
+        store.delete(&claim_key("lake", "spike-up-A-1", 0)).await.unwrap();
         assert!(claim("w-2").await.unwrap());
     }
 }

@@ -25,8 +25,8 @@ pub mod retry;
 pub mod stats;
 pub mod stop;
 
+mod hold;
 mod receiver;
-mod recent;
 
 mod heartbeat;
 
@@ -39,6 +39,7 @@ mod builder;
 mod encoders;
 
 mod ledger;
+mod notes;
 
 mod resolver;
 

@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ticklake_core::alert::Alert;
-use ticklake_core::commit::MessageId;
+use ticklake_core::commit::{Layout, MessageId};
 use ticklake_core::encode::DataFile;
 use ticklake_core::epoch::{Decoded, Epoch, RollReason, Yield};
-use ticklake_core::lake::{EpochId, Partition};
+use ticklake_core::lake::EpochId;
 use ticklake_core::tick::TickBatch;
-use ticklake_schemas::Table;
 use tokio::sync::oneshot;
 
 use crate::budget::Permit;
 use crate::clock::now_us;
 use crate::lease::Lease;
+use crate::notes::Note;
 use crate::ports::ReceivedMessage;
 
 /// The messages of one receive, each with its share of the budget.
@@ -26,10 +26,21 @@ pub struct ReceivedBatch {
     pub messages: Vec<(ReceivedMessage, Lease, Permit)>,
     /// The queue that they are from, by its position.
     pub queue: usize,
-    /// Whether they were delivered before, and so have to be looked up in the ledger.
-    pub is_redelivered: bool,
+    /// What is known of earlier deliveries.
+    pub delivery: Delivered,
     /// When the receive was answered, microseconds since the Unix epoch, UTC.
     pub received_at_us: i64,
+}
+
+/// What is known of earlier deliveries of the messages of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// There was none.
+    First,
+    /// Some were delivered before, and all are looked up in the ledger. They stay together, and so in their order.
+    Again,
+    /// This worker had all of them before. They are looked up in the ledger, and the detectors have judged their ticks.
+    Seen,
 }
 
 /// A message whose body was decoded: what is left is the right to delete it, and its share of the budget.
@@ -45,24 +56,10 @@ pub struct HeldMessage {
     pub yielded: Yield,
     /// Its id.
     pub id: MessageId,
-    /// Whether it has to be looked up in the ledger before its rows may be stored.
-    pub is_unresolved: bool,
-    /// The first and the last event time of its ticks, microseconds since the Unix epoch; `None` if it gave none.
-    pub times_us: Option<(i64, i64)>,
-    /// The alerts that its ticks raised.
-    pub alerts: Vec<Alert>,
-}
-
-impl HeldMessage {
-    /// Whether it may have rows in `partition`: never no if it has.
-    pub(crate) fn may_hold(&self, partition: Partition) -> bool {
-        let times = partition.times_us();
-        match partition.table() {
-            Table::Ticks => self.times_us.is_some_and(|(first, last)| first < times.end && last >= times.start),
-            Table::Quarantine => self.yielded.rejects > 0,
-            Table::Alerts => self.alerts.iter().any(|alert| times.contains(&alert.ts_us)),
-        }
-    }
+    /// Which of its elements belong to which partition.
+    pub layout: Layout,
+    /// The message as it was received, if it has to be looked up in the ledger before its rows may be stored.
+    pub unresolved: Option<Box<ReceivedMessage>>,
 }
 
 /// A decoded batch that the detectors look at, all of them at the same time. Whichever is the last takes it on.
@@ -118,12 +115,34 @@ pub struct AlertBatch {
     pub alerts: Vec<Alert>,
     /// When the messages that raised them were received, microseconds since the Unix epoch, UTC.
     pub received_at_us: i64,
+    /// Where they are noted already, if they are.
+    pub notes: Vec<Note>,
     /// Tells whoever waits for them what became of them.
-    pub done: oneshot::Sender<bool>,
+    pub done: oneshot::Sender<Published>,
 }
 
-/// Resolves when the publisher is done with a batch of alerts: `true` if every one was published or refused for good.
-pub type AlertsDone = oneshot::Receiver<bool>;
+/// What the publisher did with a batch of alerts.
+#[derive(Debug)]
+pub struct Published {
+    /// Whether every one was published, summed up, or refused for good.
+    pub is_out: bool,
+    /// Where they are noted, if they are.
+    pub notes: Vec<Note>,
+}
+
+/// Resolves when the publisher is done with a batch of alerts.
+pub type AlertsDone = oneshot::Receiver<Published>;
+
+/// Alerts that another epoch has to store: the one that had them could not, or there was none.
+#[derive(Debug)]
+pub struct CarriedAlerts {
+    /// The alerts.
+    pub alerts: Vec<Alert>,
+    /// Where they are noted, if they are.
+    pub notes: Vec<Note>,
+    /// Whether they are published already.
+    pub is_out: bool,
+}
 
 /// An epoch on its way to the encoders, with its alerts' publishing.
 pub(crate) type BuiltEpoch = (Epoch<HeldMessage>, Vec<AlertsDone>);
@@ -143,7 +162,7 @@ pub struct EncodedEpoch {
     pub files: Vec<DataFile>,
     /// Its messages.
     pub messages: Vec<HeldMessage>,
-    /// Its alerts, which become rows of its files if no other epoch has claimed them.
+    /// Its alerts, of which no two have the same id. They become rows of its files if no other epoch has claimed them.
     pub raised: Vec<Alert>,
     /// Their publishing.
     pub alerts: Vec<AlertsDone>,

@@ -38,8 +38,10 @@ use crate::cpu::{Channels, Cpu, StartError};
 use crate::drain::Drain;
 use crate::flush::Flush;
 use crate::heartbeat::Heartbeat;
+use crate::hold::HeldMessages;
 use crate::ledger::Ledger;
 use crate::meter::{QueueMeter, watch_backlog};
+use crate::notes::Notes;
 use crate::pace::Pace;
 use crate::ports::{PortError, Ports};
 use crate::publisher::Publisher;
@@ -122,10 +124,15 @@ pub async fn run(
     info!(%worker, queues = ports.queues.len(), "engine started");
 
     let cpu = Cpu { config, stop: &stop, meters: &meters, flush: &flush, worker: &worker };
-    let Channels { to_decode, unresolved, resolved, epochs, alerts, threads } = cpu.start()?;
+    let Channels { to_decode, unresolved, resolved, epochs, carried, alerts, threads } = cpu.start()?;
     let stats = meters.stats;
 
     let is_exact = config.lake.delivery == Delivery::ExactlyOnce;
+    let held = is_exact.then(Arc::<HeldMessages>::default);
+    let notes = is_exact.then(|| {
+        let notes = Notes::new(ports.store.clone(), config.lake.prefix.clone(), worker.clone(), stop.clone());
+        Arc::new(notes)
+    });
     let (mut receivers, mut watchers) = (JoinSet::new(), JoinSet::new());
     for (index, (queue, meter)) in ports.queues.iter().zip(meters.queues.iter()).enumerate() {
         let (to_extend, received) = mpsc::unbounded_channel();
@@ -136,7 +143,7 @@ pub async fn run(
             meter: meter.clone(),
             flush: flush.clone(),
             visibility_timeout,
-            recent: is_exact.then(Arc::default),
+            held: held.clone(),
             to_extend,
             wait: if options.drain { Drain::WAIT } else { config.queue.wait },
             to_decode: to_decode.clone(),
@@ -154,21 +161,43 @@ pub async fn run(
     }
     drop(to_decode);
     if options.drain {
-        let drain = Drain { queues: ports.queues.clone(), stats: stats.clone(), flush, stop: stop.clone() };
+        let drain = Drain {
+            queues: ports.queues.clone(),
+            notes: notes.clone(),
+            stats: stats.clone(),
+            flush,
+            stop: stop.clone(),
+        };
         receivers.spawn(guarded("drain", stop.clone(), drain.run()));
     }
     let encoder = Encoder::new(&config.encode, Dictionaries::new(1)).map_err(StartError::from)?;
     let voids = voids(&encoder)?;
     let ledger = Ledger::new(ports.store.clone(), config.lake.prefix.clone(), voids, stop.clone());
     let ledger = Arc::new(ledger);
-    let resolver =
-        Resolver { ledger: ledger.clone(), batches: unresolved, resolved, stop: stop.clone(), stats: stats.clone() };
+    let resolver = Resolver {
+        ledger: ledger.clone(),
+        batches: unresolved,
+        resolved,
+        carried: carried.clone(),
+        stop: stop.clone(),
+        stats: stats.clone(),
+    };
     let outbox = Outbox::new(config.alerts.outbox());
-    let publisher = Publisher { notifier: ports.notifier, alerts, outbox, stop: stop.clone(), stats: stats.clone() };
+    let publisher = Publisher {
+        notifier: ports.notifier,
+        notes: notes.clone(),
+        carried: carried.clone(),
+        alerts,
+        outbox,
+        stop: stop.clone(),
+        stats: stats.clone(),
+    };
     let committer = Committer {
         queues: ports.queues,
         store: ports.store,
         ledger: ledger.clone(),
+        notes: notes.clone(),
+        carried: carried.clone(),
         encoder,
         delivery: config.lake.delivery,
         release_margin: config.aws.attempt_timeout * ATTEMPTS,
@@ -181,6 +210,12 @@ pub async fn run(
         let ledger = ledger.clone();
         async move { ledger.remove_retired().await }
     });
+    if let Some(notes) = notes.clone() {
+        let adopt_after = config.alerts.adopt_after;
+        watchers.spawn(async move {
+            tokio::join!(notes.remove_finished(), notes.adopt(adopt_after, &carried));
+        });
+    }
     receivers.spawn(guarded("resolver", stop.clone(), resolver.run()));
     let publisher = tokio::spawn(guarded("publisher", stop.clone(), publisher.run()));
     let committer = tokio::spawn(guarded("committer", stop.clone(), committer.run()));
@@ -194,6 +229,9 @@ pub async fn run(
     // Nothing is held any more, or nothing can be done about it.
     drop(watchers);
     ledger.remove_all_retired().await;
+    if let Some(notes) = notes {
+        notes.remove_all_finished().await;
+    }
     log_summary(&stats);
     match (stop.take_cause(), late) {
         (Some(cause), _) => Err(cause.into()),

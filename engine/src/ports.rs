@@ -156,6 +156,8 @@ pub enum ObjectKind {
     Entry,
     /// A claim of an alert.
     Claim,
+    /// Alerts that may not be in the table yet.
+    Note,
 }
 
 /// What is known of an object without reading it.

@@ -1,21 +1,26 @@
 //! The publishing stage: alerts to the topic, as soon as they are raised.
 //!
-//! It owns what a subscriber sees; how many alerts that are is in [`ticklake_core::outbox`]. An epoch's messages are not deleted before its alerts are out, so an alert whose
-//! worker dies is raised again, with the same id, by whoever receives its ticks next.
+//! It owns what a subscriber sees. How many alerts that are is in [`ticklake_core::outbox`]. Alerts are noted in the store before they are
+//! published, so that another worker publishes and stores them if this one dies. A store that does not answer within a second holds
+//! no alert up.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
 use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use ticklake_core::alert::Alert;
 use ticklake_core::outbox::Outbox;
 use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::clock::now_us;
-use crate::message::AlertBatch;
+use crate::message::{AlertBatch, CarriedAlerts, Published};
+use crate::notes::{Note, Notes};
 use crate::ports::{Notification, Notifier};
-use crate::retry::settle;
+use crate::retry::{GaveUp, settle};
 use crate::stats::Stats;
 use crate::stop::Stop;
 
@@ -26,9 +31,16 @@ const TOGETHER_MAX: usize = 64;
 /// How often it is looked whether what was summed up is over.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How long alerts wait for their note.
+const NOTE_WAIT: Duration = Duration::from_secs(1);
+
 /// The stage's neighbours.
 pub(crate) struct Publisher {
     pub(crate) notifier: Option<Arc<dyn Notifier>>,
+    /// Where alerts are noted; `None` where nothing is stored exactly once.
+    pub(crate) notes: Option<Arc<Notes>>,
+    /// Takes alerts that sum others up, which no epoch knows of.
+    pub(crate) carried: Sender<CarriedAlerts>,
     pub(crate) alerts: mpsc::Receiver<AlertBatch>,
     pub(crate) outbox: Outbox,
     pub(crate) stop: Stop,
@@ -42,17 +54,57 @@ impl Publisher {
         loop {
             let more = tokio::time::timeout(TICK, self.alerts.recv_many(&mut waiting, TOGETHER_MAX)).await;
             let outcomes = match self.notifier.clone() {
-                Some(notifier) => self.publish(&notifier, &waiting, more == Ok(0)).await,
+                Some(notifier) => {
+                    self.note(&mut waiting).await;
+                    self.publish(&notifier, &waiting, more == Ok(0)).await
+                }
                 None => vec![true; waiting.len()],
             };
-            for (batch, outcome) in waiting.drain(..).zip(outcomes) {
-                // The epoch that waits for this may have been given up; then nobody listens.
-                let _ = batch.done.send(outcome);
+            for (batch, is_out) in waiting.drain(..).zip(outcomes) {
+                // If the epoch was given up nobody listens, and the notes are left to another worker.
+                let _ = batch.done.send(Published { is_out, notes: batch.notes });
             }
             if more == Ok(0) {
                 return;
             }
         }
+    }
+
+    /// Notes the batches that are not noted yet.
+    async fn note(&self, batches: &mut [AlertBatch]) {
+        let put = batches.iter_mut().filter(|batch| batch.notes.is_empty()).map(|batch| async {
+            batch.notes = self.noted(&batch.alerts).await;
+        });
+        join_all(put).await;
+    }
+
+    /// The note of `alerts`, unless the store does not take it in time. Their epoch notes them later, if need be.
+    async fn noted(&self, alerts: &[Alert]) -> Vec<Note> {
+        let Some(notes) = &self.notes else { return Vec::new() };
+        match tokio::time::timeout(NOTE_WAIT, notes.put(alerts)).await {
+            Ok(Ok(note)) => return vec![note],
+            Ok(Err(GaveUp::Stop(error))) => self.stop.fail(error),
+            Ok(Err(GaveUp::TimeIsUp)) | Err(_) => {
+                warn!(
+                    alerts = alerts.len(),
+                    "the store did not take a note of alerts in time, they are published without"
+                );
+            }
+        }
+        Vec::new()
+    }
+
+    /// Has alerts stored that are in no batch: those that sum others up.
+    async fn carry_summaries(&self, publish: &[Alert], batches: &[AlertBatch]) {
+        let known: HashSet<&str> =
+            batches.iter().flat_map(|batch| &batch.alerts).map(|alert| alert.id.as_str()).collect();
+        let alerts: Vec<Alert> = publish.iter().filter(|alert| !known.contains(alert.id.as_str())).cloned().collect();
+        if alerts.is_empty() {
+            return;
+        }
+        let notes = self.noted(&alerts).await;
+        // Without a builder the run is ending, and another worker adopts the note.
+        let _ = self.carried.send(CarriedAlerts { alerts, notes, is_out: true });
     }
 
     /// For each batch, whether all its alerts were published, summed up or refused for good.
@@ -66,11 +118,13 @@ impl Publisher {
         } else {
             self.outbox.tick(taken_us, &mut publish);
         }
+        entries.extend(publish.iter().map(|alert| (0, notification(alert))));
         for (at, batch) in batches.iter().enumerate() {
+            let before = publish.len();
             batch.alerts.iter().for_each(|alert| self.outbox.take(alert, taken_us, &mut publish));
-            entries.extend(publish.drain(..).map(|alert| (at, notification(&alert))));
+            entries.extend(publish[before..].iter().map(|alert| (at, notification(alert))));
         }
-        entries.extend(publish.drain(..).map(|alert| (0, notification(&alert))));
+        self.carry_summaries(&publish, batches).await;
         self.stats.alerts_held_back.add((self.outbox.held_back() - held_back) as usize);
         if entries.is_empty() {
             return vec![true; batches.len()];

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use ticklake_core::commit::{Arrival, MessageId};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -16,12 +17,12 @@ use tracing::{debug, warn};
 use crate::budget::{Amount, Permit};
 use crate::clock::{Moment, now_us};
 use crate::flush::Flush;
+use crate::hold::{HeldMessages, Hold};
 use crate::lease::{Lease, Term};
-use crate::message::ReceivedBatch;
+use crate::message::{Delivered, ReceivedBatch};
 use crate::meter::QueueMeter;
 use crate::pace::Pace;
 use crate::ports::{BATCH_MAX, PortError, Queue, ReceivedMessage};
-use crate::recent::Recent;
 use crate::retry::Backoff;
 use crate::stats::{Stage, Stats};
 use crate::stop::Stop;
@@ -53,8 +54,8 @@ pub(crate) struct Poll {
     pub(crate) flush: Arc<Flush>,
     pub(crate) wait: Duration,
     pub(crate) visibility_timeout: Duration,
-    /// What was received lately, where what was delivered before is looked up in the ledger.
-    pub(crate) recent: Option<Arc<Recent>>,
+    /// What this worker holds, where what was delivered before is looked up in the ledger.
+    pub(crate) held: Option<Arc<HeldMessages>>,
     /// Takes what is received to the heartbeat, which bounds it by the budget.
     pub(crate) to_extend: mpsc::UnboundedSender<Vec<Arc<Term>>>,
     pub(crate) to_decode: Sender<ReceivedBatch>,
@@ -198,32 +199,57 @@ impl Poll {
         }
     }
 
-    fn pass_on(&self, mut messages: Vec<ReceivedMessage>, asked_at: Moment, mut permit: Permit) {
-        if let Some(recent) = &self.recent {
-            let received = messages.len();
-            // It comes back by its visibility, counted as delivered before, and by then the ledger knows it.
-            recent.retain_new(&mut messages, |message| (message.receive_count == 1).then_some(message.id.as_str()));
-            self.stats.messages_repeated.add(received - messages.len());
-        }
+    fn pass_on(&self, messages: Vec<ReceivedMessage>, asked_at: Moment, mut permit: Permit) {
         let received_at_us = now_us();
         let oldest_us = messages.iter().filter_map(|message| message.sent_at_us).min();
         self.meter.note_age(oldest_us.map(|sent_at_us| received_at_us - sent_at_us));
-        if messages.is_empty() {
-            return;
+        let redelivered = messages.iter().filter(|message| message.receive_count > 1).count();
+        self.stats.messages_redelivered.add(redelivered);
+        let (mut fresh, mut seen, mut delivery) = (Vec::new(), Vec::new(), Delivered::First);
+        for message in messages {
+            let (arrival, hold) = self.arrival(&message);
+            let lease = || Lease::new(message.receipt.clone(), asked_at, self.visibility_timeout).with(hold);
+            match arrival {
+                // It comes back by its visibility, unless the message is deleted by then.
+                Arrival::Held => self.stats.messages_repeated.add(1),
+                Arrival::Again { is_seen: true } => seen.push((lease(), message)),
+                Arrival::Again { is_seen: false } => {
+                    delivery = Delivered::Again;
+                    fresh.push((lease(), message));
+                }
+                Arrival::First => fresh.push((lease(), message)),
+            }
         }
+        for (messages, delivery) in [(fresh, delivery), (seen, Delivered::Seen)] {
+            if !messages.is_empty() {
+                self.hand_on(messages, delivery, received_at_us, &mut permit);
+            }
+        }
+    }
+
+    /// What a message is to this worker. Where nothing is looked up in the ledger, all of them are new.
+    fn arrival(&self, message: &ReceivedMessage) -> (Arrival, Option<Hold>) {
+        match &self.held {
+            Some(held) => held.arrive(MessageId::new(&message.id), message.receive_count == 1),
+            None => (Arrival::First, None),
+        }
+    }
+
+    fn hand_on(
+        &self,
+        messages: Vec<(Lease, ReceivedMessage)>,
+        delivery: Delivered,
+        received_at_us: i64,
+        permit: &mut Permit,
+    ) {
         self.flush.stirs();
         let count = messages.len();
         self.stats.messages_received.add(count);
-        let redelivered = messages.iter().filter(|message| message.receive_count > 1).count();
-        self.stats.messages_redelivered.add(redelivered);
-        // All of them, where some were: they stay together, and so in their order.
-        let is_redelivered = self.recent.is_some() && redelivered > 0;
-        self.stats.bytes_received.add(messages.iter().map(|message| message.body.len()).sum());
+        self.stats.bytes_received.add(messages.iter().map(|(_, message)| message.body.len()).sum());
         let messages: Option<Vec<_>> = messages
             .into_iter()
-            .map(|message| {
+            .map(|(lease, message)| {
                 let share = permit.split(Amount { messages: 1, bytes: message.body.len() })?;
-                let lease = Lease::new(message.receipt.clone(), asked_at, self.visibility_timeout);
                 Some((message, lease, share))
             })
             .collect();
@@ -231,7 +257,7 @@ impl Poll {
             // Without a heartbeat the run is over, and the leases end by themselves.
             let _ = self.to_extend.send(messages.iter().map(|(_, lease, _)| lease.term()).collect());
         }
-        let batch = |messages| ReceivedBatch { messages, queue: self.index, is_redelivered, received_at_us };
+        let batch = |messages| ReceivedBatch { messages, queue: self.index, delivery, received_at_us };
         let passed = messages.map(|messages| self.to_decode.try_send(batch(messages)));
         if !matches!(passed, Some(Ok(()))) {
             // More than SQS promises to bring, a channel with less room than the budget admits, or a decoder that died:

@@ -1,23 +1,23 @@
 //! The resolving stage: what was delivered before is looked up in the ledger before its rows join an epoch.
 //!
-//! Rows that another epoch has stored are dropped, and alerts that another worker may not have got round to are taken over. The
-//! rules are those of [`ticklake_core::commit`]; this file applies them to batches.
+//! Elements of a message that another epoch has stored are dropped. The rules are those of [`ticklake_core::commit`]; this file asks the
+//! ledger what they need, and applies them to batches.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use ticklake_core::alert::Alert;
-use ticklake_core::commit::{Fate, is_ours_to_store};
+use ticklake_core::commit::{Fate, Remaining, Shape, remaining};
+use ticklake_core::decode::{Reason, Reject};
 use ticklake_core::epoch::Decoded;
-use ticklake_core::lake::Partition;
-use ticklake_schemas::Table;
 use tokio::sync::mpsc;
 use tracing::info;
 
+use crate::clock::now_us;
 use crate::ledger::{Ledger, Named};
-use crate::message::HeldMessage;
-use crate::ports::PortError;
+use crate::message::{CarriedAlerts, HeldMessage};
+use crate::ports::{PortError, ReceivedMessage};
 use crate::retry::GaveUp;
 use crate::stats::Stats;
 use crate::stop::Stop;
@@ -32,6 +32,8 @@ pub(crate) struct Resolver {
     pub(crate) batches: mpsc::UnboundedReceiver<Decoded<HeldMessage>>,
     /// Takes them back to the builder.
     pub(crate) resolved: Sender<Decoded<HeldMessage>>,
+    /// Takes alerts of entries of the version before, which noted none.
+    pub(crate) carried: Sender<CarriedAlerts>,
     pub(crate) stop: Stop,
     pub(crate) stats: Arc<Stats>,
 }
@@ -71,70 +73,74 @@ impl Resolver {
 
     /// Drops what is in the lake already; `entries` are those that name each message of the batch.
     async fn resolve(&self, batch: &mut Decoded<HeldMessage>, entries: &[Vec<Named>]) -> Result<(), GaveUp> {
-        let partitions = batch.partitions(|message| message.yielded);
-        let mut dropped: BTreeMap<(usize, Partition), bool> = BTreeMap::new();
-        for (index, (entries, partitions)) in entries.iter().zip(&partitions).enumerate() {
+        let mut left = Vec::with_capacity(batch.messages.len());
+        for (message, entries) in batch.messages.iter().zip(entries) {
+            let mut earlier = Vec::with_capacity(entries.len());
             for named in entries {
-                // Also those that this decoding has no rows for, as that of the other worker may have had.
-                for partition in named.entry.files_of(named.at) {
-                    self.ledger.fate(&named.entry.epoch, partition).await?;
-                }
+                earlier.push(self.decided(named).await?);
+                self.take_alerts(named)?;
             }
-            for &partition in partitions {
-                let fates = self.fates(entries, partition).await?;
-                dropped.insert((index, partition), !is_ours_to_store(fates));
-            }
-            let taken = self.take_alerts(&mut batch.messages[index], entries).await?;
-            batch.alerts.retain(|own| !taken.iter().any(|taken| taken.id == own.id));
-            batch.alerts.extend(taken);
+            left.push(remaining(message.layout.elements(), &earlier));
         }
         let before = (batch.ticks.len(), batch.rejects.len());
-        batch.retain_rows(
+        let received_at_us = batch.ticks.received_at_us.first().copied().unwrap_or_else(now_us);
+        batch.take_over(
+            &left,
             |message| message.yielded,
-            |index, partition| !dropped.get(&(index, partition)).copied().unwrap_or(false),
-            |message, left| message.yielded = left,
+            |message| in_doubt(message.unresolved.as_deref(), received_at_us),
+            |message, yielded, layout| (message.yielded, message.layout) = (yielded, layout),
         );
-        let (ticks, rejects) = (before.0 - batch.ticks.len(), before.1 - batch.rejects.len());
+        let in_doubt = left.iter().filter(|left| **left == Remaining::InDoubt).count();
+        let (ticks, rejects) =
+            (before.0 - batch.ticks.len(), (before.1 + in_doubt).saturating_sub(batch.rejects.len()));
         self.stats.rows_found_stored.add(ticks + rejects);
         info!(
             messages = batch.messages.len(),
-            ticks, rejects, "redelivered messages resolved; these rows are in the lake already"
+            ticks, rejects, in_doubt, "redelivered messages resolved; the rows counted here are not stored again"
         );
         Ok(())
     }
 
-    /// What became of the files that may hold a message's rows of `partition`.
-    async fn fates(&self, entries: &[Named], partition: Partition) -> Result<Vec<Fate>, GaveUp> {
-        let mut fates = Vec::new();
-        for Named { entry, .. } in
-            entries.iter().filter(|named| named.entry.files_of(named.at).any(|file| file == partition))
-        {
-            fates.push(self.ledger.fate(&entry.epoch, partition).await?);
+    /// What an entry says of a message, with the fate of each file. Also of files that this decoding has no rows for, as that of the other
+    /// worker may have had.
+    async fn decided(&self, Named { entry, at }: &Named) -> Result<Shape<Fate>, GaveUp> {
+        let mut fates = BTreeMap::new();
+        for partition in entry.files_of(*at) {
+            fates.insert(partition, self.ledger.fate(&entry.epoch, partition).await?);
         }
-        Ok(fates)
+        entry.shape_of(*at, |partition| fates.get(&partition).copied()).ok_or_else(|| {
+            let text = format!("the entry of epoch {} names files that it does not list", entry.epoch);
+            GaveUp::Stop(PortError::Stop { action: "read the ledger", text })
+        })
     }
 
-    /// Settles which alerts of a message become rows of this epoch; returned are those that are to be published because their own
-    /// worker may have died before it did, which carry the ids that they had.
-    async fn take_alerts(&self, message: &mut HeldMessage, entries: &[Named]) -> Result<Vec<Alert>, GaveUp> {
-        let mut kept = std::mem::take(&mut message.alerts);
-        let mut taken = Vec::new();
-        for Named { entry, at } in entries {
-            for (_, json) in entry.alerts.iter().filter(|(of, _)| of == at) {
-                let alert = Alert::from_json(json).ok_or_else(|| {
-                    let text = format!("the entry of epoch {} has an alert that this version cannot read", entry.epoch);
-                    GaveUp::Stop(PortError::Stop { action: "read the ledger", text })
-                })?;
-                // Raised here too it is the same one, with the same id.
-                kept.retain(|own| own.id != alert.id);
-                let partition = Partition::of(Table::Alerts, alert.ts_us);
-                if self.ledger.fate(&entry.epoch, partition).await? == Fate::Voided {
-                    kept.push(alert.clone());
-                }
-                taken.push(alert);
-            }
+    /// Has the alerts of an entry published and stored whose worker, of the version before, may have died before it did.
+    fn take_alerts(&self, Named { entry, at }: &Named) -> Result<(), GaveUp> {
+        let of_message = entry.alerts.iter().filter(|(of, _)| of == at);
+        let alerts: Option<Vec<Alert>> = of_message.map(|(_, json)| Alert::from_json(json)).collect();
+        let alerts = alerts.ok_or_else(|| {
+            let text = format!("the entry of epoch {} has an alert that this version cannot read", entry.epoch);
+            GaveUp::Stop(PortError::Stop { action: "read the ledger", text })
+        })?;
+        if !alerts.is_empty() {
+            // Without a builder the run is over, and the entry stays.
+            let _ = self.carried.send(CarriedAlerts { alerts, notes: Vec::new(), is_out: false });
         }
-        message.alerts = kept;
-        Ok(taken)
+        Ok(())
+    }
+}
+
+/// The reject that stands for a body of which some elements are stored and nobody can tell which are missing.
+fn in_doubt(message: Option<&ReceivedMessage>, received_at_us: i64) -> Reject {
+    let sent_at_us = message.and_then(|message| message.sent_at_us);
+    Reject {
+        message_id: message.map(|message| message.id.clone()).unwrap_or_default(),
+        index: None,
+        reason: Reason::DecodedDifferently,
+        detail: "another worker decoded this body differently and stored some of its ticks: compare it with the lake"
+            .to_owned(),
+        body: message.map(|message| message.body.to_vec()).unwrap_or_default(),
+        received_at_us,
+        message_us: sent_at_us.unwrap_or(received_at_us),
     }
 }

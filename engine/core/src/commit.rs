@@ -10,11 +10,12 @@
 //! 3. When every file is decided and the alerts are out, the messages that are left are deleted.
 //! 4. The entry is removed if every delete was answered while its message was ours; otherwise it stays.
 //!
-//! A message that was received before is *resolved* before its rows join an epoch: of each file of each entry that names it, in
-//! which it would have rows, it is looked whether it exists. If it does, those rows are in the lake. If it does not, a void is put in its
-//! place, which either succeeds, and then they are ours to store, or shows what was there first.
+//! A worker knows what it holds ([`Holdings`]): a copy of a held message is left alone, whatever its receive count says. A message that
+//! was received before, by the queue's count or by the worker's own knowledge, is *resolved* before its rows join an epoch: of each file that an
+//! entry names for it, the worker finds out whether it exists. If it does not, the worker puts a void in its place, which succeeds, or shows
+//! what was there first. The elements of the message that stored files hold are dropped, and the rest is taken ([`remaining`]).
 //!
-//! An alert that several workers raise is stored by the one epoch that has *claimed* it: see [`Claim`].
+//! Alerts do not depend on messages: they are noted, published, claimed and stored by rules of their own ([`AlertCommit`], [`Claim`]).
 //!
 //! Why it holds: two workers hold the same message only when the first one's lease is over. If its entry was answered before that, the
 //! second one's listing, which comes later, shows it, and each of its files is a file or a void, once and for all. If it was
@@ -22,21 +23,36 @@
 //!
 //! Nothing here does anything: the shell says what has happened, and is told what may happen next. Which files may be stored is decided in
 //! [`store`], what may be deleted in [`delete`]. A model runs this same code through every interleaving of small cases
-//! (`tests/protocol`), and the tests of [`Claim`] do the same with claims. What it does *not* promise: a message that SQS delivers again although it was deleted, or twice with a
-//! receive count of 1.
+//! (`tests/protocol`). What it does *not* promise: a copy of a message that SQS hands to another worker while the first one holds it, or after
+//! it was deleted and its entry is gone.
 
-mod claim;
-mod delete;
-mod entry;
+mod holdings;
 mod lease;
+
+mod elements;
+mod entry;
+mod layout;
 mod resolve;
+mod takeover;
+
+mod delete;
 mod store;
 
-pub use claim::{Claim, ClaimStep, Claimant, claim_body, claim_name, read_claim};
-pub use entry::{Entry, EntryError, MessageId};
+mod alerts;
+mod claim;
+mod note;
+
+pub use alerts::AlertCommit;
+pub use claim::{Claim, ClaimStep, Claimant, read_claim};
+pub use elements::Elements;
+pub use entry::{Entry, EntryError, MessageId, SPLITTING};
+pub use holdings::{Arrival, Holdings, is_first_delivery};
+pub use layout::{Layout, kept_rows};
 pub use lease::Deadline;
+pub use note::{is_to_adopt, note_body, note_name, read_note};
 pub use resolve::{Decision, Fate, Look, Step};
-pub use store::{is_ours_to_store, may_store};
+pub use store::may_store;
+pub use takeover::{Remaining, Shape, remaining};
 
 /// Where the commit of one epoch has got to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -119,12 +135,11 @@ impl Commit {
         self.decide(file, FileState::Stored);
     }
 
-    /// There is a void in the place of `file`. `may_hold` says of each message whether it may have rows in that file: one that
-    /// has none is forgotten for nothing, which costs another delivery; one that has some must not be missed.
-    pub fn voided(&mut self, file: usize, may_hold: impl Fn(usize) -> bool) {
+    /// There is a void in the place of `file`. `holds` says of each message whether it has rows in that file.
+    pub fn voided(&mut self, file: usize, holds: impl Fn(usize) -> bool) {
         self.decide(file, FileState::Voided);
         for (message, state) in self.messages.iter_mut().enumerate() {
-            if may_hold(message) {
+            if holds(message) {
                 *state = MessageState::Forgotten;
             }
         }
@@ -146,7 +161,8 @@ impl Commit {
         }
     }
 
-    /// The delete of `message` was answered with success; `in_time` if it still was ours then.
+    /// The delete of `message` was answered with success; `in_time` if it still was ours then, and was not handed out again meanwhile: else
+    /// SQS may have ignored the delete.
     pub fn deleted(&mut self, message: usize, in_time: bool) {
         let state = if in_time { MessageState::Deleted } else { MessageState::Uncertain };
         self.settle(message, state);

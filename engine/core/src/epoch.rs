@@ -3,7 +3,6 @@
 //! [`EpochBuilder`] takes decoded messages in and hands a full [`Epoch`] out; it decides *when* an epoch rolls. It does
 //! *not* own how rows are encoded or stored, and reads no clock: times are durations since any fixed moment.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rustc_hash::FxHashSet;
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use ticklake_schemas::Table;
 
 use crate::alert::Alert;
+use crate::commit::{Layout, Remaining, kept_rows};
 use crate::decode::Reject;
 use crate::lake::Partition;
 use crate::tick::TickBatch;
@@ -81,40 +81,53 @@ impl<M> Default for Decoded<M> {
 }
 
 impl<M> Decoded<M> {
-    /// The partitions that the rows of each message lie in. `yielded` says of each what it gave.
-    pub fn partitions(&self, yielded: impl Fn(&M) -> Yield) -> Vec<BTreeSet<Partition>> {
-        let mut times = self.ticks.ts_us.iter();
-        let mut rejects = self.rejects.iter();
-        let of = |message| {
-            let Yield { ticks, rejects: rejected } = yielded(message);
-            let ticks = times.by_ref().take(ticks).map(|&ts_us| Partition::of(Table::Ticks, ts_us));
-            ticks.chain(rejects.by_ref().take(rejected).map(Reject::partition)).collect()
-        };
-        self.messages.iter().map(of).collect()
-    }
-
-    /// Drops rows of some partitions: `keep` says which rows of which message stay. What each message gives from then on is told
-    /// by `give`.
-    pub fn retain_rows(
+    /// Drops what the lake holds already of each message: `remaining` says of each what is left to store. `yielded` says what a message gave,
+    /// and `give` is told what it gives from then on. `whole` makes the reject that stands for a whole body in doubt.
+    pub fn take_over(
         &mut self,
+        remaining: &[Remaining],
         yielded: impl Fn(&M) -> Yield,
-        keep: impl Fn(usize, Partition) -> bool,
-        give: impl Fn(&mut M, Yield),
+        whole: impl Fn(&M) -> Reject,
+        give: impl Fn(&mut M, Yield, Layout),
     ) {
-        let (mut ticks, mut rejects) = (Vec::with_capacity(self.ticks.len()), Vec::with_capacity(self.rejects.len()));
-        for (index, message) in self.messages.iter_mut().enumerate() {
-            let before = yielded(message);
-            let (first_tick, first_reject) = (ticks.len(), rejects.len());
-            let times = &self.ticks.ts_us[first_tick..first_tick + before.ticks];
-            ticks.extend(times.iter().map(|&ts_us| keep(index, Partition::of(Table::Ticks, ts_us))));
-            let refused = &self.rejects[first_reject..first_reject + before.rejects];
-            rejects.extend(refused.iter().map(|reject| keep(index, reject.partition())));
-            let kept = |flags: &[bool]| flags.iter().filter(|keep| **keep).count();
-            give(message, Yield { ticks: kept(&ticks[first_tick..]), rejects: kept(&rejects[first_reject..]) });
+        let mut keep = Vec::with_capacity(self.ticks.len());
+        let mut rejects = Vec::with_capacity(self.rejects.len());
+        let mut before = std::mem::take(&mut self.rejects).into_iter();
+        for (message, remaining) in self.messages.iter_mut().zip(remaining) {
+            let Yield { ticks, rejects: refused } = yielded(message);
+            let times_us = &self.ticks.ts_us[keep.len()..keep.len() + ticks];
+            let mut own: Vec<Reject> = before.by_ref().take(refused).collect();
+            let layout = match remaining {
+                Remaining::Everything => {
+                    keep.resize(keep.len() + ticks, true);
+                    Layout::of(times_us, &own)
+                }
+                Remaining::Except(stored) => {
+                    let is_left = |position| !stored.contains(position);
+                    let layout = Layout::of_kept(times_us, &own, is_left);
+                    let (of_ticks, of_rejects) = kept_rows(ticks, &own, is_left);
+                    keep.extend(of_ticks);
+                    let mut of_rejects = of_rejects.into_iter();
+                    own.retain(|_| of_rejects.next().unwrap_or(true));
+                    layout
+                }
+                Remaining::Nothing => {
+                    keep.resize(keep.len() + ticks, false);
+                    own.clear();
+                    Layout::nothing()
+                }
+                Remaining::InDoubt => {
+                    keep.resize(keep.len() + ticks, false);
+                    own = vec![whole(message)];
+                    Layout::of(&[], &own)
+                }
+            };
+            let kept = keep[keep.len() - ticks..].iter().filter(|keep| **keep).count();
+            give(message, Yield { ticks: kept, rejects: own.len() }, layout);
+            rejects.append(&mut own);
         }
-        self.ticks.retain(&ticks);
-        let mut rejects = rejects.into_iter();
-        self.rejects.retain(|_| rejects.next().unwrap_or(true));
+        self.ticks.retain(&keep);
+        self.rejects = rejects;
     }
 }
 
@@ -362,6 +375,8 @@ fn bytes_of<M>(batch: &Decoded<M>) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -538,37 +553,91 @@ mod tests {
         assert!(left.iter().all(TickBatch::is_empty));
     }
 
-    #[test]
-    fn rows_of_single_partitions_are_dropped_and_the_rest_stays_with_its_message() {
-        let mut decoded = batch(0, &[1, 2, 1, 2, 3]);
-        // What each message gave: the first hours 1 and 2, the second nothing, the third hours 1 and 2 and a reject, the fourth 3.
-        let given = |ticks, rejects| Yield { ticks, rejects };
-        decoded.messages = vec![0, 1, 2, 3];
-        decoded.rejects = vec![reject(2)];
-        let before = [given(2, 0), given(0, 0), given(2, 1), given(1, 0)];
-        let hour = |hour: i64| Partition::of(Table::Ticks, hour * 3_600_000_000);
-        let quarantine = Partition::of(Table::Quarantine, 0);
-        let found = decoded.partitions(|message| before[*message as usize]);
-        let sets = [vec![hour(1), hour(2)], vec![], vec![hour(1), hour(2), quarantine], vec![hour(3)]];
-        assert_eq!(found, sets.map(|set| set.into_iter().collect::<BTreeSet<_>>()));
+    /// Of each element its hour, or that it is refused.
+    fn decoded(messages: &[Vec<Option<i64>>]) -> (Decoded<u32>, Vec<Yield>) {
+        let mut decoded = batch(0, &[]);
+        let mut yields = Vec::new();
+        for (number, elements) in (0_u32..).zip(messages) {
+            let hours: Vec<i64> = elements.iter().flatten().copied().collect();
+            decoded.ticks.append(&mut batch(0, &hours).ticks);
+            let refused = (0_u32..).zip(elements).filter(|(_, element)| element.is_none());
+            let rejects = refused.map(|(at, _)| Reject { index: Some(at), ..reject(u64::from(number)) });
+            let before = decoded.rejects.len();
+            decoded.rejects.extend(rejects);
+            decoded.messages.push(number);
+            yields.push(Yield { ticks: hours.len(), rejects: decoded.rejects.len() - before });
+        }
+        (decoded, yields)
+    }
 
-        let after = std::cell::RefCell::new(vec![given(0, 0); 4]);
-        decoded.retain_rows(
-            |message| before[*message as usize],
-            |message, partition| {
-                partition
-                    == if message == 0 {
-                        hour(1)
-                    } else if message == 2 {
-                        hour(2)
-                    } else {
-                        partition
+    fn elements() -> impl Strategy<Value = Vec<Option<i64>>> {
+        prop::collection::vec(prop::option::weighted(0.7, 0..3_i64), 0..6)
+    }
+
+    fn remainings() -> impl Strategy<Value = Remaining> {
+        let stored = prop::collection::btree_set(0..6_u32, 1..5).prop_map(|set| set.into_iter().collect());
+        prop_oneof![
+            Just(Remaining::Everything),
+            Just(Remaining::Nothing),
+            Just(Remaining::InDoubt),
+            stored.prop_map(Remaining::Except),
+        ]
+    }
+
+    proptest! {
+        /// The twin goes through the elements one by one.
+        #[test]
+        fn takeover_keeps_the_elements_that_are_left_and_says_where_they_lie(
+            messages in prop::collection::vec((elements(), remainings()), 0..5),
+        ) {
+            let (messages, remaining): (Vec<_>, Vec<_>) = messages.into_iter().unzip();
+            let (mut batch, yields) = decoded(&messages);
+            let given = std::cell::RefCell::new(Vec::new());
+            let whole = |message: &u32| Reject { reason: Reason::DecodedDifferently, ..reject(u64::from(*message)) };
+            batch.take_over(&remaining, |message| yields[*message as usize], whole, |_, yielded, layout| {
+                given.borrow_mut().push((yielded, layout));
+            });
+            let (mut hours, mut rejects) = (Vec::new(), Vec::new());
+            for ((number, elements), (remaining, (yielded, layout))) in
+                messages.iter().enumerate().zip(remaining.iter().zip(given.into_inner()))
+            {
+                let is_left = |at: u32| match remaining {
+                    Remaining::Everything => true,
+                    Remaining::Except(stored) => !stored.contains(at),
+                    Remaining::Nothing | Remaining::InDoubt => false,
+                };
+                let left = (0_u32..).zip(elements).filter(|(at, _)| is_left(*at));
+                let mut expected: BTreeMap<Partition, Vec<u32>> = BTreeMap::new();
+                let before = (hours.len(), rejects.len());
+                for (at, element) in left {
+                    let hour = |hour: &i64| Partition::of(Table::Ticks, hour * 3_600_000_000);
+                    expected.entry(element.as_ref().map_or(quarantine(), hour)).or_default().push(at);
+                    match element {
+                        Some(hour) => hours.push(hour * 3_600_000_000),
+                        None => rejects.push((number.to_string(), Some(at))),
                     }
-            },
-            |message, left| after.borrow_mut()[*message as usize] = left,
-        );
-        assert_eq!(after.into_inner(), [given(1, 0), given(0, 0), given(1, 0), given(1, 0)]);
-        assert_eq!(decoded.ticks.ts_us, [1, 2, 3].map(|hour| hour * 3_600_000_000));
-        assert!(decoded.rejects.is_empty());
+                }
+                if *remaining == Remaining::InDoubt {
+                    rejects.push((number.to_string(), None));
+                    expected.insert(quarantine(), Vec::new());
+                }
+                let given = Yield { ticks: hours.len() - before.0, rejects: rejects.len() - before.1 };
+                prop_assert_eq!(yielded, given);
+                let files: Vec<Partition> = expected.keys().copied().collect();
+                let mut parts = layout.shape(&files).unwrap().parts;
+                parts.sort_by_key(|(file, _)| *file);
+                let expected = (0..).zip(expected.into_values().map(|held| held.into_iter().collect()));
+                prop_assert_eq!(parts, expected.collect::<Vec<_>>());
+                let is_whole = *remaining == Remaining::Nothing || layout.elements() == Some(elements.len() as u32);
+                prop_assert!(is_whole || *remaining == Remaining::InDoubt);
+            }
+            prop_assert_eq!(batch.ticks.ts_us, hours);
+            let found: Vec<_> = batch.rejects.into_iter().map(|reject| (reject.message_id, reject.index)).collect();
+            prop_assert_eq!(found, rejects);
+        }
+    }
+
+    fn quarantine() -> Partition {
+        Partition::of(Table::Quarantine, 0)
     }
 }

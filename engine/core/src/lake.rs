@@ -1,7 +1,8 @@
-//! The layout of the lake: which partition a row belongs to, and the key of every data file.
+//! The layout of the lake: which partition a row belongs to, and the key of every object.
 //!
-//! Keys are `PREFIX/TABLE/dt=YYYY-MM-DD[/hour=HH]/EPOCH.parquet`, in UTC. They follow from a row's time and its epoch
-//! alone, so a data file's name is known before its bytes exist. This file does *not* own what is in the files.
+//! Keys of data files are `PREFIX/TABLE/dt=YYYY-MM-DD[/hour=HH]/EPOCH.parquet`, in UTC. They follow from a row's time and its epoch
+//! alone, so a data file's name is known before its bytes exist. What is no table lies in `ledger/` (entries), `ledger-alerts/`
+//! (claims) and `ledger-notes/` (alerts that were raised and may not be stored yet). This file does *not* own what is in the objects.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
+use sha2::{Digest as _, Sha256};
 use ticklake_schemas::Table;
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -82,8 +84,7 @@ impl Partition {
     /// The key of the file that holds this partition's rows of `epoch`, below `prefix` (which may be empty).
     #[must_use]
     pub fn key(self, prefix: &str, epoch: &impl fmt::Display) -> String {
-        let separator = if prefix.is_empty() || prefix.ends_with('/') { "" } else { "/" };
-        format!("{prefix}{separator}{self}/{epoch}.parquet")
+        below(prefix, format_args!("{self}/{epoch}.parquet"))
     }
 }
 
@@ -105,6 +106,36 @@ impl fmt::Display for Partition {
 #[must_use]
 pub fn partition_path(table: Table, ts_us: i64) -> String {
     Partition::of(table, ts_us).to_string()
+}
+
+/// The key of the ledger entry of `epoch`; with an empty name the folder of all entries.
+#[must_use]
+pub fn entry_key(prefix: &str, epoch: &str) -> String {
+    below(prefix, format_args!("ledger/{epoch}"))
+}
+
+/// The key of the object that decides turn `turn` of the alert `id`. Ids hold symbols, and those hold what is no part of a key: so its name is
+/// the start of the SHA-256 of the id.
+#[must_use]
+pub fn claim_key(prefix: &str, id: &str, turn: u32) -> String {
+    use std::fmt::Write as _;
+    let mut name = String::with_capacity(36);
+    for byte in Sha256::digest(id).iter().take(16) {
+        // Writing to a string cannot fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    below(prefix, format_args!("ledger-alerts/{name}-{turn}"))
+}
+
+/// The key of the note `name`; with an empty name the folder of all notes.
+#[must_use]
+pub fn note_key(prefix: &str, name: &str) -> String {
+    below(prefix, format_args!("ledger-notes/{name}"))
+}
+
+fn below(prefix: &str, path: fmt::Arguments<'_>) -> String {
+    let separator = if prefix.is_empty() || prefix.ends_with('/') { "" } else { "/" };
+    format!("{prefix}{separator}{path}")
 }
 
 fn slot_us(table: Table) -> i64 {
@@ -137,6 +168,25 @@ mod tests {
         let partition = Partition::of(Table::Alerts, 0);
         assert_eq!(partition.key("", &epoch), "alerts/dt=1970-01-01/w-0.parquet");
         assert_eq!(partition.key("a/", &epoch), "a/alerts/dt=1970-01-01/w-0.parquet");
+    }
+
+    #[test]
+    fn claims_are_of_one_alert_and_turn_and_fit_into_a_key() {
+        let ids = ["spike-up-A/../B-1", "spike-up-A-1", "spike-down-A-1"];
+        let keys: std::collections::BTreeSet<_> =
+            ids.iter().flat_map(|id| (0..3).map(|turn| claim_key("", id, turn))).collect();
+        assert_eq!(keys.len(), 9);
+        let name = |key: &str| key.strip_prefix("ledger-alerts/").unwrap().to_owned();
+        assert!(keys.iter().all(|key| name(key).bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')));
+        // What workers of different versions have to agree on.
+        assert_eq!(claim_key("lake", "spike-up-A-1", 2), "lake/ledger-alerts/a857071057e5ecffde54124664ded149-2");
+    }
+
+    #[test]
+    fn objects_that_are_no_tables_lie_in_folders_of_their_own() {
+        assert_eq!(entry_key("lake", "w-1"), "lake/ledger/w-1");
+        assert_eq!(entry_key("", ""), "ledger/");
+        assert_eq!(note_key("lake/", "n"), "lake/ledger-notes/n");
     }
 
     #[test]

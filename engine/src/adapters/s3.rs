@@ -43,7 +43,7 @@ impl ObjectStore for S3Store {
         let NewObject { key, body, epoch, kind } = object;
         let content_type = match kind {
             ObjectKind::Data | ObjectKind::Void => "application/vnd.apache.parquet",
-            ObjectKind::Entry | ObjectKind::Claim => "application/octet-stream",
+            ObjectKind::Entry | ObjectKind::Claim | ObjectKind::Note => "application/octet-stream",
         };
         let put = self.client.put_object().bucket(&self.bucket).key(key).if_none_match("*").content_type(content_type);
         let mut put = put.metadata(EPOCH, epoch).body(ByteStream::from(body));

@@ -16,8 +16,8 @@ use ticklake::ports::{
     PutOutcome, Queue, Receipt, ReceivedMessage,
 };
 use ticklake_core::alert::Alert;
-use ticklake_core::commit::{Entry, MessageId, claim_name};
-use ticklake_core::lake::Partition;
+use ticklake_core::commit::{note_body, note_name};
+use ticklake_core::lake::{Partition, claim_key, note_key};
 use ticklake_schemas::Table;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -39,6 +39,8 @@ fn config() -> Config {
     settings.epoch.age_max = Duration::from_millis(200);
     settings.queue.visibility_timeout = Duration::from_secs(5);
     settings.queue.wait = Duration::from_secs(1);
+    // The notes of a worker that is killed are adopted by the next one at once.
+    settings.alerts.adopt_after = Duration::ZERO;
     // A spike is told with its own message, and nothing else is.
     settings.detect.level_shift.enabled = false;
     settings.detect.clock.enabled = false;
@@ -273,7 +275,8 @@ async fn alert_of_a_worker_that_dies_while_publishing_is_published_by_another() 
     let topic = Arc::new(Silent(Notify::new()));
     let worker = start(Ports { notifier: Some(topic.clone()), ..world.ports() });
     tokio::time::timeout(MINUTE, topic.0.notified()).await.expect("the worker gets there");
-    let is_stored = || world.store.objects().keys().filter(|key| key.ends_with(".parquet")).count() >= FILES;
+    // The file of alerts comes after they are out.
+    let is_stored = || world.store.objects().keys().filter(|key| key.ends_with(".parquet")).count() >= FILES - 1;
     while !is_stored() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -394,57 +397,189 @@ async fn alert_that_two_workers_raise_about_one_price_is_stored_once() {
     assert_eq!(found, [0, 1]);
 }
 
-/// It has claimed the alert, and another worker has left the row to it.
+/// Its file is waited for, and then a void decides.
 #[tokio::test(flavor = "multi_thread")]
-async fn alert_that_was_left_to_a_worker_that_died_is_stored_by_whoever_takes_its_message_over() {
+async fn alert_that_a_worker_claimed_before_it_died_is_stored_by_the_next_one_that_raises_it() {
     let world = World::new();
     let id = Alert::id_of("spike-up", "AAPL", AFTERNOON_US + SPIKE as i64);
     let file = Partition::of(Table::Alerts, AFTERNOON_US).key("", &"dead-1");
-    let claim = format!("ledger-alerts/{}", claim_name(&id, 0));
-    let (body, epoch, kind) = (file.into(), "dead-1", ObjectKind::Claim);
-    world.store.put_new(NewObject { key: &claim, body, epoch, kind }).await.unwrap();
+    let (body, epoch, kind) = (Bytes::from(file.clone()), "dead-1", ObjectKind::Claim);
+    world.store.put_new(NewObject { key: &claim_key("", &id, 0), body, epoch, kind }).await.unwrap();
     world.drain(true).await.0.unwrap();
-    let published = world.notifier.published();
-    assert_eq!(published[0].id, id);
-    assert!(lake::alert_ids(&world.store.objects()).is_empty(), "its worker may be about to put the file");
-    // The message comes again, which has no ticks of its own: that is enough.
-    let message = world.queue.send("[]", None);
-    world.queue.receive(Duration::ZERO).await.unwrap();
-    let entry = dead(&message, published[0].body.clone());
-    world.store.put_new(NewObject { key: "ledger/dead-1", body: entry, epoch, kind: ObjectKind::Entry }).await.unwrap();
-    tokio::time::sleep(VISIBILITY).await;
-    world.drain(false).await.0.unwrap();
+    assert_eq!(world.notifier.published()[0].id, id);
+    assert!(world.store.head(&file).await.unwrap().unwrap().is_void);
     world.assert_exact().await;
 }
 
-/// The entry of a worker that died before it stored the alert, which it gave to `message`.
-fn dead(message: &str, alert: String) -> Bytes {
-    let entry = Entry {
-        epoch: "dead-1".to_owned(),
-        files: vec![Partition::of(Table::Alerts, AFTERNOON_US)],
-        sets: vec![vec![0]],
-        messages: vec![(MessageId::new(message), 0)],
-        alerts: vec![(0, alert)],
-    };
-    entry.encode().into()
-}
-
-/// The dead worker has given the alert to another message than the one with which it is raised again.
 #[tokio::test(flavor = "multi_thread")]
-async fn alert_that_is_raised_and_taken_over_in_one_epoch_is_stored_once() {
+async fn alert_that_is_raised_and_adopted_in_one_epoch_is_stored_once() {
     let earlier = World::new();
     earlier.drain(true).await.0.unwrap();
-    let alert = earlier.notifier.published()[0].body.clone();
+    let alert = Alert::from_json(&earlier.notifier.published()[0].body).unwrap();
     let world = World::new();
-    for _ in 0..=MESSAGES / BATCH_MAX {
-        world.queue.receive(Duration::ZERO).await.unwrap();
-    }
-    tokio::time::sleep(VISIBILITY).await;
-    // Not in the batch of the one with the spike, of which copies come back in the order of their names.
-    let (body, epoch, kind) = (dead("message-2", alert), "dead-1", ObjectKind::Entry);
-    world.store.put_new(NewObject { key: "ledger/dead-1", body, epoch, kind }).await.unwrap();
+    let (key, body) = (note_key("", &note_name(0, "dead", 1)), Bytes::from(note_body([&alert])));
+    world.store.put_new(NewObject { key: &key, body, epoch: "", kind: ObjectKind::Note }).await.unwrap();
     world.drain(true).await.0.unwrap();
     world.assert_exact().await;
+    let notes = world.store.list("ledger-notes/").await.unwrap();
+    assert!(notes.is_empty(), "it is in the table: {notes:?}");
+}
+
+/// One worker, frozen for longer than the visibility timeout before some PUT: it is given its messages again, whose ticks its detectors know.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_worker_that_is_frozen_stores_every_row_and_every_alert_that_it_published() {
+    let puts = [ObjectKind::Entry, ObjectKind::Claim, ObjectKind::Data].into_iter();
+    let mut cases = JoinSet::new();
+    for (kind, answer_only) in puts.flat_map(|kind| [(kind, false), (kind, true)]) {
+        cases.spawn(async move {
+            let world = World::new();
+            let store = Stalling::new(&world.store, kind, 1, answer_only);
+            let queue = Arc::new(Unextended(world.queue.clone()));
+            let ports = Ports { store: store.clone(), queues: vec![queue], ..world.ports() };
+            let worker = tokio::spawn(async move {
+                let (config, options) = (config(), RunOptions { drain: true });
+                run(ports, &config, options, Meters::new(&config), std::future::pending()).await
+            });
+            tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker gets there");
+            tokio::time::sleep(config().queue.visibility_timeout).await;
+            store.go_on.notify_one();
+            tokio::time::timeout(MINUTE, worker).await.expect("the queue is drained").unwrap().unwrap();
+            world.assert_exact().await;
+            assert_eq!(world.notifier.published().len(), 1, "its detectors judge no tick twice: {kind:?}");
+        });
+    }
+    cases.join_all().await;
+}
+
+/// A queue that hides nothing for longer than it did.
+struct Unextended(Arc<MemoryQueue>);
+
+#[async_trait]
+impl Queue for Unextended {
+    async fn receive(&self, wait: Duration) -> Result<Vec<ReceivedMessage>, PortError> {
+        self.0.receive(wait).await
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
+        self.0.delete(receipts).await
+    }
+
+    async fn extend(&self, _: &[Receipt], _: Duration) -> Result<Vec<EntryFailure>, PortError> {
+        std::future::pending().await
+    }
+
+    async fn release(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
+        self.0.release(receipts).await
+    }
+
+    async fn backlog(&self) -> Result<u64, PortError> {
+        self.0.backlog().await
+    }
+}
+
+/// A queue that hands every message out twice, with other counts than it should.
+struct Copying {
+    queue: Arc<MemoryQueue>,
+    /// The counts of the first and of the second of both.
+    counts: (u32, u32),
+    waiting: std::sync::Mutex<Vec<ReceivedMessage>>,
+}
+
+#[async_trait]
+impl Queue for Copying {
+    async fn receive(&self, wait: Duration) -> Result<Vec<ReceivedMessage>, PortError> {
+        let mut copies = std::mem::take(&mut *self.waiting.lock().unwrap());
+        if copies.len() >= BATCH_MAX {
+            *self.waiting.lock().unwrap() = copies.split_off(BATCH_MAX);
+            return Ok(copies);
+        }
+        let mut messages = self.queue.receive(wait).await?;
+        for message in &mut messages {
+            copies.push(ReceivedMessage { receive_count: self.counts.1, ..message.clone() });
+            message.receive_count = self.counts.0;
+        }
+        *self.waiting.lock().unwrap() = copies;
+        Ok(messages)
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
+        self.queue.delete(receipts).await
+    }
+
+    async fn extend(&self, receipts: &[Receipt], timeout: Duration) -> Result<Vec<EntryFailure>, PortError> {
+        self.queue.extend(receipts, timeout).await
+    }
+
+    async fn release(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
+        self.queue.release(receipts).await
+    }
+
+    async fn backlog(&self) -> Result<u64, PortError> {
+        self.queue.backlog().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_of_held_messages_are_stored_once_whatever_their_counts_say() {
+    for counts in [(1, 1), (1, 2), (2, 1), (3, 2)] {
+        let world = World::new();
+        let queue = Arc::new(Copying { queue: world.queue.clone(), counts, waiting: std::sync::Mutex::default() });
+        let (config, options) = (config(), RunOptions { drain: true });
+        let meters = Meters::new(&config);
+        let ports = Ports { queues: vec![queue], ..world.ports() };
+        let run = run(ports, &config, options, meters.clone(), std::future::pending());
+        tokio::time::timeout(MINUTE, run).await.expect("the queue is drained").unwrap();
+        world.assert_exact().await;
+        assert!(meters.stats.messages_repeated.get() > 0, "{counts:?}");
+    }
+}
+
+/// Two workers that decode a message differently, the first of which dies after its first file: ticks come before rejects.
+async fn decoded_differently(body: &str, change: impl FnOnce(&mut Settings)) -> BTreeMap<String, Bytes> {
+    let world =
+        World { queue: Arc::new(MemoryQueue::new(VISIBILITY)), store: Arc::default(), notifier: Arc::default() };
+    world.queue.send(body.to_owned(), None);
+    let store = Stalling::new(&world.store, ObjectKind::Data, 2, false);
+    let ports = Ports { store: store.clone(), ..world.ports() };
+    let mut settings = (*config()).clone();
+    change(&mut settings);
+    let first = settings.validate().unwrap();
+    let worker = tokio::spawn(async move {
+        run(ports, &first, RunOptions::default(), Meters::new(&first), std::future::pending()).await
+    });
+    tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker gets there");
+    while lake::ticks(&world.store.objects()).is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    worker.abort();
+    world.drain(true).await.0.unwrap();
+    assert_eq!(world.queue.backlog().await.unwrap(), 0);
+    world.store.objects()
+}
+
+fn tick(symbol: &str, ts_us: i64) -> String {
+    format!(r#"{{"symbol":"{symbol}","price":1,"volume":1,"ts":{ts_us},"late":{}}}"#, ts_us + HOUR_US)
+}
+
+fn symbols(objects: &BTreeMap<String, Bytes>) -> Vec<String> {
+    let mut symbols: Vec<_> = lake::ticks(objects).into_iter().map(|tick| tick.symbol).collect();
+    symbols.sort_unstable();
+    symbols
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tick_that_one_worker_refused_and_the_other_takes_is_stored_once() {
+    let body = format!("[{},{}]", tick("A", AFTERNOON_US), tick("LONGER", AFTERNOON_US));
+    let objects = decoded_differently(&body, |settings| settings.decode.symbol_max_bytes = 1).await;
+    assert_eq!(symbols(&objects), ["A", "LONGER"]);
+    assert!(lake::rejects(&objects).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tick_that_moves_to_another_hour_between_two_deliveries_is_stored_once() {
+    let body = format!("[{},{}]", tick("A", AFTERNOON_US), tick("B", AFTERNOON_US + HOUR_US));
+    let objects = decoded_differently(&body, |settings| settings.decode.fields.ts = "late".to_owned()).await;
+    assert_eq!(symbols(&objects), ["A", "B"]);
 }
 
 /// Workers in the middle of a change of configuration: what one refuses another takes. That a file of an epoch is stored says

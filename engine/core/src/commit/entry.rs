@@ -1,20 +1,32 @@
-//! The ledger entry: which messages an epoch is about, which files it is to become, and which alerts it raised.
+//! The ledger entry: which messages an epoch is about, and which of their elements each of its files holds.
 //!
-//! An entry is read by whoever is given one of its messages again, maybe by a later version. So it says of which version it is and
-//! ends in a checksum, and one that cannot be read is an error, never an empty one: to guess would be to store twice.
+//! An entry is read by a worker that is given one of its messages again, maybe by a later version. So it says of which version it is and
+//! ends in a checksum. One that cannot be read is an error, never an empty one: to guess would be to store twice.
 //!
 //! ```text
-//! "TLE" version=1  epoch: text  files: u32 (table: u8 slot: i64)*  sets: u32 (files: u32 (file: u32)*)*
-//! messages: u32 (set: u32 ids: u32 (id: u128)*)*, in runs of the same set  alerts: u32 (message: u32 alert: text)*  crc32: u32        text: u32 bytes*; all numbers little-endian
+//! "TLE" version=2  epoch: text  splitting: u32  files: u32 (table: u8 slot: i64)*
+//! shapes: u32 (elements: u32 parts: u32 (file: u32 runs: u32 (start: u32 end: u32)*)*)*
+//! messages: u32 (shape: u32 ids: u32 (id: u128)*)*, in runs of the same shape  crc32: u32
+//! text: u32 bytes*; all numbers little-endian; elements that are not known are 2^32 - 1
 //! ```
+//!
+//! Version 1 said which files may hold rows of a message, and not which rows; and it held the alerts. It is still read.
 
+use rustc_hash::FxHashMap;
 use sha2::{Digest as _, Sha256};
 use ticklake_schemas::Table;
 
+use super::{Elements, Layout, Shape};
 use crate::lake::Partition;
 
 const MAGIC: [u8; 3] = *b"TLE";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const UNKNOWN: u32 = u32::MAX;
+
+/// How bodies are split into elements. Positions of another way of splitting cannot be compared: a decoder that numbers elements
+/// differently counts this up.
+pub const SPLITTING: u32 = 1;
+
 const CRC_BYTES: usize = 4;
 
 /// A message's id as entries hold it. SQS's ids are UUIDs, and are taken as they are; of any other the start of its SHA-256.
@@ -42,12 +54,11 @@ pub struct Entry {
     pub epoch: String,
     /// Its files, by what they hold: together with the epoch that is their name.
     pub files: Vec<Partition>,
-    /// Sets of files, by position, that messages may have rows in. Most messages share one.
-    pub sets: Vec<Vec<u32>>,
-    /// Its messages, each with the position of its set.
+    /// How messages lie in the files, which are given by position. Most messages share one shape.
+    pub shapes: Vec<Shape<u32>>,
+    /// Its messages, each with the position of its shape.
     pub messages: Vec<(MessageId, u32)>,
-    /// Its alerts as JSON, each with the position of the message whose tick raised it. Whoever takes the message over publishes
-    /// them, for this epoch's worker may have died before it could.
+    /// The alerts of an entry of version 1, as JSON, each with the position of its message. Later versions note alerts apart.
     pub alerts: Vec<(u32, String)>,
 }
 
@@ -55,19 +66,46 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
     /// It does not begin as one.
-    #[error("it is no ledger entry")]
+    #[error("the object is not a ledger entry: remove it, or keep other programs out of this folder")]
     NotAnEntry,
     /// A later version wrote it.
     #[error(
-        "it is of version {0}, and this program reads up to {VERSION}: update all workers before any of them writes it"
+        "the ledger entry is of version {0}, and this program reads up to {VERSION}: update all workers of the fleet"
     )]
     Version(u8),
     /// Its checksum is wrong, or it ends too early.
-    #[error("it is damaged")]
+    #[error("the ledger entry is damaged")]
     Damaged,
 }
 
 impl Entry {
+    /// The entry of an epoch with these files and messages. `None` if a message has rows in a partition that is not among the files.
+    #[must_use]
+    pub fn naming<'a>(
+        epoch: String,
+        files: Vec<Partition>,
+        messages: impl Iterator<Item = (MessageId, &'a Layout)>,
+    ) -> Option<Self> {
+        let mut shapes = Vec::new();
+        let mut known: FxHashMap<Shape<u32>, u32> = FxHashMap::default();
+        let mut last: Option<(&Layout, u32)> = None;
+        let named = messages.map(|(id, layout)| {
+            // Mostly it is that of the message before.
+            if let Some((_, shape)) = last.filter(|(before, _)| *before == layout) {
+                return Some((id, shape));
+            }
+            let shape = layout.shape(&files)?;
+            let at = *known.entry(shape).or_insert_with_key(|shape| {
+                shapes.push(shape.clone());
+                shapes.len() as u32 - 1
+            });
+            last = Some((layout, at));
+            Some((id, at))
+        });
+        let messages = named.collect::<Option<_>>()?;
+        Some(Self { epoch, files, shapes, messages, alerts: Vec::new() })
+    }
+
     /// Its bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -75,63 +113,79 @@ impl Entry {
         bytes.extend(MAGIC);
         bytes.push(VERSION);
         put_text(&mut bytes, &self.epoch);
+        put_number(&mut bytes, SPLITTING);
         put_len(&mut bytes, self.files.len());
         for file in &self.files {
             bytes.push(code_of(file.table()));
             bytes.extend(file.slot().to_le_bytes());
         }
-        put_len(&mut bytes, self.sets.len());
-        for set in &self.sets {
-            put_len(&mut bytes, set.len());
-            for file in set {
-                bytes.extend(file.to_le_bytes());
+        put_len(&mut bytes, self.shapes.len());
+        for shape in &self.shapes {
+            put_number(&mut bytes, shape.elements.unwrap_or(UNKNOWN));
+            put_len(&mut bytes, shape.parts.len());
+            for (file, held) in &shape.parts {
+                put_number(&mut bytes, *file);
+                put_len(&mut bytes, held.runs().len());
+                for run in held.runs() {
+                    put_number(&mut bytes, run.start);
+                    put_number(&mut bytes, run.end);
+                }
             }
         }
         let runs = || self.messages.chunk_by(|(_, one), (_, other)| one == other);
         put_len(&mut bytes, runs().count());
         for run in runs() {
-            bytes.extend(run[0].1.to_le_bytes());
+            put_number(&mut bytes, run[0].1);
             put_len(&mut bytes, run.len());
             for (message, _) in run {
                 bytes.extend(message.0.to_le_bytes());
             }
-        }
-        put_len(&mut bytes, self.alerts.len());
-        for (message, alert) in &self.alerts {
-            bytes.extend(message.to_le_bytes());
-            put_text(&mut bytes, alert);
         }
         let crc = crc32fast::hash(&bytes);
         bytes.extend(crc.to_le_bytes());
         bytes
     }
 
-    /// The files that the message at position `at` may have rows in.
+    /// How the message at position `at` lies in the files, given what became of each. `None` if the entry has no such message.
+    pub fn shape_of<T>(&self, at: u32, mut of_file: impl FnMut(Partition) -> Option<T>) -> Option<Shape<T>> {
+        let (_, shape) = self.messages.get(at as usize)?;
+        let shape = self.shapes.get(*shape as usize)?;
+        let part = |(file, held): &(u32, Elements)| Some((of_file(*self.files.get(*file as usize)?)?, held.clone()));
+        Some(Shape { elements: shape.elements, parts: shape.parts.iter().map(part).collect::<Option<_>>()? })
+    }
+
+    /// The files that the message at position `at` has rows in.
     pub fn files_of(&self, at: u32) -> impl Iterator<Item = Partition> {
-        let set = self.messages.get(at as usize).and_then(|(_, set)| self.sets.get(*set as usize));
-        set.into_iter().flatten().filter_map(|file| self.files.get(*file as usize).copied())
+        let shape = self.messages.get(at as usize).and_then(|(_, shape)| self.shapes.get(*shape as usize));
+        let files = shape.into_iter().flat_map(|shape| &shape.parts);
+        files.filter_map(|(file, _)| self.files.get(*file as usize).copied())
     }
 
     /// The entry that `bytes` are.
     pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
         let rest = bytes.strip_prefix(&MAGIC).ok_or(EntryError::NotAnEntry)?;
-        match rest.first() {
-            Some(&VERSION) => {}
+        let version = match rest.first() {
+            Some(&version @ 1..=VERSION) => version,
             Some(&version) => return Err(EntryError::Version(version)),
             None => return Err(EntryError::Damaged),
-        }
+        };
         let (body, crc) = bytes.split_at_checked(bytes.len().saturating_sub(CRC_BYTES)).ok_or(EntryError::Damaged)?;
         if crc != crc32fast::hash(body).to_le_bytes() {
             return Err(EntryError::Damaged);
         }
         let mut reader = Reader(body.get(MAGIC.len() + 1..).ok_or(EntryError::Damaged)?);
-        let entry = reader.entry().ok_or(EntryError::Damaged)?;
+        let entry = if version == 1 { reader.first_version() } else { reader.entry() };
+        let entry = entry.ok_or(EntryError::Damaged)?;
         if reader.0.is_empty() { Ok(entry) } else { Err(EntryError::Damaged) }
     }
 }
 
+fn put_number(bytes: &mut Vec<u8>, number: u32) {
+    bytes.extend(number.to_le_bytes());
+}
+
 fn put_len(bytes: &mut Vec<u8>, len: usize) {
-    bytes.extend((len as u32).to_le_bytes());
+    put_number(bytes, len as u32);
 }
 
 fn put_text(bytes: &mut Vec<u8>, text: &str) {
@@ -153,19 +207,52 @@ struct Reader<'a>(&'a [u8]);
 impl<'a> Reader<'a> {
     fn entry(&mut self) -> Option<Entry> {
         let epoch = self.text()?;
-        let files = self.list(|reader| {
-            let [code] = reader.array()?;
-            let table = Table::ALL.into_iter().find(|table| code_of(*table) == code)?;
-            Some(Partition::at(table, i64::from_le_bytes(reader.array()?)))
+        let are_comparable = self.number()? == SPLITTING;
+        let files = self.list(Self::file)?;
+        let shapes = self.list(|reader| {
+            let elements = Some(reader.number()?).filter(|count| *count != UNKNOWN && are_comparable);
+            let parts = reader.list(|reader| {
+                let file = reader.number()?;
+                let runs = reader.list(|reader| Some(reader.number()?..reader.number()?))?;
+                let are_in_order = runs.windows(2).all(|two| two[0].end < two[1].start);
+                let are_runs = are_in_order && runs.iter().all(|run| run.start < run.end);
+                are_runs.then(|| (file, Elements::of_runs(runs)))
+            })?;
+            Some(Shape { elements, parts })
         })?;
+        let messages = self.messages()?;
+        Some(Entry { epoch, files, shapes, messages, alerts: Vec::new() })
+    }
+
+    /// Without positions: what its files hold of a message is known only if all of them, or none, are stored.
+    fn first_version(&mut self) -> Option<Entry> {
+        let epoch = self.text()?;
+        let files = self.list(Self::file)?;
         let sets = self.list(|reader| reader.list(Reader::number))?;
-        let runs = self.list(|reader| {
-            let set = reader.number()?;
-            reader.list(|reader| Some((MessageId(u128::from_le_bytes(reader.array()?)), set)))
-        })?;
-        let messages = runs.concat();
+        let messages = self.messages()?;
         let alerts = self.list(|reader| Some((reader.number()?, reader.text()?)))?;
-        Some(Entry { epoch, files, sets, messages, alerts })
+        // Alerts are stored by whoever claims them, and their files decide nothing about messages.
+        let is_of_message = |file: &u32| files.get(*file as usize).is_some_and(|file| file.table() != Table::Alerts);
+        let shape = |set: Vec<u32>| Shape {
+            elements: None,
+            parts: set.into_iter().filter(is_of_message).map(|file| (file, Elements::default())).collect(),
+        };
+        let shapes = sets.into_iter().map(shape).collect();
+        Some(Entry { epoch, files, shapes, messages, alerts })
+    }
+
+    fn file(&mut self) -> Option<Partition> {
+        let [code] = self.array()?;
+        let table = Table::ALL.into_iter().find(|table| code_of(*table) == code)?;
+        Some(Partition::at(table, i64::from_le_bytes(self.array()?)))
+    }
+
+    fn messages(&mut self) -> Option<Vec<(MessageId, u32)>> {
+        let runs = self.list(|reader| {
+            let shape = reader.number()?;
+            reader.list(|reader| Some((MessageId(u128::from_le_bytes(reader.array()?)), shape)))
+        })?;
+        Some(runs.concat())
     }
 
     fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
@@ -197,17 +284,22 @@ mod tests {
 
     use super::*;
 
+    fn shapes() -> impl Strategy<Value = Shape<u32>> {
+        let held = prop::collection::btree_set(0..50_u32, 0..10).prop_map(|set| set.into_iter().collect());
+        let parts = prop::collection::vec((any::<u32>(), held), 0..3);
+        (prop::option::of(0..50_u32), parts).prop_map(|(elements, parts)| Shape { elements, parts })
+    }
+
     fn entries() -> impl Strategy<Value = Entry> {
         let files = prop::collection::vec((prop::sample::select(&Table::ALL[..]), any::<i64>()), 0..5);
-        let sets = prop::collection::vec(prop::collection::vec(any::<u32>(), 0..3), 0..3);
+        let shapes = prop::collection::vec(shapes(), 0..3);
         let messages = prop::collection::vec((any::<u128>(), 0..3_u32), 0..20);
-        let alerts = prop::collection::vec((any::<u32>(), ".{0,20}"), 0..3);
-        ("[a-z0-9-]{0,40}", files, sets, messages, alerts).prop_map(|(epoch, files, sets, messages, alerts)| Entry {
+        ("[a-z0-9-]{0,40}", files, shapes, messages).prop_map(|(epoch, files, shapes, messages)| Entry {
             epoch,
             files: files.into_iter().map(|(table, slot)| Partition::at(table, slot)).collect(),
-            sets,
-            messages: messages.into_iter().map(|(id, set)| (MessageId(id), set)).collect(),
-            alerts,
+            shapes,
+            messages: messages.into_iter().map(|(id, shape)| (MessageId(id), shape)).collect(),
+            alerts: Vec::new(),
         })
     }
 
@@ -232,9 +324,9 @@ mod tests {
     #[test]
     fn later_version_is_named() {
         let mut bytes = Entry::default().encode();
-        bytes[3] = 2;
+        bytes[3] = 3;
         let error = Entry::decode(&bytes).unwrap_err();
-        assert_eq!(error, EntryError::Version(2));
+        assert_eq!(error, EntryError::Version(3));
         assert!(error.to_string().contains("update all workers"));
     }
 
@@ -249,12 +341,16 @@ mod tests {
     }
 
     #[test]
-    fn files_of_a_message_are_those_of_its_set() {
+    fn files_of_a_message_are_those_of_its_shape() {
         let hour = |slot| Partition::at(Table::Ticks, slot);
+        let shape = |files: &[u32]| Shape {
+            elements: Some(1),
+            parts: files.iter().map(|file| (*file, Elements::first(1))).collect(),
+        };
         let entry = Entry {
             files: vec![hour(1), hour(2), hour(3)],
-            sets: vec![vec![0], vec![0, 2], vec![]],
-            messages: [1, 0, 2, 7].map(|set| (MessageId(0), set)).to_vec(),
+            shapes: vec![shape(&[0]), shape(&[0, 2]), shape(&[])],
+            messages: [1, 0, 2, 7].map(|shape| (MessageId(0), shape)).to_vec(),
             ..Entry::default()
         };
         let of = |at| entry.files_of(at).collect::<Vec<_>>();
@@ -262,5 +358,38 @@ mod tests {
             [of(0), of(1), of(2), of(3), of(4)],
             [vec![hour(1), hour(3)], vec![hour(1)], vec![], vec![], vec![]]
         );
+        let named = entry.shape_of(0, |file| Some(file.slot())).unwrap();
+        assert_eq!(named.parts, [(1, Elements::first(1)), (3, Elements::first(1))]);
+        assert_eq!(entry.shape_of(3, Some), None, "no such shape");
+    }
+
+    /// An entry that the version before this one wrote: epoch w-1, an hour of ticks and a day of alerts, one message with rows in both.
+    const FIRST_VERSION: &str = "544c450103000000772d310200000000805a0700000000000101000000000000000100000002000000000000000100000001\
+                                 000000000000000100000005000000000000000000000000000000010000000000000002000000";
+
+    #[test]
+    fn entry_of_the_first_version_is_read_without_positions() {
+        let hex = FIRST_VERSION.as_bytes();
+        let byte = |two: &[u8]| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap();
+        let mut bytes: Vec<u8> = hex.chunks(2).map(byte).collect();
+        bytes.extend(b"{}");
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        let entry = Entry::decode(&bytes).unwrap();
+        assert_eq!((&*entry.epoch, entry.messages.len()), ("w-1", 1));
+        assert_eq!(entry.files_of(0).map(Partition::table).collect::<Vec<_>>(), [Table::Ticks]);
+        assert_eq!(entry.shapes[0].elements, None);
+        assert_eq!(entry.alerts, [(0, "{}".to_owned())]);
+    }
+
+    #[test]
+    fn positions_of_another_way_of_splitting_are_not_known() {
+        let shape = Shape { elements: Some(2), parts: Vec::new() };
+        let mut bytes = Entry { shapes: vec![shape], ..Entry::default() }.encode();
+        let splitting = 8..12;
+        bytes[splitting].copy_from_slice(&(SPLITTING + 1).to_le_bytes());
+        let body = bytes.len() - CRC_BYTES;
+        let crc = crc32fast::hash(&bytes[..body]);
+        bytes[body..].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(Entry::decode(&bytes).unwrap().shapes[0].elements, None);
     }
 }

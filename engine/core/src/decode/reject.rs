@@ -86,6 +86,9 @@ pub enum Reason {
     NamesFull,
     /// The ticks of the message lie in more partitions, and so would make more files, than one message may.
     TooManyPartitions,
+    /// The message was delivered before and decoded differently, and some of its elements are in the lake: nobody can tell which of
+    /// them are missing. The whole body stands for these.
+    DecodedDifferently,
     /// The message held more bad ticks than are listed one by one; the whole body stands for the rest.
     TooManyRejects,
 }
@@ -115,6 +118,7 @@ impl Reason {
             Reason::BadConditions => "bad_conditions",
             Reason::NamesFull => "names_full",
             Reason::TooManyPartitions => "too_many_partitions",
+            Reason::DecodedDifferently => "decoded_differently",
             Reason::TooManyRejects => "too_many_rejects",
         }
     }

@@ -1,19 +1,23 @@
 //! The cases in which the protocol is searched for a violation, and the ways to break it that have to be found.
 
+mod alerts;
 mod state;
 mod world;
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::hash::Hash;
 
-use stateright::{Checker as _, HasDiscoveries, Model as _};
+use stateright::{Checker as _, HasDiscoveries, Model};
 
-use world::{Broken, World};
+use alerts::Alerts;
+use world::{Broken, Decoded, QUARANTINE, World};
 
 /// A case, by its name.
 pub struct Case {
     /// What is in it.
     pub name: &'static str,
-    world: World,
+    searched: Box<dyn FnOnce() -> Searched>,
 }
 
 /// What the search of a case came to.
@@ -32,7 +36,12 @@ pub struct Variant {
     pub name: String,
     /// What does not hold then.
     pub property: &'static str,
-    world: World,
+    search: Box<dyn Fn(&'static str, usize) -> Option<Vec<String>>>,
+}
+
+/// A message that everybody decodes alike, into rows of these partitions.
+fn rows(partitions: &[u8]) -> Vec<Decoded> {
+    vec![Decoded::parts(partitions)]
 }
 
 /// One message whose rows lie in two partitions, two workers with an epoch each.
@@ -40,52 +49,82 @@ fn small() -> World {
     World {
         workers: 2,
         epochs: 1,
-        messages: vec![BTreeSet::from([0, 1])],
+        messages: vec![rows(&[0, 1])],
         deliveries: 2,
         extensions: false,
         crashes: 1,
+        copies: 0,
+        moves: false,
         stops: true,
         broken: None,
     }
 }
 
+/// A message of three ticks that one way of decoding puts into an hour and the other one into quarantine and another hour.
+fn decoded_differently() -> World {
+    let ways = vec![Decoded::parts(&[0, QUARANTINE, 2]), Decoded::parts(&[0, 0, 1])];
+    World { messages: vec![ways], crashes: 0, stops: false, ..small() }
+}
+
+/// One that the other way cannot split.
+fn split_differently() -> World {
+    World { messages: vec![vec![Decoded::parts(&[0, 1]), Decoded::whole(2)]], ..decoded_differently() }
+}
+
+/// One worker, which is handed out what it holds.
+fn copied() -> World {
+    World { workers: 1, epochs: 2, deliveries: 2, copies: 1, crashes: 0, messages: vec![rows(&[0])], ..small() }
+}
+
 /// The cases that are searched on every change: seconds.
 pub fn small_cases() -> Vec<Case> {
-    let (one, rows) = (small(), vec![BTreeSet::from([0])]);
-    let shared = vec![BTreeSet::from([0]), BTreeSet::from([0])];
+    let (one, hour) = (small(), vec![rows(&[0])]);
+    let shared = vec![rows(&[0]), rows(&[0])];
     vec![
-        Case { name: "two workers, a message over two partitions", world: one.clone() },
-        Case { name: "the same with extensions", world: World { extensions: true, ..one.clone() } },
-        Case {
-            name: "two messages that share a partition",
-            world: World { messages: shared, crashes: 0, stops: false, ..one.clone() },
-        },
-        Case {
-            name: "three workers",
-            world: World { workers: 3, deliveries: 3, messages: rows.clone(), crashes: 0, ..one.clone() },
-        },
-        Case {
-            name: "one worker that is given what it still holds",
-            world: World { workers: 1, epochs: 3, deliveries: 3, crashes: 0, ..one.clone() },
-        },
-        Case { name: "two workers, two epochs each", world: World { epochs: 2, deliveries: 3, messages: rows, ..one } },
+        case("two workers, a message over two partitions", one.clone()),
+        case("the same with extensions", World { extensions: true, ..one.clone() }),
+        case(
+            "two messages that share a partition",
+            World { messages: shared, crashes: 0, stops: false, ..one.clone() },
+        ),
+        case("three workers", World { workers: 3, deliveries: 3, messages: hour.clone(), crashes: 0, ..one.clone() }),
+        case("one worker that freezes", World { workers: 1, epochs: 3, deliveries: 3, crashes: 0, ..one.clone() }),
+        case("one worker that is handed copies of what it holds", copied()),
+        case("two workers that decode a message differently", decoded_differently()),
+        case("two workers that split a message differently", split_differently()),
+        case("a dead-letter queue that forgets its counts", World { moves: true, ..one.clone() }),
+        case("an alert of two workers that may die", Alerts { workers: 2, epochs: 2, crashes: 1, broken: None }),
+        case("two workers, two epochs each", World { epochs: 2, deliveries: 3, messages: hour, ..one }),
     ]
 }
 
 /// The cases that take minutes.
 pub fn large_cases() -> Vec<Case> {
     let one = small();
-    let overlapping = vec![BTreeSet::from([0, 1]), BTreeSet::from([1])];
+    let overlapping = vec![rows(&[0, 1]), rows(&[1])];
     vec![
-        Case {
-            name: "three workers, a message over two partitions",
-            world: World { workers: 3, deliveries: 3, crashes: 2, ..one.clone() },
-        },
-        Case {
-            name: "two workers, two epochs each, a message over two partitions",
-            world: World { epochs: 2, deliveries: 3, stops: false, ..one.clone() },
-        },
-        Case { name: "two messages over two partitions", world: World { messages: overlapping, stops: false, ..one } },
+        case(
+            "three workers, a message over two partitions",
+            World { workers: 3, deliveries: 3, crashes: 2, ..one.clone() },
+        ),
+        case(
+            "two workers, two epochs each, a message over two partitions",
+            World { epochs: 2, deliveries: 3, stops: false, ..one.clone() },
+        ),
+        case(
+            "three workers that decode a message differently",
+            World { workers: 3, deliveries: 3, ..decoded_differently() },
+        ),
+        case(
+            "three workers that split a message differently",
+            World { workers: 3, deliveries: 3, ..split_differently() },
+        ),
+        case(
+            "two workers, copies and a dead-letter queue",
+            World { copies: 1, moves: true, stops: false, deliveries: 3, ..one.clone() },
+        ),
+        case("an alert of three workers that may die", Alerts { workers: 3, epochs: 2, crashes: 2, broken: None }),
+        case("two messages over two partitions", World { messages: overlapping, stops: false, ..one }),
     ]
 }
 
@@ -93,8 +132,9 @@ pub fn large_cases() -> Vec<Case> {
 pub fn variants() -> Vec<Variant> {
     let twice = "never twice";
     let two = small();
-    let three = World { workers: 3, deliveries: 3, messages: vec![BTreeSet::from([0])], ..small() };
+    let three = World { workers: 3, deliveries: 3, messages: vec![rows(&[0])], ..small() };
     let extended = World { extensions: true, ..small() };
+    let dead_letters = World { moves: true, messages: vec![rows(&[0])], ..small() };
     [
         (Broken::NoCheck, twice, two.clone()),
         (Broken::PlainPut, twice, two.clone()),
@@ -103,50 +143,109 @@ pub fn variants() -> Vec<Variant> {
         (Broken::EntryRemovedAfterStaleDelete, twice, two.clone()),
         (Broken::LateExtensionTrusted, twice, extended),
         (Broken::LateRelease, twice, three),
-        (Broken::OtherPartitions, twice, two.clone()),
+        (Broken::OtherPartitions, "no deletion before durability", decoded_differently()),
+        (Broken::HoldingsForgotten, twice, copied()),
+        (Broken::CopiesIgnored, twice, copied()),
+        (Broken::DeadLettersForgotten, twice, dead_letters),
+        (Broken::StoreNotAtomic, twice, two.clone()),
         (Broken::EntryTrusted, "never lost", two),
     ]
     .into_iter()
-    .map(|(broken, property, world)| Variant {
-        name: format!("{broken:?}"),
-        property,
-        world: World { broken: Some(broken), ..world },
-    })
+    .map(|(broken, property, world)| variant(format!("{broken:?}"), property, World { broken: Some(broken), ..world }))
+    .chain(variants_of_alerts())
     .collect()
+}
+
+fn variants_of_alerts() -> impl Iterator<Item = Variant> {
+    let two = Alerts { workers: 2, epochs: 2, crashes: 1, broken: None };
+    let (once, stored) = ("stored once at most", "published and so stored");
+    [
+        (alerts::Broken::LostWithMessage, stored),
+        (alerts::Broken::PublishedFirst, stored),
+        (alerts::Broken::StoredFirst, "stored and so published"),
+        (alerts::Broken::NoteRemovedEarly, stored),
+        (alerts::Broken::ClaimTrusted, stored),
+        (alerts::Broken::NoClaims, once),
+    ]
+    .into_iter()
+    .map(move |(broken, property)| {
+        variant(format!("alerts: {broken:?}"), property, Alerts { broken: Some(broken), ..two.clone() })
+    })
+}
+
+/// A model that the checker can go through.
+trait Searchable:
+    Model<State: Clone + PartialEq + Hash + Send + Sync + 'static, Action: Clone + PartialEq + Debug + Send + Sync>
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<M> Searchable for M where
+    M: Model<State: Clone + PartialEq + Hash + Send + Sync + 'static, Action: Clone + PartialEq + Debug + Send + Sync>
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+fn case<M>(name: &'static str, world: M) -> Case
+where
+    M: Searchable,
+{
+    Case { name, searched: Box::new(move || searched(world)) }
+}
+
+fn variant<M>(name: String, property: &'static str, world: M) -> Variant
+where
+    M: Searchable + Clone,
+{
+    Variant { name, property, search: Box::new(move |property, steps| search(&world, property, steps)) }
 }
 
 impl Case {
     /// Goes through every state.
     pub fn search(self) -> Searched {
-        let checker = self.world.checker().threads(2).spawn_bfs().join();
-        let failed = checker.model().properties().into_iter().find_map(|property| {
-            let found = checker.discovery(property.name);
-            let holds = found.is_some() == matches!(property.expectation, stateright::Expectation::Sometimes);
-            let steps = || found.map(|path| path.into_actions().iter().map(|step| format!("{step:?}")).collect());
-            (!holds).then(|| (property.name, steps().unwrap_or_default()))
-        });
-        Searched { states: checker.unique_state_count(), depth: checker.max_depth(), violation: failed }
+        (self.searched)()
     }
+}
+
+fn searched<M>(world: M) -> Searched
+where
+    M: Searchable,
+{
+    let checker = world.checker().threads(2).spawn_bfs().join();
+    let failed = checker.model().properties().into_iter().find_map(|property| {
+        let found = checker.discovery(property.name);
+        let holds = found.is_some() == matches!(property.expectation, stateright::Expectation::Sometimes);
+        let steps = || found.map(|path| path.into_actions().iter().map(|step| format!("{step:?}")).collect());
+        (!holds).then(|| (property.name, steps().unwrap_or_default()))
+    });
+    Searched { states: checker.unique_state_count(), depth: checker.max_depth(), violation: failed }
 }
 
 impl Variant {
     /// The shortest way to what does not hold, if it is found.
     pub fn trace(self) -> Option<Vec<String>> {
-        let mut shortest = self.search(usize::MAX)?;
+        let mut shortest = (self.search)(self.property, usize::MAX)?;
         // A search goes on for a while beyond the first violation.
-        while let Some(shorter) = self.search(shortest.len()) {
+        while let Some(shorter) = (self.search)(self.property, shortest.len()) {
             shortest = shorter;
         }
         Some(shortest)
     }
+}
 
-    /// A way of less than `steps` steps.
-    fn search(&self, steps: usize) -> Option<Vec<String>> {
-        let wanted = HasDiscoveries::AnyOf(BTreeSet::from([self.property]));
-        // The state at the beginning is at depth 1, and those at the target are not looked at.
-        let depth = steps.saturating_add(1);
-        let checker = self.world.clone().checker().finish_when(wanted).target_max_depth(depth).spawn_bfs().join();
-        let trace = checker.discovery(self.property)?;
-        Some(trace.into_actions().iter().map(|step| format!("{step:?}")).collect())
-    }
+/// A way of less than `steps` steps to where `property` does not hold.
+fn search<M>(world: &M, property: &'static str, steps: usize) -> Option<Vec<String>>
+where
+    M: Searchable + Clone,
+{
+    let wanted = HasDiscoveries::AnyOf(BTreeSet::from([property]));
+    // The state at the beginning is at depth 1, and those at the target are not looked at.
+    let depth = steps.saturating_add(1);
+    let checker = world.clone().checker().finish_when(wanted).target_max_depth(depth).spawn_bfs().join();
+    let trace = checker.discovery(property)?;
+    Some(trace.into_actions().iter().map(|step| format!("{step:?}")).collect())
 }

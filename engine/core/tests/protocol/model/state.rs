@@ -2,18 +2,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ticklake_core::commit::{Commit, Deadline, Decision, Fate, Look, Phase, Step, is_ours_to_store};
+use ticklake_core::commit::{
+    Arrival, Commit, Deadline, Decision, Elements, Fate, Holdings, Look, MessageId, Phase, Remaining, Shape, Step,
+    is_first_delivery, remaining,
+};
 
-use super::world::{Action, Broken, World};
+use super::world::{Action, Broken, Decoded, QUARANTINE, World};
 
 /// A file's name: worker, epoch, partition.
 pub(crate) type Place = (usize, u8, u8);
 
-/// A message, and the how-manieth time it was received: what a receipt stands for.
+/// A message, and the how-manieth time it was handed out: what a receipt stands for.
 pub(crate) type Delivery = (usize, u8);
 
-/// A row: its message, and which of the message's it is.
-pub(crate) type Row = (usize, u8);
+/// A part of a message that must be stored once: its message, and which of the message's it is.
+pub(crate) type Part = (usize, u8);
+
+/// Added to a file's name where the file would hold a row twice.
+const TWICE: u8 = 100;
+
+/// What a file holds of a message: a part of it, or a part of a body that stands for all of them, in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Row {
+    Sure(Part),
+    InDoubt(Part),
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct State {
@@ -31,23 +44,36 @@ pub(crate) struct Queued {
     pub(crate) is_deleted: bool,
     /// Nobody: it is visible.
     pub(crate) holder: Option<usize>,
+    /// How often it was handed out, and how often of these as a copy.
     pub(crate) deliveries: u8,
+    pub(crate) copies: u8,
+    /// Deliveries before the move to a dead-letter queue that has forgotten them.
+    pub(crate) moved_after: Option<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Named {
-    /// Each message, and the files that it may have rows in.
-    pub(crate) messages: Vec<(usize, BTreeSet<u8>)>,
+    /// Each message, and how it lies in the files.
+    pub(crate) messages: Vec<(usize, Shape<u8>)>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Worker {
     pub(crate) has_crashed: bool,
     pub(crate) epochs: u8,
+    pub(crate) holdings: Holdings,
     pub(crate) held: BTreeMap<Delivery, Held>,
     pub(crate) open: Option<Open>,
     /// To be released, if they still are ours when their turn comes.
     pub(crate) returning: BTreeSet<Delivery>,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        // It knows what it holds, and nothing of what it held: the least that the protocol relies on.
+        let (holdings, has_crashed, epochs) = (Holdings::new(0), false, 0);
+        Self { has_crashed, epochs, holdings, held: BTreeMap::new(), open: None, returning: BTreeSet::new() }
+    }
 }
 
 /// A message as a worker holds it.
@@ -71,9 +97,15 @@ pub(crate) enum Extension {
 pub(crate) enum Rows {
     /// It was delivered before, and the ledger has not been listed since.
     Unlisted,
-    Deciding(BTreeMap<Place, Decision>),
-    /// The partitions whose rows are ours to store.
-    Decided(BTreeSet<u8>),
+    Deciding(Deciding),
+    Decided(Remaining),
+}
+
+/// What the ledger says of a message, and what was found out about its files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Deciding {
+    named: Vec<((usize, u8), Shape<u8>)>,
+    decisions: BTreeMap<Place, Decision>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -81,9 +113,9 @@ pub(crate) struct Open {
     pub(crate) number: u8,
     pub(crate) commit: Commit,
     pub(crate) deliveries: Vec<Delivery>,
-    /// The partitions in which each of them has rows that are ours to store.
-    pub(crate) partitions: Vec<BTreeSet<u8>>,
-    pub(crate) files: Vec<u8>,
+    /// How each of them lies in the files.
+    pub(crate) shapes: Vec<Shape<u8>>,
+    pub(crate) files: BTreeMap<u8, BTreeSet<Row>>,
 }
 
 impl Held {
@@ -93,10 +125,55 @@ impl Held {
     }
 }
 
+impl Worker {
+    /// It has deleted a delivery, or given it up.
+    fn let_go(&mut self, delivery: Delivery) -> Option<Held> {
+        let held = self.held.remove(&delivery);
+        if !self.held.keys().any(|(message, _)| *message == delivery.0) {
+            self.holdings.let_go(id(delivery.0));
+        }
+        held
+    }
+}
+
+pub(crate) fn id(message: usize) -> MessageId {
+    MessageId::new(&format!("{message:032x}"))
+}
+
+impl Decoded {
+    /// What is left of a message, as it is decoded here: how it lies in the files, and its rows by file.
+    fn left(&self, message: usize, remaining: &Remaining) -> (Shape<u8>, Vec<(u8, Row)>) {
+        let is_left = |position: u32| match remaining {
+            Remaining::Everything => true,
+            Remaining::Except(stored) => !stored.contains(position),
+            Remaining::Nothing | Remaining::InDoubt => false,
+        };
+        if *remaining == Remaining::InDoubt {
+            let parts = self.rows.iter().flat_map(|(_, parts)| parts);
+            let rows = parts.map(|part| (QUARANTINE, Row::InDoubt((message, *part)))).collect();
+            return (Shape { elements: None, parts: vec![(QUARANTINE, Elements::default())] }, rows);
+        }
+        let mut by_file: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
+        let mut rows = Vec::new();
+        for (position, (file, parts)) in (0..).zip(&self.rows).filter(|(position, _)| is_left(*position)) {
+            by_file.entry(*file).or_default().push(position);
+            rows.extend(parts.iter().map(|part| (*file, Row::Sure((message, *part)))));
+        }
+        let held =
+            |positions: Vec<u32>| if self.is_split { positions.into_iter().collect() } else { Elements::default() };
+        let parts = by_file.into_iter().map(|(file, positions)| (file, held(positions))).collect();
+        (Shape { elements: self.elements(), parts }, rows)
+    }
+}
+
 impl State {
-    /// How many files hold `row`.
-    pub(crate) fn copies(&self, row: Row) -> usize {
-        self.files.values().filter(|rows| rows.contains(&row)).count()
+    /// How many files hold `part`, in doubt or not.
+    pub(crate) fn copies(&self, part: Part) -> usize {
+        self.sure_copies(part) + self.files.values().filter(|rows| rows.contains(&Row::InDoubt(part))).count()
+    }
+
+    pub(crate) fn sure_copies(&self, part: Part) -> usize {
+        self.files.values().filter(|rows| rows.contains(&Row::Sure(part))).count()
     }
 
     fn look(&self, place: Place) -> Look {
@@ -115,11 +192,20 @@ impl State {
                 let queued = &mut self.queue[message];
                 queued.holder = Some(worker);
                 queued.deliveries += 1;
-                let delivery = (message, queued.deliveries);
-                let is_first = queued.deliveries == 1;
-                let rows = if is_first { Rows::Decided(world.partitions(delivery)) } else { Rows::Unlisted };
-                let held = Held { deadline: Deadline::new(1), now: 0, extension: Extension::Possible, rows };
-                self.workers[worker].held.insert(delivery, held);
+                // A dead-letter queue that counts anew is the worst that there is.
+                let count = queued.deliveries - queued.copies - queued.moved_after.unwrap_or_default();
+                let was_moved = queued.moved_after.is_some() && !world.is(Broken::DeadLettersForgotten);
+                self.arrive(world, worker, message, is_first_delivery(u32::from(count), was_moved));
+            }
+            Action::Copy { worker, message, is_first } => {
+                let queued = &mut self.queue[message];
+                queued.deliveries += 1;
+                queued.copies += 1;
+                self.arrive(world, worker, message, is_first);
+            }
+            Action::MoveToDeadLetters { message } => {
+                let queued = &mut self.queue[message];
+                queued.moved_after = Some(queued.deliveries - queued.copies);
             }
             Action::VisibilityTimesOut { message } => self.show(message),
             Action::SendExtension { worker, delivery } => {
@@ -140,10 +226,12 @@ impl State {
             }
             Action::ListLedger { worker, delivery } => self.list(world, worker, delivery),
             Action::Resolve { worker, delivery, answered } => self.resolve(world, worker, delivery, answered),
-            Action::OpenEpoch { worker } => self.open(worker),
+            Action::OpenEpoch { worker } => self.open(world, worker),
             Action::PutEntry { worker, answered } => self.put_entry(world, worker, answered),
             Action::PutFile { worker, file, answered } => self.put_file(world, worker, file, answered),
-            Action::Delete { worker, index, honoured, answered } => self.delete(worker, index, honoured, answered),
+            Action::Delete { worker, index, honoured, answered } => {
+                self.delete(world, worker, index, honoured, answered)
+            }
             Action::GiveUp { worker } => self.give_up(worker),
             Action::EndEpoch { worker, remove_entry } => self.end(worker, remove_entry),
             Action::Release { worker, delivery, honoured } => self.release(world, worker, delivery, honoured),
@@ -157,84 +245,117 @@ impl State {
     /// A message is visible again, later than any deadline that its holder may know of.
     fn show(&mut self, message: usize) {
         let queued = &mut self.queue[message];
-        if let Some(worker) = queued.holder.take()
-            && let Some(held) = self.workers[worker].held.get_mut(&(message, queued.deliveries))
-        {
-            held.now = 2;
+        if let Some(worker) = queued.holder.take() {
+            let held = self.workers[worker].held.iter_mut().filter(|((of, _), _)| *of == message);
+            held.for_each(|(_, held)| held.now = 2);
         }
+    }
+
+    /// A message comes to a worker, for the first time if the queue is right.
+    fn arrive(&mut self, world: &World, worker: usize, message: usize, is_first: bool) {
+        let delivery = (message, self.queue[message].deliveries);
+        let own = &mut self.workers[worker];
+        let rows = match own.holdings.arrive(id(message), is_first) {
+            Arrival::Held if !world.is(Broken::HoldingsForgotten) => return,
+            Arrival::First => Rows::Decided(Remaining::Everything),
+            Arrival::Held if is_first => Rows::Decided(Remaining::Everything),
+            Arrival::Again { .. } | Arrival::Held => Rows::Unlisted,
+        };
+        let held = Held { deadline: Deadline::new(1), now: 0, extension: Extension::Possible, rows };
+        own.held.insert(delivery, held);
     }
 
     fn list(&mut self, world: &World, worker: usize, delivery: Delivery) {
-        let mut decisions = BTreeMap::new();
+        let mut deciding = Deciding::default();
         for ((of, epoch), named) in &self.ledger {
-            let entries = named.messages.iter().filter(|(message, _)| *message == delivery.0);
-            let places = entries.flat_map(|(_, files)| files).map(|&file| ((*of, *epoch, file), Decision::default()));
-            decisions.extend(places);
+            for (_, shape) in named.messages.iter().filter(|(message, _)| *message == delivery.0) {
+                let places = shape.parts.iter().map(|(file, _)| ((*of, *epoch, *file), Decision::default()));
+                deciding.decisions.extend(places);
+                deciding.named.push(((*of, *epoch), shape.clone()));
+            }
         }
-        self.decide(world, worker, delivery, decisions);
+        self.decide(world, worker, delivery, deciding);
     }
 
     fn resolve(&mut self, world: &World, worker: usize, delivery: Delivery, answered: bool) {
-        let Some(Rows::Deciding(mut decisions)) =
-            self.workers[worker].held.get(&delivery).map(|held| held.rows.clone())
+        let Some(Rows::Deciding(mut deciding)) = self.workers[worker].held.get(&delivery).map(|held| held.rows.clone())
         else {
             return;
         };
-        let open = decisions.iter().find(|(_, decision)| !matches!(decision.step(), Step::Done(_)));
+        let open = deciding.decisions.iter().find(|(_, decision)| !matches!(decision.step(), Step::Done(_)));
         if let Some((&place, &decision)) = open {
             let mut decision = decision;
             match decision.step() {
                 Step::Look if world.is(Broken::EntryTrusted) => decision.looked(Look::Found(Fate::Stored)),
+                // At the same time as the file is put: both are told that they were first.
+                Step::Look if world.is(Broken::StoreNotAtomic) => decision.looked(Look::Nothing),
                 Step::Look => decision.looked(self.look(place)),
                 Step::PutVoid => {
-                    let created = self.look(place) == Look::Nothing;
-                    if created && !world.is(Broken::NoVoids) {
+                    let created = self.look(place) == Look::Nothing || world.is(Broken::StoreNotAtomic);
+                    if self.look(place) == Look::Nothing && !world.is(Broken::NoVoids) {
                         self.voids.insert(place);
                     }
                     if answered {
                         decision.void_put(created);
                     }
                 }
-                Step::Done(_) => {}
+                _ => {}
             }
-            decisions.insert(place, decision);
+            deciding.decisions.insert(place, decision);
         }
-        self.decide(world, worker, delivery, decisions);
+        self.decide(world, worker, delivery, deciding);
     }
 
-    /// Goes on to the rows that are ours to store, if every file is decided.
-    fn decide(&mut self, world: &World, worker: usize, delivery: Delivery, decisions: BTreeMap<Place, Decision>) {
-        let fate = |decision: &Decision| match decision.step() {
-            Step::Done(fate) => Some(fate),
+    /// Goes on to what is left of the message, if every file is decided.
+    fn decide(&mut self, world: &World, worker: usize, delivery: Delivery, deciding: Deciding) {
+        let fate = |place: &Place| match deciding.decisions.get(place).map(|decision| decision.step()) {
+            Some(Step::Done(fate)) => Some(fate),
             _ => None,
         };
-        let fates: Option<Vec<(u8, Fate)>> =
-            decisions.iter().map(|((.., partition), decision)| Some((*partition, fate(decision)?))).collect();
-        let Some(held) = self.workers[worker].held.get_mut(&delivery) else { return };
-        held.rows = match fates {
-            None => Rows::Deciding(decisions),
-            Some(fates) => {
-                let of = |partition| fates.iter().filter(move |(of, _)| *of == partition).map(|(_, fate)| *fate);
-                let partitions = world.partitions(delivery).into_iter();
-                Rows::Decided(partitions.filter(|&partition| is_ours_to_store(of(partition))).collect())
-            }
+        let with_fates = |((of, epoch), shape): &((usize, u8), Shape<u8>)| {
+            let parts = shape.parts.iter().map(|(file, held)| Some((fate(&(*of, *epoch, *file))?, held.clone())));
+            Some(Shape { elements: shape.elements, parts: parts.collect::<Option<_>>()? })
         };
+        let earlier: Option<Vec<Shape<Fate>>> = deciding.named.iter().map(with_fates).collect();
+        let decoded = world.decoded(delivery);
+        let rows = match earlier {
+            None => Rows::Deciding(deciding),
+            Some(_) if world.is(Broken::OtherPartitions) => {
+                let stored = |file| {
+                    let of_file = deciding.decisions.keys().filter(move |(.., of)| *of == file);
+                    of_file.clone().count() > 0 && !of_file.map(fate).all(|fate| fate == Some(Fate::Voided))
+                };
+                let dropped = (0..).zip(&decoded.rows).filter(|(_, (file, _))| stored(*file)).map(|(at, _)| at);
+                Rows::Decided(Remaining::Except(dropped.collect()))
+            }
+            Some(earlier) => Rows::Decided(remaining(decoded.elements(), &earlier)),
+        };
+        if let Some(held) = self.workers[worker].held.get_mut(&delivery) {
+            held.rows = rows;
+        }
     }
 
-    fn open(&mut self, worker: usize) {
+    fn open(&mut self, world: &World, worker: usize) {
         let own = &mut self.workers[worker];
         let decided = own.held.iter().filter(|(delivery, _)| !own.returning.contains(delivery));
-        let (deliveries, partitions): (Vec<Delivery>, Vec<BTreeSet<u8>>) = decided
-            .filter_map(|(&delivery, held)| match &held.rows {
-                Rows::Decided(partitions) => Some((delivery, partitions.clone())),
-                _ => None,
-            })
-            .unzip();
-        let files: BTreeSet<u8> = partitions.iter().flatten().copied().collect();
+        let (mut deliveries, mut shapes) = (Vec::new(), Vec::new());
+        let mut files: BTreeMap<u8, BTreeSet<Row>> = BTreeMap::new();
+        for (&delivery, held) in decided {
+            let Rows::Decided(remaining) = &held.rows else { continue };
+            let (shape, rows) = world.decoded(delivery).left(delivery.0, remaining);
+            // The same row of two deliveries is there twice: an epoch of its own stands for it.
+            for (file, row) in rows {
+                let is_new = files.entry(file).or_default().insert(row);
+                if !is_new {
+                    files.entry(file + TWICE).or_default().insert(row);
+                }
+            }
+            deliveries.push(delivery);
+            shapes.push(shape);
+        }
         let mut commit = Commit::new(deliveries.len(), files.len());
         commit.published();
-        let files = files.into_iter().collect();
-        own.open = Some(Open { number: own.epochs, commit, deliveries, partitions, files });
+        own.open = Some(Open { number: own.epochs, commit, deliveries, shapes, files });
         own.epochs += 1;
     }
 
@@ -242,7 +363,7 @@ impl State {
         let own = &mut self.workers[worker];
         let Some(open) = &mut own.open else { return };
         let messages = open.deliveries.iter().map(|(message, _)| *message);
-        let named = Named { messages: messages.zip(open.partitions.iter().cloned()).collect() };
+        let named = Named { messages: messages.zip(open.shapes.iter().cloned()).collect() };
         self.ledger.insert((worker, open.number), named);
         if answered {
             let held = &mut own.held;
@@ -257,30 +378,28 @@ impl State {
 
     fn put_file(&mut self, world: &World, worker: usize, file: usize, answered: bool) {
         let Some(open) = &mut self.workers[worker].open else { return };
-        let partition = open.files[file];
+        let Some((&partition, rows)) = open.files.iter().nth(file) else { return };
         let place = (worker, open.number, partition);
-        let holders = open.deliveries.iter().zip(&open.partitions).filter(|(_, of)| of.contains(&partition));
-        let rows = holders.flat_map(|(&delivery, _)| world.rows(delivery, partition)).collect();
         if world.is(Broken::PlainPut) {
             self.voids.remove(&place);
         }
         let is_void = self.voids.contains(&place);
         if !is_void {
-            self.files.entry(place).or_insert(rows);
+            self.files.entry(place).or_insert_with(|| rows.clone());
         }
         if answered {
-            let partitions = open.partitions.clone();
+            let shapes = open.shapes.clone();
             if is_void {
-                open.commit.voided(file, |index| partitions[index].contains(&partition));
+                open.commit.voided(file, |index| shapes[index].holds(&partition));
             } else {
                 open.commit.stored(file);
             }
-            // Alerts are not modelled: they are out at once.
+            // Alerts have a model of their own: they are out at once.
             open.commit.published();
         }
     }
 
-    fn delete(&mut self, worker: usize, index: usize, honoured: bool, answered: bool) {
+    fn delete(&mut self, world: &World, worker: usize, index: usize, honoured: bool, answered: bool) {
         let own = &mut self.workers[worker];
         let Some(open) = &mut own.open else { return };
         let delivery = open.deliveries[index];
@@ -288,7 +407,8 @@ impl State {
             self.queue[delivery.0].is_deleted = true;
         }
         if answered {
-            let in_time = own.held.get_mut(&delivery).is_some_and(Held::is_ours);
+            let was_copied = own.holdings.was_copied(id(delivery.0)) && !world.is(Broken::CopiesIgnored);
+            let in_time = own.held.get_mut(&delivery).is_some_and(Held::is_ours) && !was_copied;
             open.commit.deleted(index, in_time);
         }
     }
@@ -325,7 +445,7 @@ impl State {
             if left.contains(&index) {
                 own.returning.insert(delivery);
             } else {
-                own.held.remove(&delivery);
+                own.let_go(delivery);
             }
         }
     }
@@ -334,7 +454,7 @@ impl State {
         let own = &mut self.workers[worker];
         own.returning.remove(&delivery);
         // One that is not ours any more is somebody else's, whom a release would rob of it.
-        let mut held = own.held.remove(&delivery);
+        let mut held = own.let_go(delivery);
         let may = held.as_mut().is_some_and(Held::is_ours) || world.is(Broken::LateRelease);
         if may && honoured {
             self.queue[delivery.0].holder = None;

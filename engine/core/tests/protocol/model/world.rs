@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stateright::{Model, Property};
 use ticklake_core::commit::Phase;
 
-use super::state::{Delivery, Extension, Held, Queued, Row, Rows, State, Worker};
+use super::state::{Delivery, Extension, Held, Part, Queued, Rows, State, Worker};
 
 /// How the protocol may be broken. Each has to be found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +29,46 @@ pub(crate) enum Broken {
     LateExtensionTrusted,
     /// A message is released whether or not it still is ours, and SQS takes it from its holder.
     LateRelease,
-    /// A message's rows lie in other partitions when it is delivered again.
+    /// Rows are dropped by partition: what a stored file holds of a message is taken to be what this decoding has for it.
     OtherPartitions,
     /// What an entry names is taken to be stored, without a look.
     EntryTrusted,
+    /// A worker goes by the queue's count, and not by what it holds.
+    HoldingsForgotten,
+    /// A delete counts although the message was handed out once more.
+    CopiesIgnored,
+    /// The count of a dead-letter queue is believed.
+    DeadLettersForgotten,
+    /// The store tells two writers at once that each of them was first.
+    StoreNotAtomic,
+}
+
+/// The partition of what is in doubt.
+pub(crate) const QUARANTINE: u8 = 9;
+
+/// How a worker decodes one message.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Decoded {
+    /// Its rows in their order: the partition of each, and the parts of the message that it stands for.
+    pub(crate) rows: Vec<(u8, Vec<u8>)>,
+    /// Whether each row is an element of its own.
+    pub(crate) is_split: bool,
+}
+
+impl Decoded {
+    /// One row for each part, in these partitions.
+    pub(crate) fn parts(partitions: &[u8]) -> Self {
+        Self { rows: (0..).zip(partitions).map(|(part, file)| (*file, vec![part])).collect(), is_split: true }
+    }
+
+    /// One reject that stands for so many parts.
+    pub(crate) fn whole(parts: u8) -> Self {
+        Self { rows: vec![(QUARANTINE, (0..parts).collect())], is_split: false }
+    }
+
+    pub(crate) fn elements(&self) -> Option<u32> {
+        self.is_split.then_some(self.rows.len() as u32)
+    }
 }
 
 /// A small case.
@@ -42,14 +78,18 @@ pub(crate) struct World {
     pub workers: usize,
     /// Epochs that each may open.
     pub epochs: u8,
-    /// The partitions that each message has rows in.
-    pub messages: Vec<BTreeSet<u8>>,
+    /// How each message may be decoded. Its deliveries take turns, be they to one worker or to several.
+    pub messages: Vec<Vec<Decoded>>,
     /// How often each message may be delivered.
     pub deliveries: u8,
     /// Whether messages may be extended, once per delivery.
     pub extensions: bool,
     /// Workers that may crash.
     pub crashes: usize,
+    /// How often each message may be handed out once more to the worker that holds it.
+    pub copies: u8,
+    /// Whether messages may be moved to a dead-letter queue.
+    pub moves: bool,
     /// Whether workers may give an epoch up, as they do when the time for a stop is over.
     pub stops: bool,
     pub broken: Option<Broken>,
@@ -60,6 +100,8 @@ pub(crate) struct World {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Receive { worker: usize, message: usize },
+    Copy { worker: usize, message: usize, is_first: bool },
+    MoveToDeadLetters { message: usize },
     VisibilityTimesOut { message: usize },
     SendExtension { worker: usize, delivery: Delivery },
     ExtensionAnswered { worker: usize, delivery: Delivery },
@@ -106,8 +148,12 @@ impl Model for World {
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         for (message, queued) in state.queue.iter().enumerate() {
-            if queued.holder.is_some() && !queued.is_deleted && queued.deliveries < self.deliveries {
+            if queued.holder.is_some() && !queued.is_deleted && queued.deliveries - queued.copies < self.deliveries {
                 actions.push(Action::VisibilityTimesOut { message });
+            }
+            let is_visible = queued.holder.is_none() && queued.deliveries > 0 && !queued.is_deleted;
+            if self.moves && is_visible && queued.moved_after.is_none() {
+                actions.push(Action::MoveToDeadLetters { message });
             }
         }
         for worker in 0..self.workers {
@@ -126,14 +172,14 @@ impl Model for World {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always("never twice", |world: &World, state: &State| {
-                world.all_rows().all(|row| state.copies(row) <= 1)
+                world.all_parts().all(|part| state.sure_copies(part) <= 1)
             }),
             Property::always("no deletion before durability", |world: &World, state: &State| {
-                world.all_rows().all(|row| !state.queue[row.0].is_deleted || state.copies(row) > 0)
+                world.all_parts().all(|part| !state.queue[part.0].is_deleted || state.copies(part) > 0)
             }),
             Property::always("never lost", |world: &World, state: &State| {
                 let end = world.without_failures(state.clone());
-                end.queue.iter().all(|queued| queued.is_deleted) && world.all_rows().all(|row| end.copies(row) > 0)
+                end.queue.iter().all(|queued| queued.is_deleted) && world.all_parts().all(|part| end.copies(part) > 0)
             }),
             Property::sometimes("everything stored and deleted after a redelivery", |_: &World, state: &State| {
                 state.queue.iter().all(|queued| queued.is_deleted)
@@ -147,31 +193,32 @@ impl Model for World {
 }
 
 impl World {
-    fn all_rows(&self) -> impl Iterator<Item = Row> {
-        self.messages.iter().enumerate().flat_map(|(message, rows)| rows.iter().map(move |&row| (message, row)))
+    fn all_parts(&self) -> impl Iterator<Item = Part> {
+        let parts = |decoded: &Decoded| decoded.rows.iter().flat_map(|(_, parts)| parts.clone()).collect::<Vec<u8>>();
+        let of =
+            move |(message, ways): (usize, &Vec<Decoded>)| parts(&ways[0]).into_iter().map(move |part| (message, part));
+        self.messages.iter().enumerate().flat_map(of)
     }
 
-    /// The partition that a row lies in: the same at every delivery.
-    fn partition(&self, (_, row): Row, delivered: u8) -> u8 {
-        if delivered > 1 && self.is(Broken::OtherPartitions) { row + 1 } else { row }
-    }
-
-    /// The partitions that a message has rows in, as it was delivered.
-    pub(crate) fn partitions(&self, (message, delivered): Delivery) -> BTreeSet<u8> {
-        self.messages[message].iter().map(|&row| self.partition((message, row), delivered)).collect()
-    }
-
-    /// The rows that a message has in `partition`, as it was delivered.
-    pub(crate) fn rows(&self, (message, delivered): Delivery, partition: u8) -> impl Iterator<Item = Row> {
-        let rows = self.messages[message].iter().map(move |&row| (message, row));
-        rows.filter(move |&row| self.partition(row, delivered) == partition)
+    /// How a message is decoded, as it was delivered.
+    pub(crate) fn decoded(&self, (message, delivered): Delivery) -> &Decoded {
+        let ways = &self.messages[message];
+        &ways[usize::from(delivered.saturating_sub(1)) % ways.len()]
     }
 
     /// What comes of `state` when all workers stand still from now on, and another one works without a failure.
     fn without_failures(&self, mut state: State) -> State {
         let worker = state.workers.len();
         state.workers.push(Worker::default());
-        let world = Self { epochs: u8::MAX, deliveries: u8::MAX, extensions: false, stops: false, ..self.clone() };
+        let world = Self {
+            epochs: u8::MAX,
+            deliveries: u8::MAX,
+            extensions: false,
+            stops: false,
+            copies: 0,
+            moves: false,
+            ..self.clone()
+        };
         for message in 0..state.queue.len() {
             if state.queue[message].holder.is_some() {
                 state.take(&world, Action::VisibilityTimesOut { message });
@@ -206,9 +253,15 @@ impl World {
             if own.epochs < self.epochs
                 && !queued.is_deleted
                 && queued.holder.is_none()
-                && queued.deliveries < self.deliveries
+                && queued.deliveries - queued.copies < self.deliveries
             {
                 actions.push(Action::Receive { worker, message });
+            }
+        }
+        for (message, queued) in state.queue.iter().enumerate().filter(|(_, queued)| queued.copies < self.copies) {
+            let is_held = own.held.keys().any(|(held, _)| *held == message);
+            if is_held && (queued.holder == Some(worker) || queued.is_deleted) {
+                actions.extend([true, false].map(|is_first| Action::Copy { worker, message, is_first }));
             }
         }
         for (&delivery, held) in own.held.iter().filter(|(delivery, _)| !own.returning.contains(delivery)) {

@@ -1,0 +1,166 @@
+//! What a worker holds: every message from its receipt to the last delete, by its id.
+//!
+//! SQS may hand a message out again while it is held, to the same worker as well, and its receive count says nothing then: the copy may
+//! come first, or show any count. So a worker asks here, and not the count, whether it has the message already. It does *not* own
+//! what other workers hold.
+
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::MessageId;
+
+/// The messages that a worker holds now, and those that it held lately.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holdings {
+    /// Each with whether it was handed out again meanwhile.
+    held: FxHashMap<MessageId, bool>,
+    past: FxHashSet<MessageId>,
+    /// Those of `past`, the oldest first.
+    order: VecDeque<MessageId>,
+    past_max: usize,
+}
+
+/// Whether the queue says that it has not delivered a message before: by its receive count, unless the message was moved to a dead-letter queue.
+/// SQS documents that the count goes on there; other implementations begin anew.
+#[must_use]
+pub fn is_first_delivery(receive_count: u32, was_dead_lettered: bool) -> bool {
+    receive_count == 1 && !was_dead_lettered
+}
+
+/// What a message is to the worker that receives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Arrival {
+    /// Nobody had it before.
+    First,
+    /// It may have been stored: it is looked up in the ledger before its rows join an epoch. `is_seen` says that this worker had it
+    /// before, so that its detectors have judged its ticks.
+    Again {
+        /// Whether this worker had it before.
+        is_seen: bool,
+    },
+    /// This worker holds it. The copy is left alone: it comes back when its visibility times out, unless the message is deleted by then.
+    Held,
+}
+
+impl Holdings {
+    /// A worker that holds nothing, and will know the last `past_max` messages that it held.
+    #[must_use]
+    pub fn new(past_max: usize) -> Self {
+        Self { held: FxHashMap::default(), past: FxHashSet::default(), order: VecDeque::new(), past_max }
+    }
+
+    /// The worker receives the message `id`, and holds it from now on. `is_first` is what the queue says: that it has not delivered the message
+    /// before. A queue may be wrong, so what the worker knows of the message counts more.
+    pub fn arrive(&mut self, id: MessageId, is_first: bool) -> Arrival {
+        if let Some(was_copied) = self.held.get_mut(&id) {
+            *was_copied = true;
+            return Arrival::Held;
+        }
+        self.held.insert(id, false);
+        match self.past.contains(&id) {
+            false if is_first => Arrival::First,
+            is_seen => Arrival::Again { is_seen },
+        }
+    }
+
+    /// Whether the message was handed out once more while it was held. SQS may then ignore a delete by the earlier receipt, and answer that it
+    /// succeeded: "the most recent receipt handle" counts (API reference of `DeleteMessage`).
+    #[must_use]
+    pub fn was_copied(&self, id: MessageId) -> bool {
+        self.held.get(&id).copied().unwrap_or_default()
+    }
+
+    /// The worker has deleted the message, or has given it up.
+    pub fn let_go(&mut self, id: MessageId) {
+        self.held.remove(&id);
+        if self.past.insert(id) {
+            self.order.push_back(id);
+        }
+        while self.order.len() > self.past_max {
+            if let Some(oldest) = self.order.pop_front() {
+                self.past.remove(&oldest);
+            }
+        }
+    }
+
+    /// How many messages it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether it holds nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+}
+
+// Sets have no order to hash in: a model needs one.
+impl Hash for Holdings {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let mut held: Vec<(MessageId, bool)> = self.held.iter().map(|(id, was_copied)| (*id, *was_copied)).collect();
+        held.sort_unstable();
+        held.hash(state);
+        self.order.hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(number: u8) -> MessageId {
+        MessageId::new(&number.to_string())
+    }
+
+    #[test]
+    fn held_message_is_known_whatever_the_queue_says() {
+        for first in [true, false] {
+            for copy in [true, false] {
+                let mut holdings = Holdings::new(4);
+                assert_ne!(holdings.arrive(id(1), first), Arrival::Held);
+                assert!(!holdings.was_copied(id(1)));
+                assert_eq!(holdings.arrive(id(1), copy), Arrival::Held);
+                assert!(holdings.was_copied(id(1)));
+                holdings.let_go(id(1));
+                assert_eq!(holdings.arrive(id(1), copy), Arrival::Again { is_seen: true });
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn holdings_are_exact_and_the_past_is_bounded(
+            steps in prop::collection::vec((0..12_u8, any::<bool>(), any::<bool>()), 0..200),
+        ) {
+            let mut holdings = Holdings::new(3);
+            let (mut held, mut past) = (BTreeSet::new(), Vec::new());
+            for (number, arrives, is_first) in steps {
+                if arrives {
+                    let is_seen = past.contains(&number);
+                    let expected = match held.insert(number) {
+                        false => Arrival::Held,
+                        true if is_seen || !is_first => Arrival::Again { is_seen },
+                        true => Arrival::First,
+                    };
+                    prop_assert_eq!(holdings.arrive(id(number), is_first), expected);
+                } else if held.remove(&number) {
+                    holdings.let_go(id(number));
+                    if !past.contains(&number) {
+                        past.push(number);
+                        past = past.split_off(past.len().saturating_sub(3));
+                    }
+                }
+                prop_assert_eq!(holdings.len(), held.len());
+            }
+            prop_assert!(holdings.past.len() == past.len() && holdings.order.len() == past.len());
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Storing the files of an epoch: those of its messages, and those of its alerts with the claims that come before them.
+
+use ticklake_core::alert::Alert;
+use ticklake_core::commit::{AlertCommit, Commit, Fate};
+use ticklake_core::encode::DataFile;
+use ticklake_core::lake::{EpochId, Partition};
+use ticklake_schemas::Table;
+use tracing::{info, warn};
+
+use super::{Committer, Messages};
+use crate::config::Delivery;
+use crate::message::HeldMessage;
+use crate::ports::{NewObject, ObjectKind, PortError, PutOutcome};
+use crate::retry::{GaveUp, bounded, retry};
+
+/// PUTs under way at once.
+const PUTS: usize = 8;
+/// Claims of one file's alerts under way at once.
+const CLAIMS: usize = 32;
+
+impl Committer {
+    /// PUTs every file with rows of messages; those that are not decided when a stop comes stay open.
+    pub(super) async fn put_all(&self, commit: &mut Commit, id: &EpochId, files: Vec<DataFile>, messages: &Messages) {
+        let partitions: Vec<Partition> = files.iter().map(|file| file.partition).collect();
+        let puts = files.into_iter().enumerate().map(|(file, data)| async move { (file, self.put(id, data).await) });
+        for (file, outcome) in bounded(puts, PUTS).await {
+            match outcome {
+                Ok(Fate::Stored) => commit.stored(file),
+                Ok(Fate::Voided) => {
+                    warn!(epoch = %id, partition = %partitions[file], "another worker has taken messages of this epoch over");
+                    let holds = |message: &HeldMessage| message.layout.holds(partitions[file]);
+                    commit.voided(file, |index| messages[index].as_ref().is_some_and(holds));
+                }
+                Err(gave_up) => self.give_up(gave_up),
+            }
+        }
+    }
+
+    /// Stores the alerts of an epoch that no other epoch stores.
+    pub(super) async fn put_alerts(
+        &self,
+        commit: &mut AlertCommit,
+        id: &EpochId,
+        files: Vec<DataFile>,
+        raised: &[Alert],
+    ) {
+        for file in files {
+            let of_file = |alert: &Alert| Partition::of(Table::Alerts, alert.ts_us) == file.partition;
+            let own: Vec<usize> = (0..raised.len()).filter(|&alert| of_file(&raised[alert])).collect();
+            if let Err(gave_up) = self.put_alerts_of(commit, id, file, raised, own).await {
+                self.give_up(gave_up);
+            }
+        }
+    }
+
+    /// The same for one file, which holds the alerts `own`.
+    async fn put_alerts_of(
+        &self,
+        commit: &mut AlertCommit,
+        id: &EpochId,
+        file: DataFile,
+        raised: &[Alert],
+        own: Vec<usize>,
+    ) -> Result<(), GaveUp> {
+        let count = own.len();
+        let mut ours = self.claimed(commit, id, file.partition, raised, own).await?;
+        if ours.is_empty() {
+            return Ok(());
+        }
+        let file = if ours.len() == count { file } else { self.alerts_file(id, file.partition, raised, &mut ours)? };
+        let partition = file.partition;
+        match self.put(id, file).await? {
+            Fate::Stored => ours.into_iter().for_each(|alert| commit.stored(alert)),
+            Fate::Voided => {
+                warn!(epoch = %id, %partition, "another worker waited for these alerts in vain, the next epoch stores them");
+                ours.into_iter().for_each(|alert| commit.voided(alert));
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of the alerts `own` this epoch is to store.
+    async fn claimed(
+        &self,
+        commit: &mut AlertCommit,
+        id: &EpochId,
+        partition: Partition,
+        raised: &[Alert],
+        own: Vec<usize>,
+    ) -> Result<Vec<usize>, GaveUp> {
+        let (key, owner) = (&partition.key(&self.prefix, id), &id.to_string());
+        let is_exact = self.delivery == Delivery::ExactlyOnce;
+        let claims = own.into_iter().map(|alert| async move {
+            let is_ours = !is_exact || self.ledger.claim(&raised[alert].id, owner, key).await?;
+            Ok((alert, is_ours))
+        });
+        let (mut ours, mut others) = (Vec::new(), 0);
+        for claim in bounded(claims, CLAIMS).await {
+            let (alert, is_ours) = claim?;
+            commit.claimed(alert, is_ours);
+            if is_ours {
+                ours.push(alert);
+            } else {
+                others += 1;
+            }
+        }
+        if others > 0 {
+            info!(epoch = owner, alerts = others, "alerts that another epoch has stored are left out");
+            self.stats.rows_found_stored.add(others);
+        }
+        Ok(ours)
+    }
+
+    /// The file of some of an epoch's alerts.
+    fn alerts_file(
+        &self,
+        id: &EpochId,
+        partition: Partition,
+        raised: &[Alert],
+        ours: &mut [usize],
+    ) -> Result<DataFile, GaveUp> {
+        ours.sort_by(|&one, &other| {
+            (raised[one].ts_us, &raised[one].id).cmp(&(raised[other].ts_us, &raised[other].id))
+        });
+        let rows: Vec<&Alert> = ours.iter().map(|&alert| &raised[alert]).collect();
+        self.encoder
+            .alerts(id, partition, &rows)
+            .map_err(|error| GaveUp::Stop(PortError::Stop { action: "encode alerts", text: error.to_string() }))
+    }
+
+    /// PUTs a file, unless there is a void in its place.
+    async fn put(&self, epoch: &EpochId, file: DataFile) -> Result<Fate, GaveUp> {
+        let (key, owner) = (file.partition.key(&self.prefix, epoch), epoch.to_string());
+        let bytes = file.bytes.len();
+        let body = bytes::Bytes::from(file.bytes);
+        let put = || async {
+            let object = NewObject { key: &key, body: body.clone(), epoch: &owner, kind: ObjectKind::Data };
+            if self.store.put_new(object).await? == PutOutcome::Created {
+                return Ok(Fate::Stored);
+            }
+            // No other epoch ever has this name: it is an earlier attempt of ours, whose answer was lost, or a void.
+            match self.store.head(&key).await? {
+                Some(found) if found.is_void => Ok(Fate::Voided),
+                Some(found) if found.epoch.as_deref() == Some(&owner) => {
+                    info!(key, "object exists already, from an attempt without answer");
+                    Ok(Fate::Stored)
+                }
+                Some(found) => {
+                    let text = format!("{key} is there already, and of epoch {:?}, not {owner}", found.epoch);
+                    Err(PortError::Stop { action: "store a file", text })
+                }
+                // Somebody has removed it in between: what that leaves is found out by another PUT.
+                None => Err(PortError::Retry { action: "store a file", text: format!("{key} was there and is gone") }),
+            }
+        };
+        if retry(self.stop.commit_by(), put).await? == Fate::Voided {
+            return Ok(Fate::Voided);
+        }
+        self.stats.files_stored.add(1);
+        if file.partition.table() == Table::Ticks {
+            self.stats.tick_bytes_stored.add(bytes);
+        }
+        Ok(Fate::Stored)
+    }
+}

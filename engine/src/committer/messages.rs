@@ -1,0 +1,130 @@
+//! Deleting the messages of an epoch, and giving messages back. Which may be deleted is [`ticklake_core::commit`]'s.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+use ticklake_core::commit::Commit;
+use tracing::warn;
+
+use super::{Committer, Messages};
+use crate::clock::Moment;
+use crate::message::HeldMessage;
+use crate::ports::{EntryFailure, PortError, Queue, Receipt};
+use crate::retry::{Settled, settle};
+
+/// Delete or release batches under way at once.
+const BATCHES: usize = 32;
+
+impl Committer {
+    /// Deletes the messages that may be deleted, and takes them out of `messages`.
+    pub(super) async fn delete(&self, commit: &mut Commit, messages: &mut Messages) {
+        let deletable: Vec<usize> = commit.to_delete().collect();
+        let items: Vec<Numbered> =
+            deletable.iter().filter_map(|&index| Some(Numbered { index, message: messages[index].take()? })).collect();
+        let answered = Mutex::new(Vec::with_capacity(items.len()));
+        let deletes = by_queue(&self.queues, items).map(|(queue, items)| {
+            let answered = &answered;
+            let delete = move |batch: &[Numbered]| {
+                let receipts: Vec<Receipt> = batch.iter().map(|item| item.message.lease.receipt().clone()).collect();
+                let leases: Vec<_> = batch
+                    .iter()
+                    .map(|Numbered { index, message: HeldMessage { lease, .. } }| (*index, lease.term(), lease.hold()))
+                    .collect();
+                async move {
+                    let failures = queue.delete(&receipts).await?;
+                    let now = Moment::now();
+                    let is_done = |at: &usize| !failures.iter().any(|failure| failure.index == *at);
+                    let done = (0..leases.len()).filter(is_done).map(|at| {
+                        let (index, term, hold) = &leases[at];
+                        let was_copied = hold.as_ref().is_some_and(|hold| hold.was_copied());
+                        (*index, term.deadline(now).is_some() && !was_copied)
+                    });
+                    answered.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
+                    Ok(failures)
+                }
+                .boxed()
+            };
+            settle(items, BATCHES, || self.stop.release_by().boxed(), delete)
+        });
+        for settled in join_all(deletes).await {
+            self.stats.messages_deleted.add(settled.done);
+            self.count_lapsed(settled, "delete");
+        }
+        for (index, in_time) in answered.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            commit.deleted(index, in_time);
+        }
+        for index in deletable {
+            commit.not_deleted(index);
+        }
+    }
+
+    /// Gives messages back that still are ours: one that is not is somebody else's, whom a release would rob of it.
+    pub(super) async fn release(&self, messages: Vec<HeldMessage>) {
+        let ends = Moment::now().after(self.release_margin);
+        let (ours, others): (Vec<_>, Vec<_>) = messages.into_iter().partition(|message| message.lease.is_ours(ends));
+        self.stats.messages_lapsed.add(others.len());
+        if ours.is_empty() {
+            return;
+        }
+        // An extension that overtakes the release would hide the message again.
+        for message in &ours {
+            message.lease.end();
+        }
+        if self.stop.has_begun() {
+            self.stop.polls_closed().await;
+        }
+        let ours = ours.into_iter().enumerate().map(|(index, message)| Numbered { index, message }).collect();
+        let releases = by_queue(&self.queues, ours).map(|(queue, items)| {
+            let release = move |batch: &[Numbered]| {
+                let receipts: Vec<Receipt> = batch.iter().map(|item| item.message.lease.receipt().clone()).collect();
+                async move {
+                    match queue.release(&receipts).await {
+                        // It may have arrived: once more could rob whoever has them now.
+                        Err(PortError::Retry { .. } | PortError::OverLimit { .. }) => Ok(no_answer(receipts.len())),
+                        answer => answer,
+                    }
+                }
+                .boxed()
+            };
+            settle(items, BATCHES, || self.stop.release_by().boxed(), release)
+        });
+        for settled in join_all(releases).await {
+            self.stats.messages_released.add(settled.done);
+            self.count_lapsed(settled, "release");
+        }
+    }
+
+    /// What could be neither deleted nor released is delivered again when its visibility times out.
+    fn count_lapsed(&self, settled: Settled<Numbered>, action: &'static str) {
+        let (refused, undecided) = (settled.refused.len(), settled.undecided.len());
+        if refused + undecided > 0 {
+            let code = settled.refused.first().map(|(_, code)| code.as_str());
+            warn!(action, refused, undecided, code, "messages will be delivered again");
+        }
+        self.stats.messages_lapsed.add(refused + undecided);
+        if let Some(error) = settled.error {
+            self.stop.fail(error);
+        }
+    }
+}
+
+/// Entries that are not tried again.
+fn no_answer(entries: usize) -> Vec<EntryFailure> {
+    (0..entries).map(|index| EntryFailure { index, retryable: false, code: "NoAnswer".to_owned() }).collect()
+}
+
+/// A message, and its position in its epoch.
+struct Numbered {
+    index: usize,
+    message: HeldMessage,
+}
+
+/// The messages of each queue, in their order.
+fn by_queue(queues: &[Arc<dyn Queue>], items: Vec<Numbered>) -> impl Iterator<Item = (&Arc<dyn Queue>, Vec<Numbered>)> {
+    let mut of_queue: Vec<Vec<Numbered>> = queues.iter().map(|_| Vec::new()).collect();
+    for item in items {
+        of_queue[item.message.queue].push(item);
+    }
+    queues.iter().zip(of_queue)
+}
