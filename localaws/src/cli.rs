@@ -36,6 +36,9 @@ Faults are written ACTION=EFFECT or ACTION=EFFECT@HOW_OFTEN. ACTION is an IAM ac
   lose-answer, cut-answer   it happens, and there is no answer, or half of one
   rate:3500                 at most so many a second, per key prefix (S3) or service
   duplicate                 received messages are in the queue once more
+  again:10@2                every tenth received message is handed out once more, at a random moment within 3 s (again:10:5s@2:
+                            within 5 s), although it is hidden; one of the two shows the receive count 2
+  again-deleted:10@2        every tenth received message is handed out once more after it was deleted
   shuffle:100               messages come in any order, within so many
   sample:30%                short polls see that share of the messages
   stale:10s                 counts of messages are up to so old

@@ -5,12 +5,13 @@
 
 mod fault;
 mod rate;
+mod repeat;
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -20,6 +21,8 @@ use hyper::{Response, body::Body as _};
 
 pub use self::fault::{Effect, Fault, FaultError, FaultKind, HowOften};
 use self::rate::Rates;
+pub(crate) use self::repeat::Again;
+pub use self::repeat::Repeat;
 use crate::{body::ReplyBody, server::Reset};
 
 /// One operation of a service, and the IAM action that allows it.
@@ -69,13 +72,15 @@ pub(crate) struct Manners {
     pub(crate) shuffle: usize,
     /// The share of messages that a short poll sees.
     pub(crate) sample: f64,
+    /// Messages that are handed out once more.
+    pub(crate) again: Vec<Again>,
     pub(crate) dice: Rng,
 }
 
 impl Default for Manners {
     /// As well-behaved as SQS ever is.
     fn default() -> Self {
-        Self { duplicate: 0.0, shuffle: 1, sample: 1.0, dice: Rng::with_seed(0) }
+        Self { duplicate: 0.0, shuffle: 1, sample: 1.0, again: Vec::new(), dice: Rng::with_seed(0) }
     }
 }
 
@@ -83,12 +88,14 @@ impl Default for Manners {
 struct Rule {
     fault: Fault,
     seen: u64,
+    /// Messages that have passed, for effects that strike single ones.
+    turns: Arc<AtomicU64>,
     rates: Rates,
 }
 
 impl Rule {
     fn new(fault: Fault) -> Self {
-        Self { fault, seen: 0, rates: Rates::default() }
+        Self { fault, seen: 0, turns: Arc::default(), rates: Rates::default() }
     }
 
     /// Whether it is this request's turn.
@@ -172,7 +179,8 @@ impl Faults {
         self.0.armed.store(false, Ordering::Release);
     }
 
-    /// How many requests of `action` have arrived, whatever became of them. Names an IAM action or an API operation.
+    /// How many requests of `action` have arrived, whatever became of them. Names an IAM action or an API operation;
+    /// `sqs:again` and `sqs:again-deleted` count the copies that these faults have handed out.
     #[must_use]
     pub fn calls(&self, action: &str) -> u64 {
         self.counts().get(action).copied().unwrap_or(0)
@@ -219,11 +227,25 @@ impl Faults {
             match rule.fault.effect {
                 Effect::Duplicate => manners.duplicate = manners.duplicate.max(rule.chance()),
                 Effect::Shuffle(window) => manners.shuffle = manners.shuffle.max(window),
+                Effect::Again(repeat) | Effect::AgainDeleted(repeat) => {
+                    let after_deletion = matches!(rule.fault.effect, Effect::AgainDeleted(_));
+                    let (chance, turns) = (rule.chance(), rule.turns.clone());
+                    manners.again.push(Again { repeat, chance, after_deletion, turns });
+                }
                 Effect::Sample(share) => manners.sample = manners.sample.min(share),
                 _ => {}
             }
         }
         manners
+    }
+
+    /// Counts copies that were handed out.
+    pub(crate) fn count_copies(&self, again: u64, again_deleted: u64) {
+        for (name, copies) in [("sqs:again", again), ("sqs:again-deleted", again_deleted)] {
+            if copies > 0 {
+                *self.counts().entry(name).or_default() += copies;
+            }
+        }
     }
 
     /// How old the counts of a queue's messages may be.
@@ -304,6 +326,8 @@ fn request_effect(effect: &Effect) -> Option<RequestEffect> {
         Effect::FailEntries
         | Effect::OldReceipts
         | Effect::Duplicate
+        | Effect::Again(_)
+        | Effect::AgainDeleted(_)
         | Effect::Shuffle(_)
         | Effect::Sample(_)
         | Effect::Stale(_) => return None,

@@ -44,7 +44,7 @@ use tokio::{
 
 use server::Services;
 
-pub use faults::{Effect, Fault, FaultError, FaultKind, Faults, HowOften};
+pub use faults::{Effect, Fault, FaultError, FaultKind, Faults, HowOften, Repeat};
 
 /// Every operation that is served.
 fn operations() -> impl Iterator<Item = faults::Operation> {

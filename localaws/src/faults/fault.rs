@@ -5,7 +5,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use super::Operation;
+use super::{Operation, Repeat};
 
 /// What a failing request is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +55,11 @@ pub enum Effect {
     CutAnswer,
     /// `duplicate`: a received message is in the queue once more, with a receive count of its own. Standard queues only.
     Duplicate,
+    /// `again:10@2`: every tenth received message is handed out once more, at a random later moment, although it is hidden.
+    /// One of the two deliveries shows the receive count 2. Standard queues only.
+    Again(Repeat),
+    /// `again-deleted:10@2`: every tenth received message is handed out once more after it was deleted. Standard queues only.
+    AgainDeleted(Repeat),
     /// `shuffle:100`: a receive takes messages from anywhere among so many at the front. Standard queues only.
     Shuffle(usize),
     /// `sample:30%`: a short poll looks at this share of the messages only, as one that asks few of SQS's servers.
@@ -120,7 +125,9 @@ impl Fault {
     /// The operation that alone can show the effect, for effects that are not about any request.
     fn only_on(&self) -> Option<Operation> {
         match self.effect {
-            Effect::Duplicate | Effect::Shuffle(_) | Effect::Sample(_) => Some(super::RECEIVE),
+            Effect::Duplicate | Effect::Again(_) | Effect::AgainDeleted(_) | Effect::Shuffle(_) | Effect::Sample(_) => {
+                Some(super::RECEIVE)
+            }
             Effect::Stale(_) => Some(super::COUNTS),
             _ => None,
         }
@@ -135,6 +142,7 @@ impl FromStr for Fault {
         let parts = text.split_once('=').filter(|(action, _)| !action.is_empty());
         let (action, rest) = parts.ok_or_else(|| refuse("it is written ACTION=EFFECT[@HOW_OFTEN]".to_owned()))?;
         let (effect, how_often) = match rest.rsplit_once('@') {
+            Some((effect, count)) if shows_count(effect, count) => (rest, HowOften::Always),
             Some((effect, how_often)) => (effect, parse_how_often(how_often).map_err(refuse)?),
             None => (rest, HowOften::Always),
         };
@@ -158,6 +166,11 @@ impl FromStr for Fault {
     }
 }
 
+/// Whether the number behind the `@` is the receive count that the effect shows.
+fn shows_count(effect: &str, count: &str) -> bool {
+    effect.starts_with("again") && !effect.contains('@') && count.parse::<u32>().is_ok()
+}
+
 fn parse_how_often(text: &str) -> Result<HowOften, String> {
     let chance = text.ends_with('%').then(|| share(text)).flatten();
     let nth = text.strip_prefix("1/").and_then(|nth| nth.parse().ok()).filter(|nth| *nth > 0);
@@ -166,6 +179,9 @@ fn parse_how_often(text: &str) -> Result<HowOften, String> {
         .or(nth.map(HowOften::EveryNth))
         .ok_or_else(|| format!("`{text}` is neither a share of the requests, as 10%, nor each n-th, as 1/3"))
 }
+
+/// How copies are written.
+const REPEAT: &str = "again:10, again:10@2 or again:10:5s@2: each how many messages, up to how late, the count shown";
 
 fn parse_effect(text: &str) -> Result<Effect, String> {
     let (name, value) = text.split_once(':').unwrap_or((text, ""));
@@ -198,6 +214,8 @@ fn parse_effect(text: &str) -> Result<Effect, String> {
         ("lose-answer", "") => Effect::LoseAnswer,
         ("cut-answer", "") => Effect::CutAnswer,
         ("duplicate", "") => Effect::Duplicate,
+        ("again", _) => Effect::Again(Repeat::parse(value).ok_or_else(|| wrong(REPEAT))?),
+        ("again-deleted", _) => Effect::AgainDeleted(Repeat::parse(value).ok_or_else(|| wrong(REPEAT))?),
         ("shuffle", _) => {
             let window = value.parse().ok().filter(|window| *window > 0);
             Effect::Shuffle(window.ok_or_else(|| wrong("shuffle:100, a number of messages"))?)
@@ -211,7 +229,8 @@ fn parse_effect(text: &str) -> Result<Effect, String> {
         _ => {
             return Err(format!(
                 "`{text}` is none of deny, throttle, slow-down, error, status:N, code:N:NAME, fail-entries, \
-                 old-receipts, delay:TIME, reset, lose-answer, cut-answer, duplicate, shuffle:N, sample:N%, stale:TIME, rate:N"
+                 old-receipts, delay:TIME, reset, lose-answer, cut-answer, duplicate, again:N@COUNT, \
+                 again-deleted:N@COUNT, shuffle:N, sample:N%, stale:TIME, rate:N"
             ));
         }
     })
@@ -224,7 +243,7 @@ fn share(text: &str) -> Option<f64> {
 }
 
 /// `20ms` or `1.5s`, up to an hour.
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 0.001),
         None => (text.strip_suffix('s')?, 1.0),
@@ -253,6 +272,8 @@ impl fmt::Display for Fault {
             Effect::LoseAnswer => f.write_str("lose-answer"),
             Effect::CutAnswer => f.write_str("cut-answer"),
             Effect::Duplicate => f.write_str("duplicate"),
+            Effect::Again(repeat) => write!(f, "again:{repeat}"),
+            Effect::AgainDeleted(repeat) => write!(f, "again-deleted:{repeat}"),
             Effect::Shuffle(window) => write!(f, "shuffle:{window}"),
             Effect::Sample(share) => write!(f, "sample:{}", percent(*share)),
             Effect::Stale(age) => write!(f, "stale:{}", time(age)),
@@ -287,6 +308,10 @@ mod tests {
             "sqs:DeleteMessage=lose-answer",
             "s3:GetObject=cut-answer",
             "sqs:ReceiveMessage=duplicate@1%",
+            "sqs:ReceiveMessage=again:10",
+            "sqs:ReceiveMessage=again:10@2",
+            "sqs:ReceiveMessage=again:10:500ms@2@50%",
+            "sqs:ReceiveMessage=again-deleted:1@1/3",
             "sqs:*=shuffle:100",
             "sqs:ReceiveMessage=sample:25%",
             "sqs:GetQueueAttributes=stale:10000ms",
@@ -311,6 +336,11 @@ mod tests {
             ("s3:PutObject=error@101%", "neither a share"),
             ("s3:PutThing=error", "no operation that is served here"),
             ("s3:PutObject=duplicate", "sqs:ReceiveMessage only"),
+            ("s3:PutObject=again:10@2", "sqs:ReceiveMessage only"),
+            ("sqs:ReceiveMessage=again:0@2", "again:10@2 or"),
+            ("sqs:ReceiveMessage=again:10@0", "the count shown"),
+            ("sqs:ReceiveMessage=again:10:soon", "up to how late"),
+            ("sqs:ReceiveMessage=again:10@2@3", "neither a share"),
             ("sqs:ReceiveMessage=stale:1s", "sqs:GetQueueAttributes only"),
             ("s3:PutObject=rate:0", "requests a second"),
             ("s3:DeleteObjects=fail-entries", "Batch only"),

@@ -214,6 +214,7 @@ impl LiveQueue {
         let before = state.next_timer();
         let mut received = state.receive(&ask, &mut self.faults.manners(), now);
         self.wake(state, before)?;
+        self.faults.count_copies(received.copies.again, received.copies.again_deleted);
         if let Some(target) = dead_letters.filter(|_| !received.moved.is_empty()) {
             let sequences = received.moved.iter().map(|moved| moved.sequence).collect();
             let mut state = target.state();
@@ -331,7 +332,7 @@ mod tests {
         // One that is deleted makes room, also for a receiver that waits.
         let ten = ask(10);
         let waiting = live.receive(&ten, Duration::from_mins(1), None);
-        let delete = async { live.for_receipts([held[0].receipt], |queue, receipt, _| queue.delete(receipt)) };
+        let delete = async { live.for_receipts([held[0].receipt], |queue, receipt, now| queue.delete(receipt, now)) };
         let (received, _) = tokio::join!(waiting, delete);
         assert_eq!(received.unwrap().len(), 1);
     }

@@ -111,6 +111,8 @@ pub(crate) struct Delivery {
     pub(crate) content: Arc<Content>,
     pub(crate) receipt: Receipt,
     pub(crate) sent: Millis,
+    /// The receive count that is shown.
+    pub(crate) count: u32,
     pub(crate) first_received: Millis,
     /// The queue that the message was moved from, when this is its dead-letter queue.
     pub(crate) source: Option<Arc<str>>,

@@ -165,8 +165,8 @@ fn receipt(entry: &ReceiptEntry<'_>) -> Result<Receipt, SqsError> {
     entry.receipt_handle.parse()
 }
 
-fn delete(queue: &mut Queue, receipt: Receipt, _: &ReceiptEntry<'_>, _now: Millis) -> Result<(), SqsError> {
-    queue.delete(receipt)
+fn delete(queue: &mut Queue, receipt: Receipt, _: &ReceiptEntry<'_>, now: Millis) -> Result<(), SqsError> {
+    queue.delete(receipt, now)
 }
 
 fn change_visibility(

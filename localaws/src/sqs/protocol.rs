@@ -273,7 +273,7 @@ impl Serialize for SystemAttributes<'_> {
         };
         entry("SenderId", &|| Some(crate::ACCOUNT.to_owned()))?;
         entry("SentTimestamp", &|| Some(delivery.sent.0.to_string()))?;
-        entry("ApproximateReceiveCount", &|| Some(delivery.receipt.receives.to_string()))?;
+        entry("ApproximateReceiveCount", &|| Some(delivery.count.to_string()))?;
         entry("ApproximateFirstReceiveTimestamp", &|| Some(delivery.first_received.0.to_string()))?;
         entry("AWSTraceHeader", &|| content.trace_header.as_deref().map(str::to_owned))?;
         entry("DeadLetterQueueSourceArn", &|| delivery.source.as_deref().map(str::to_owned))?;

@@ -5,6 +5,7 @@
 //! queue is *not* done here: it is returned as moved.
 
 mod changes;
+mod copies;
 mod exchange;
 mod held;
 
@@ -14,10 +15,13 @@ use std::{
     time::Duration,
 };
 
-use self::held::{Message, Place};
 pub(crate) use self::{
     changes::{Changes, Setup},
     exchange::{Ask, Counts, Moved, Received, Sent},
+};
+use self::{
+    copies::Copies,
+    held::{Kind, Message, Place},
 };
 use super::{
     deduplication::Deduplication,
@@ -52,6 +56,7 @@ pub(crate) struct Queue {
     delayed: usize,
     next_sequence: u64,
     deduplication: Deduplication,
+    copies: Copies,
     purged: Option<Millis>,
     /// What a journal of these messages would weigh at least.
     bytes: usize,
@@ -74,6 +79,7 @@ impl Queue {
             delayed: 0,
             next_sequence: 1,
             deduplication: Deduplication::default(),
+            copies: Copies::default(),
             purged: None,
             bytes: 0,
             changes: Changes::default(),
@@ -98,14 +104,15 @@ impl Queue {
         if let Some(deduplication) = deduplication {
             self.deduplication.remember(deduplication, id, self.next_sequence, now);
         }
-        let sequence = self.insert(content, now, None, delay, now);
+        let place = if delay == 0 { Place::Visible } else { Place::Delayed { until: now.plus_seconds(delay) } };
+        let sequence = self.insert(Message { place, ..Message::new(content, now, None) });
         Sent { id, sequence: self.settings.fifo.then_some(sequence) }
     }
 
     /// Takes in what another queue has moved here. It keeps its id and, but for FIFO queues, the time it was sent.
     pub(crate) fn take_moved(&mut self, moved: Moved, source: &Arc<str>, now: Millis) {
         let sent = if self.settings.fifo { now } else { moved.sent };
-        self.insert(moved.content, sent, Some(source.clone()), 0, now);
+        self.insert(Message::new(moved.content, sent, Some(source.clone())));
     }
 
     /// Takes note that moved messages are safe where they went. Until then a journal still holds them here.
@@ -146,23 +153,11 @@ impl Queue {
                 self.show(sequence);
             }
         }
-        if manners.duplicate > 0.0 && !self.settings.fifo {
-            self.duplicate(&received, manners, now);
+        if !self.settings.fifo {
+            self.duplicate(&received, manners);
+            self.repeat(&mut received, manners, now);
         }
         received
-    }
-
-    /// Puts some of what was delivered into the queue once more, as if a second server had kept a copy.
-    fn duplicate(&mut self, received: &Received, manners: &mut Manners, now: Millis) {
-        for delivery in &received.deliveries {
-            let is_copy = self.messages.get(&delivery.receipt.sequence).is_some_and(|message| message.is_copy);
-            if !is_copy && manners.dice.f64() < manners.duplicate {
-                let copy = self.insert(delivery.content.clone(), delivery.sent, delivery.source.clone(), 0, now);
-                if let Some(copy) = self.messages.get_mut(&copy) {
-                    copy.is_copy = true;
-                }
-            }
-        }
     }
 
     /// The receipt of the last receive of `receipt`'s message.
@@ -172,7 +167,7 @@ impl Queue {
     }
 
     /// Deletes the message, unless it was received again since: then its newer receipt is needed, and nothing happens.
-    pub(crate) fn delete(&mut self, receipt: Receipt) -> Result<(), SqsError> {
+    pub(crate) fn delete(&mut self, receipt: Receipt, now: Millis) -> Result<(), SqsError> {
         self.check(receipt)?;
         let Some(message) = self.messages.get(&receipt.sequence) else { return Ok(()) };
         let is_current = message.receives == receipt.receives;
@@ -183,8 +178,7 @@ impl Queue {
             )));
         }
         if is_current {
-            self.remove(receipt.sequence);
-            self.changes.gone(vec![receipt.sequence]);
+            self.delete_whole(receipt.sequence, now);
         }
         Ok(())
     }
@@ -231,6 +225,7 @@ impl Queue {
         }
         self.purged = Some(now);
         self.messages.clear();
+        self.copies = Copies::default();
         self.lanes.clear();
         self.timers.clear();
         (self.in_flight, self.delayed, self.bytes) = (0, 0, 0);
@@ -283,19 +278,9 @@ impl Queue {
         }
     }
 
-    fn insert(
-        &mut self,
-        content: Arc<Content>,
-        sent: Millis,
-        source: Option<Arc<str>>,
-        delay: u64,
-        now: Millis,
-    ) -> u64 {
+    fn insert(&mut self, message: Message) -> u64 {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        let place = if delay == 0 { Place::Visible } else { Place::Delayed { until: now.plus_seconds(delay) } };
-        let (first_received, received, receives) = (Millis::default(), Millis::default(), 0);
-        let message = Message { content, sent, first_received, received, receives, place, source, is_copy: false };
         self.changes.message(sequence, &message);
         self.put_back(sequence, message);
         sequence
@@ -317,6 +302,9 @@ impl Queue {
             }
         }
         self.bytes += message.content.bytes();
+        if let Kind::Again { of } = message.kind {
+            self.copies.add(of, sequence);
+        }
         self.messages.insert(sequence, message);
     }
 
@@ -335,20 +323,25 @@ impl Queue {
             return;
         }
         if ask.move_after.is_some_and(|limit| message.receives >= limit) {
+            if let Kind::Again { .. } = message.kind {
+                // Its message moves by itself.
+                self.remove(sequence);
+                self.changes.gone(vec![sequence]);
+                return;
+            }
+            self.drop_copies(sequence);
             if let Some(message) = self.remove(sequence) {
                 received.moved.push(Moved { sequence, content: message.content, sent: message.sent });
             }
             return;
         }
-        if message.receives == 0 {
-            message.first_received = now;
-        }
-        message.received = now;
-        message.receives += 1;
+        received.copies.count(message);
+        message.note_receive(now);
         received.deliveries.push(Delivery {
             content: message.content.clone(),
             receipt: Receipt { queue: self.identity, sequence, receives: message.receives },
             sent: message.sent,
+            count: message.count(),
             first_received: message.first_received,
             source: message.source.clone(),
         });
@@ -376,6 +369,7 @@ impl Queue {
 
     fn remove(&mut self, sequence: u64) -> Option<Message> {
         let message = self.messages.remove(&sequence)?;
+        self.copies.forget(sequence);
         self.bytes -= message.content.bytes();
         let group = message.content.group.as_ref();
         match message.place {

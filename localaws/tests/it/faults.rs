@@ -1,6 +1,9 @@
 //! Faults that tests switch on, as the SDK sees them.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sqs::types::{
@@ -222,6 +225,72 @@ async fn queue_is_as_rude_as_it_is_told_to_be() {
     assert_eq!(visible().await, "0", "so far as it was told before");
     local.server.faults().clear();
     assert_eq!(visible().await, "5");
+}
+
+/// What came of a queue within a second and a half: id, body, receive count and receipt of each delivery.
+async fn deliveries(local: &Local, queue: &str) -> Vec<(String, String, String, String)> {
+    let (mut all, end) = (Vec::new(), Instant::now() + Duration::from_millis(1500));
+    while Instant::now() < end {
+        let receive = local.sqs.receive_message().queue_url(queue).max_number_of_messages(10).wait_time_seconds(1);
+        let receive = receive.message_system_attribute_names(System::ApproximateReceiveCount);
+        for message in receive.send().await.unwrap().messages.unwrap_or_default() {
+            let count = message.attributes.unwrap().remove(&System::ApproximateReceiveCount).unwrap();
+            let (id, body) = (message.message_id.unwrap(), message.body.unwrap());
+            all.push((id, body, count, message.receipt_handle.unwrap()));
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn every_nth_message_is_handed_out_again_with_the_count_that_was_asked_for() {
+    let local = Local::start().await;
+    let queue = local.queue("q").await;
+    let faults = local.server.faults();
+    faults.add("sqs:ReceiveMessage=again:10:500ms@7".parse().unwrap());
+    for id in 0..4 {
+        let batch = local.sqs.send_message_batch().queue_url(&queue);
+        batch.set_entries(Some((id * 10..id * 10 + 10).map(entry).collect())).send().await.unwrap();
+    }
+    let all = deliveries(&local, &queue).await;
+    assert_eq!((all.len(), faults.calls("sqs:again")), (44, 4));
+    let mut deliveries_of = BTreeMap::<_, Vec<_>>::new();
+    for (id, body, count, receipt) in &all {
+        deliveries_of.entry((id, body)).or_default().push((count.as_str(), receipt.as_str()));
+    }
+    assert_eq!(deliveries_of.len(), 40, "a copy has the id and the body of its message");
+    deliveries_of.retain(|_, deliveries| deliveries.len() > 1);
+    assert_eq!(deliveries_of.len(), 4);
+    for deliveries in deliveries_of.values_mut() {
+        deliveries.sort_unstable();
+        assert!(matches!(deliveries[..], [("1", first), ("7", second)] if first != second), "{deliveries:?}");
+    }
+
+    // Any of the receipts deletes the message with its copy, and changes the visibility of what it is of.
+    let change = local.sqs.change_message_visibility().queue_url(&queue).visibility_timeout(0);
+    for ((id, _), deliveries) in deliveries_of {
+        let (_, copy) = deliveries[1];
+        change.clone().receipt_handle(copy).send().await.unwrap();
+        let back = local.sqs.receive_message().queue_url(&queue).send().await.unwrap().messages.unwrap().remove(0);
+        assert_eq!(back.message_id.as_ref(), Some(id));
+        let delete = local.sqs.delete_message().queue_url(&queue).receipt_handle(back.receipt_handle.unwrap());
+        delete.send().await.unwrap();
+        assert_eq!(code(change.clone().receipt_handle(deliveries[0].1).send().await).0, "InvalidParameterValue");
+    }
+}
+
+#[tokio::test]
+async fn deleted_message_is_handed_out_again_where_that_was_asked_for() {
+    let local = Local::start().await;
+    let queue = local.queue("q").await;
+    let faults = local.server.faults();
+    faults.add("sqs:ReceiveMessage=again-deleted:1:100ms@2".parse().unwrap());
+    local.sqs.send_message().queue_url(&queue).message_body("m").send().await.unwrap();
+    let [first] = &deliveries(&local, &queue).await[..] else { panic!("once, before it is deleted") };
+    local.sqs.delete_message().queue_url(&queue).receipt_handle(&first.3).send().await.unwrap();
+    let [copy] = &deliveries(&local, &queue).await[..] else { panic!("once, after it was deleted") };
+    assert_eq!((&copy.0, copy.2.as_str()), (&first.0, "2"));
+    assert_eq!((faults.calls("sqs:again"), faults.calls("sqs:again-deleted")), (0, 1));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Message, Place, Queue};
+use super::{Kind, Message, Place, Queue};
 use crate::{
     clock::Millis,
     sqs::{
@@ -79,6 +79,10 @@ struct Line<'a> {
     source: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "is_default")]
     receives: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
+    before: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
+    kind: Kind,
     #[serde(default, skip_serializing_if = "is_default")]
     first_received: Millis,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -170,6 +174,8 @@ impl<'a> Line<'a> {
             deduplication: content.deduplication.as_deref().map(Cow::Borrowed),
             source: message.source.as_deref().map(Cow::Borrowed),
             receives: message.receives,
+            before: message.before,
+            kind: message.kind,
             first_received: message.first_received,
             received: message.received,
             in_flight_until,
@@ -200,9 +206,10 @@ impl<'a> Line<'a> {
             first_received: self.first_received,
             received: self.received,
             receives: self.receives,
+            before: self.before,
             place,
             source: self.source.map(|source| Arc::from(&*source)),
-            is_copy: false,
+            kind: self.kind,
         })
     }
 }
@@ -271,11 +278,7 @@ impl Restored {
             Change::Received { at, until, sequences } => {
                 for sequence in sequences {
                     let Some(message) = self.messages.get_mut(&sequence) else { continue };
-                    if message.receives == 0 {
-                        message.first_received = at;
-                    }
-                    message.receives += 1;
-                    message.received = at;
+                    message.note_receive(at);
                     message.place = Place::InFlight { until };
                 }
             }

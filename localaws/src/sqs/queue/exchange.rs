@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::held::{Kind, Message};
 use crate::{
     clock::Millis,
     sqs::message::{Content, Delivery},
@@ -36,6 +37,25 @@ pub(crate) struct Received {
     pub(crate) moved: Vec<Moved>,
     /// Nothing may be delivered while this many are in flight.
     pub(crate) over_limit: bool,
+    pub(crate) copies: CopiesOut,
+}
+
+/// How many of the deliveries are the first of a copy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct CopiesOut {
+    pub(crate) again: u64,
+    pub(crate) again_deleted: u64,
+}
+
+impl CopiesOut {
+    /// Counts a message that is about to be delivered.
+    pub(super) fn count(&mut self, message: &Message) {
+        match message.kind {
+            Kind::Again { .. } if message.receives == 0 => self.again += 1,
+            Kind::AgainDeleted if message.receives == 0 => self.again_deleted += 1,
+            _ => {}
+        }
+    }
 }
 
 /// A message that left for a dead-letter queue.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{clock::Millis, sqs::message::Content};
 
 #[derive(Debug)]
@@ -10,11 +12,13 @@ pub(super) struct Message {
     pub(super) sent: Millis,
     pub(super) first_received: Millis,
     pub(super) received: Millis,
+    /// Receives of this message here. Receipts name the last.
     pub(super) receives: u32,
+    /// Deliveries that count as well: of copies.
+    pub(super) before: u32,
     pub(super) place: Place,
     pub(super) source: Option<Arc<str>>,
-    /// Made by rudeness, which makes no copies of copies.
-    pub(super) is_copy: bool,
+    pub(super) kind: Kind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,4 +26,41 @@ pub(super) enum Place {
     Visible,
     InFlight { until: Millis },
     Delayed { until: Millis },
+}
+
+/// How a message came into the queue. Copies get no copies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Kind {
+    #[default]
+    Sent,
+    /// A copy that stands by itself.
+    Duplicate,
+    /// A copy that goes with its message.
+    Again { of: u64 },
+    /// A copy of a message that was deleted.
+    AgainDeleted,
+}
+
+impl Message {
+    /// A message that nobody has received yet.
+    pub(super) fn new(content: Arc<Content>, sent: Millis, source: Option<Arc<str>>) -> Self {
+        let (first_received, received, receives, before) = (Millis::default(), Millis::default(), 0, 0);
+        let (place, kind) = (Place::Visible, Kind::Sent);
+        Self { content, sent, first_received, received, receives, before, place, source, kind }
+    }
+
+    /// `ApproximateReceiveCount`.
+    pub(super) fn count(&self) -> u32 {
+        self.before.saturating_add(self.receives)
+    }
+
+    /// Notes a receive.
+    pub(super) fn note_receive(&mut self, at: Millis) {
+        if self.first_received == Millis::default() {
+            self.first_received = at;
+        }
+        self.received = at;
+        self.receives += 1;
+    }
 }

@@ -1,9 +1,14 @@
 //! The promises of a queue, checked with a clock that the tests turn.
 
-use std::sync::Arc;
+mod copies;
+
+use std::sync::{Arc, atomic::AtomicU64};
 
 use super::*;
-use crate::sqs::message::Extras;
+use crate::{
+    faults::{Again, Repeat},
+    sqs::message::Extras,
+};
 
 const START: Millis = Millis(1_000_000);
 
@@ -55,18 +60,18 @@ fn stale_receipt_deletes_nothing_and_expired_one_deletes() {
     queue.send(content("x"), None, START);
     let first = queue.receive(&ask(1), &mut Manners::default(), START).deliveries[0].receipt;
     let second = queue.receive(&ask(1), &mut Manners::default(), START.plus_seconds(30)).deliveries[0].receipt;
-    assert_eq!(queue.delete(first), Ok(()));
+    assert_eq!(queue.delete(first, START), Ok(()));
     assert_eq!(counts(&mut queue, START.plus_seconds(31)), (0, 1, 0), "the stale receipt is harmless");
-    assert_eq!(queue.delete(second), Ok(()), "visible again, but not received since");
+    assert_eq!(queue.delete(second, START), Ok(()), "visible again, but not received since");
     assert_eq!(counts(&mut queue, START.plus_seconds(99)), (0, 0, 0));
-    assert_eq!(queue.delete(second), Ok(()), "twice is no error");
+    assert_eq!(queue.delete(second, START), Ok(()), "twice is no error");
 }
 
 #[test]
 fn receipt_of_another_queue_is_invalid() {
     let mut queue = queue(&[]);
     let receipt = Receipt { queue: 2, sequence: 1, receives: 1 };
-    assert_eq!(queue.delete(receipt), Err(SqsError::invalid_receipt()));
+    assert_eq!(queue.delete(receipt, START), Err(SqsError::invalid_receipt()));
 }
 
 #[test]
@@ -172,11 +177,11 @@ fn fifo_receipt_is_worth_nothing_once_it_has_expired() {
     queue.send(grouped("1", "g", "1"), None, START);
     let first = queue.receive(&ask(1), &mut Manners::default(), START).deliveries[0].receipt;
     queue.advance(START.plus_seconds(30));
-    assert!(queue.delete(first).is_err(), "visible again");
+    assert!(queue.delete(first, START).is_err(), "visible again");
     let second = queue.receive(&ask(1), &mut Manners::default(), START.plus_seconds(31)).deliveries[0].receipt;
-    assert!(queue.delete(first).is_err(), "received again");
-    assert_eq!(queue.delete(second), Ok(()));
-    assert_eq!(queue.delete(second), Ok(()), "twice is no error");
+    assert!(queue.delete(first, START).is_err(), "received again");
+    assert_eq!(queue.delete(second, START), Ok(()));
+    assert_eq!(queue.delete(second, START), Ok(()), "twice is no error");
 }
 
 #[test]
@@ -204,12 +209,15 @@ fn setup(queue: &Queue) -> Setup {
     Setup { identity: 1, created, attributes: queue.settings.all(), tags }
 }
 
-/// A message as far as anyone can tell: body, receives, times, place.
-type Shown = (String, u32, Millis, Millis, Place);
+/// A message as far as anyone can tell: body, receives, the count shown, times, place, kind.
+type Shown = (String, (u32, u32), Millis, Millis, Place, Kind);
 
 fn shown(queue: &Queue) -> Vec<(u64, Shown)> {
     let one = |(sequence, m): (&u64, &Message)| {
-        (*sequence, (m.content.body.to_string(), m.receives, m.first_received, m.received, m.place))
+        (
+            *sequence,
+            (m.content.body.to_string(), (m.receives, m.count()), m.first_received, m.received, m.place, m.kind),
+        )
     };
     queue.messages.iter().map(one).collect()
 }
@@ -221,7 +229,7 @@ fn journal_brings_the_queue_back_at_any_moment() {
         let mut dice = fastrand::Rng::with_seed(u64::from(fifo));
         let mut queue = queue(if fifo { &[("FifoQueue", "true")] } else { &[] });
         let mut history = queue.snapshot(&setup(&queue));
-        let (mut receipts, mut now) = (Vec::new(), START);
+        let (mut receipts, mut now, turns) = (Vec::new(), START, Arc::<AtomicU64>::default());
         for step in 0..600_u64 {
             now = Millis(now.0 + dice.u64(..3000));
             let receipt = || receipts.get(step as usize % receipts.len().max(1)).copied();
@@ -236,10 +244,13 @@ fn journal_brings_the_queue_back_at_any_moment() {
                 }
                 3 | 4 => {
                     let ask = Ask { visibility_seconds: dice.u64(..20), ..ask(3) };
-                    let received = queue.receive(&ask, &mut Manners { duplicate: 0.1, ..Manners::default() }, now);
+                    let repeat = Repeat { every: 5, count: Some(2), within: Duration::from_secs(9) };
+                    let again = Again { repeat, chance: 1.0, after_deletion: step % 2 == 0, turns: turns.clone() };
+                    let mut manners = Manners { duplicate: 0.1, again: vec![again], ..Manners::default() };
+                    let received = queue.receive(&ask, &mut manners, now);
                     receipts.extend(received.deliveries.iter().map(|delivery| delivery.receipt));
                 }
-                5 => drop(receipt().map(|receipt| queue.delete(receipt))),
+                5 => drop(receipt().map(|receipt| queue.delete(receipt, now))),
                 6 => drop(receipt().map(|receipt| queue.change_visibility(receipt, dice.u64(..9), now))),
                 _ if step % 97 == 0 => drop(queue.purge(now)),
                 _ => {}
@@ -271,7 +282,13 @@ fn half_lines_are_counted_and_skipped() {
 
 #[test]
 fn rude_queue_duplicates_shuffles_and_samples_as_its_dice_say() {
-    let rude = |seed| Manners { duplicate: 0.3, shuffle: 20, sample: 0.5, dice: fastrand::Rng::with_seed(seed) };
+    let rude = |seed| Manners {
+        duplicate: 0.3,
+        shuffle: 20,
+        sample: 0.5,
+        dice: fastrand::Rng::with_seed(seed),
+        ..Manners::default()
+    };
     let run = |seed| {
         let mut queue = queue(&[]);
         for body in 0..100 {
