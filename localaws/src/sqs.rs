@@ -8,6 +8,7 @@ mod protocol;
 
 mod admin;
 mod messages;
+mod moves;
 
 mod attributes_md5;
 mod deduplication;
@@ -59,6 +60,7 @@ pub(crate) struct Sqs {
     clock: Clock,
     faults: Faults,
     next_identity: AtomicU32,
+    moves: moves::Moves,
 }
 
 macro_rules! operations {
@@ -82,6 +84,9 @@ operations![
     "GetQueueUrl" by "GetQueueUrl",
     "ListQueues" by "ListQueues",
     "ListDeadLetterSourceQueues" by "ListDeadLetterSourceQueues",
+    "StartMessageMoveTask" by "StartMessageMoveTask",
+    "ListMessageMoveTasks" by "ListMessageMoveTasks",
+    "CancelMessageMoveTask" by "CancelMessageMoveTask",
     "DeleteQueue" by "DeleteQueue",
     "PurgeQueue" by "PurgeQueue",
     "GetQueueAttributes" by "GetQueueAttributes",
@@ -113,7 +118,7 @@ impl Sqs {
         let fresh = (clock.now().0 as u32) & !0xFFF;
         let next_identity = identities.into_iter().map(|identity| identity.wrapping_add(1)).fold(fresh, u32::max);
         let (regions, next_identity) = (RwLock::new(regions), AtomicU32::new(next_identity));
-        Ok(Arc::new(Self { regions, endpoint, folder, clock, faults, next_identity }))
+        Ok(Arc::new(Self { regions, endpoint, folder, clock, faults, next_identity, moves: moves::Moves::default() }))
     }
 
     /// Answers one request.
@@ -171,7 +176,7 @@ impl Sqs {
 
     /// Whether there is such a queue, and it is a FIFO queue.
     pub(crate) fn is_fifo(&self, queue_arn: &str) -> bool {
-        self.queue_by_arn(queue_arn).is_some_and(|queue| queue.state().settings.fifo)
+        self.queue_by_arn(queue_arn).is_some_and(|queue| queue.is_fifo())
     }
 
     /// Ends all waiting: the server stops.
@@ -193,6 +198,9 @@ impl Sqs {
             "GetQueueUrl" => self.get_queue_url(region, body),
             "ListQueues" => self.list_queues(region, body),
             "ListDeadLetterSourceQueues" => self.list_sources(region, body),
+            "StartMessageMoveTask" => self.start_move(body),
+            "ListMessageMoveTasks" => self.list_moves(body),
+            "CancelMessageMoveTask" => self.cancel_move(body),
             "DeleteQueue" => self.delete_queue(region, body),
             "PurgeQueue" => self.purge_queue(region, body),
             "GetQueueAttributes" => self.get_attributes(region, body),

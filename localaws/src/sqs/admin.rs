@@ -17,7 +17,8 @@ use super::{
     parse,
     protocol::{
         AttributeNamesRequest, AttributesReply, CreateQueueRequest, GetQueueUrlRequest, ListQueuesRequest,
-        QueueRequest, QueueUrlReply, QueueUrlsReply, SetAttributesRequest, SourceQueuesReply, TagRequest, TagsReply,
+        ListSourcesRequest, QueueRequest, QueueUrlReply, QueueUrlsReply, SetAttributesRequest, SourceQueuesReply,
+        TagRequest, TagsReply,
     },
     queue::{Queue, Setup},
     reply,
@@ -66,27 +67,36 @@ impl Sqs {
     pub(super) fn list_queues(&self, region: &str, body: &[u8]) -> Reply {
         let request: ListQueuesRequest = parse(body)?;
         let prefix = request.queue_name_prefix.unwrap_or_default();
-        let page = request.max_results.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
-        let after = request.next_token.unwrap_or_default();
         let regions = self.regions.read().unwrap_or_else(PoisonError::into_inner);
         let names = regions.get(region).into_iter().flat_map(|queues| queues.keys());
-        let mut names: Vec<&String> =
-            names.filter(|name| name.starts_with(&prefix) && **name > after).take(page + 1).collect();
-        let more = names.len() > page;
-        names.truncate(page);
-        let next_token = names.last().filter(|_| more).map(|name| (*name).clone());
-        let queue_urls = names.into_iter().map(|name| self.url(name)).collect();
+        let names = names.filter(|name| name.starts_with(&prefix));
+        let (queue_urls, next_token) = self.page(names, request.max_results, request.next_token);
         Ok(reply(&QueueUrlsReply { queue_urls, next_token }))
     }
 
     pub(super) fn list_sources(&self, region: &str, body: &[u8]) -> Reply {
-        let request: QueueRequest = parse(body)?;
+        let request: ListSourcesRequest = parse(body)?;
         let target = self.queue(region, &request.queue_url)?;
         let regions = self.regions.read().unwrap_or_else(PoisonError::into_inner);
-        let sources = regions.get(region).into_iter().flat_map(|queues| queues.values()).filter(|queue| {
-            queue.state().settings.redrive.as_ref().is_some_and(|redrive| redrive.target == target.arn)
-        });
-        Ok(reply(&SourceQueuesReply { queue_urls: sources.map(|queue| self.url(&queue.name)).collect() }))
+        let queues = regions.get(region).into_iter().flat_map(|queues| queues.values());
+        let names = queues.filter(|queue| queue.has_dead_letters_in(&target)).map(|queue| &queue.name);
+        let (queue_urls, next_token) = self.page(names, request.max_results, request.next_token);
+        Ok(reply(&SourceQueuesReply { queue_urls, next_token }))
+    }
+
+    /// The URLs of one page of queues, which come by name, and the token of the next page.
+    fn page<'a>(
+        &self,
+        names: impl Iterator<Item = &'a String>,
+        max_results: Option<usize>,
+        after: Option<String>,
+    ) -> (Vec<String>, Option<String>) {
+        let (page, after) = (max_results.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX), after.unwrap_or_default());
+        let mut names: Vec<&String> = names.filter(|name| **name > after).take(page + 1).collect();
+        let more = names.len() > page;
+        names.truncate(page);
+        let next_token = names.last().filter(|_| more).map(|name| (*name).clone());
+        (names.into_iter().map(|name| self.url(name)).collect(), next_token)
     }
 
     pub(super) fn delete_queue(&self, region: &str, body: &[u8]) -> Reply {

@@ -144,6 +144,15 @@ impl SqsError {
         }
     }
 
+    pub(crate) fn no_such_resource(message: impl Into<Cow<'static, str>>) -> Self {
+        let error = Self::sender("com.amazonaws.sqs#ResourceNotFoundException", "ResourceNotFoundException", message);
+        Self { status: 404, ..error }
+    }
+
+    pub(crate) fn unsupported(message: &'static str) -> Self {
+        Self::sender("com.amazonaws.sqs#UnsupportedOperation", "AWS.SimpleQueueService.UnsupportedOperation", message)
+    }
+
     pub(crate) fn unknown_operation(name: &str) -> Self {
         let message = format!("The operation {name} is not known here.");
         Self::sender("com.amazon.coral.service#UnknownOperationException", "InvalidAction", message)

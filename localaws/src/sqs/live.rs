@@ -21,7 +21,7 @@ use super::{
     error::SqsError,
     journal::Journal,
     message::{Content, Delivery},
-    queue::{Ask, Queue, Received, Sent, Setup},
+    queue::{Ask, Moved, Queue, Received, Sent, Setup},
     settings::Settings,
 };
 use crate::{
@@ -182,6 +182,47 @@ impl LiveQueue {
         Ok(results)
     }
 
+    /// Whether this queue's messages that were received too often go to `target`.
+    pub(crate) fn has_dead_letters_in(&self, target: &LiveQueue) -> bool {
+        self.state().settings.redrive.as_ref().is_some_and(|redrive| redrive.target == target.arn)
+    }
+
+    pub(crate) fn is_fifo(&self) -> bool {
+        self.state().settings.fifo
+    }
+
+    /// How many messages a receiver could get.
+    pub(crate) fn visible(&self) -> usize {
+        self.state().counts(Duration::ZERO, self.now()).visible
+    }
+
+    /// Takes at most `max` visible messages out, until `take` refuses one. That one and the rest stay here.
+    pub(crate) fn redrive(&self, max: usize, mut take: impl FnMut(&Moved) -> bool) -> Result<(), SqsError> {
+        let now = self.now();
+        let mut state = self.state();
+        let mut moved = state.take_out(max, now);
+        self.wake(state, None)?;
+        let sequences = moved.iter().map(|moved| moved.sequence).collect();
+        let taken = moved.iter().position(|moved| !take(moved)).unwrap_or(moved.len());
+        // Only now, so that a crash in between leaves two of them and not none.
+        let mut state = self.state();
+        for moved in moved.drain(taken..) {
+            state.take_back(moved);
+        }
+        state.moved_away(sequences);
+        self.wake(state, None)
+    }
+
+    /// Takes in a new message of this content. Says `false` if the queue was deleted, or cannot keep it.
+    pub(crate) fn take_redriven(&self, moved: &Moved) -> bool {
+        let mut state = self.state();
+        if !self.is_open() {
+            return false;
+        }
+        state.take_redriven(moved, self.now());
+        self.wake(state, None).is_ok()
+    }
+
     /// Ends all waiting with "no such queue", and forgets what was kept.
     pub(crate) fn delete(&self) {
         self.end(DELETED);
@@ -223,7 +264,7 @@ impl LiveQueue {
                 // Deleted in this very moment: what was to go there stays here.
                 state = self.state();
                 for moved in received.moved.drain(..) {
-                    state.take_moved(moved, &self.arn, now);
+                    state.take_back(moved);
                 }
                 state.moved_away(sequences);
                 self.wake(state, None)?;

@@ -13,7 +13,7 @@ use super::{
 use crate::clock::Millis;
 
 /// What a sender sent. It never changes, so a queue, its dead-letter queue and an answer under way share one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Content {
     pub(crate) id: Uuid,
     pub(crate) body: Box<str>,
@@ -54,6 +54,11 @@ impl Content {
             group: extras.group.map(Into::into),
             deduplication: extras.deduplication.map(Into::into),
         })
+    }
+
+    /// The same content, as a message of its own.
+    pub(crate) fn renewed(&self) -> Self {
+        Self { id: crate::unique::id(), ..self.clone() }
     }
 
     /// What counts against the message size limit.

@@ -190,7 +190,7 @@ fn sent_reply<'a>(id: &'a str, content: &Content, sent: Sent) -> SentReply<'a> {
     }
 }
 
-fn in_range(name: &str, value: i64, low: i64, high: i64) -> Result<u64, SqsError> {
+pub(super) fn in_range(name: &str, value: i64, low: i64, high: i64) -> Result<u64, SqsError> {
     if (low..=high).contains(&value) {
         return Ok(value as u64);
     }

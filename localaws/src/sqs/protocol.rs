@@ -2,6 +2,8 @@
 //!
 //! Names and types only; it does *not* own any rule about their values.
 
+mod moves;
+
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
@@ -10,6 +12,9 @@ use std::{
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use uuid::Uuid;
 
+pub(crate) use self::moves::{
+    CancelMoveRequest, CancelledReply, ListMovesRequest, MoveReply, MovesReply, StartMoveRequest, StartedReply,
+};
 use super::{
     attributes_md5::{AttributeInput, Attributes, Md5Hex},
     error::SqsError,
@@ -42,6 +47,14 @@ pub(crate) struct GetQueueUrlRequest {
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct ListQueuesRequest {
     pub(crate) queue_name_prefix: Option<String>,
+    pub(crate) max_results: Option<usize>,
+    pub(crate) next_token: Option<String>,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct ListSourcesRequest {
+    pub(crate) queue_url: String,
     pub(crate) max_results: Option<usize>,
     pub(crate) next_token: Option<String>,
 }
@@ -153,9 +166,12 @@ pub(crate) struct QueueUrlsReply {
 
 /// `ListDeadLetterSourceQueues` alone begins its list in lower case.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "PascalCase")]
 pub(crate) struct SourceQueuesReply {
+    #[serde(rename = "queueUrls")]
     pub(crate) queue_urls: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next_token: Option<String>,
 }
 
 #[derive(Debug, Serialize)]

@@ -8,6 +8,7 @@ mod changes;
 mod copies;
 mod exchange;
 mod held;
+mod moving;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -107,17 +108,6 @@ impl Queue {
         let place = if delay == 0 { Place::Visible } else { Place::Delayed { until: now.plus_seconds(delay) } };
         let sequence = self.insert(Message { place, ..Message::new(content, now, None) });
         Sent { id, sequence: self.settings.fifo.then_some(sequence) }
-    }
-
-    /// Takes in what another queue has moved here. It keeps its id and, but for FIFO queues, the time it was sent.
-    pub(crate) fn take_moved(&mut self, moved: Moved, source: &Arc<str>, now: Millis) {
-        let sent = if self.settings.fifo { now } else { moved.sent };
-        self.insert(Message::new(moved.content, sent, Some(source.clone())));
-    }
-
-    /// Takes note that moved messages are safe where they went. Until then a journal still holds them here.
-    pub(crate) fn moved_away(&mut self, moved: Vec<u64>) {
-        self.changes.gone(moved);
     }
 
     /// Delivers what is visible, as far as asked for and allowed.
@@ -310,41 +300,35 @@ impl Queue {
 
     /// Puts a message that was taken from its lane in flight, or moves it away, or drops it.
     fn deliver(&mut self, sequence: u64, ask: &Ask, now: Millis, received: &mut Received) {
-        let Some(message) = self.messages.get_mut(&sequence) else { return };
-        if message.place != Place::Visible {
-            return;
-        }
-        let until = now.plus_seconds(ask.visibility_seconds);
-        message.place = Place::InFlight { until };
-        self.timers.insert((until, sequence));
-        self.in_flight += 1;
-        if message.sent.plus_seconds(self.settings.retention_seconds) <= now {
+        let (queue, retention) = (self.identity, self.settings.retention_seconds);
+        let Some(message) = self.fly(sequence, now.plus_seconds(ask.visibility_seconds)) else { return };
+        if message.sent.plus_seconds(retention) <= now {
             self.remove(sequence);
             return;
         }
         if ask.move_after.is_some_and(|limit| message.receives >= limit) {
-            if let Kind::Again { .. } = message.kind {
-                // Its message moves by itself.
-                self.remove(sequence);
-                self.changes.gone(vec![sequence]);
-                return;
-            }
-            self.drop_copies(sequence);
-            if let Some(message) = self.remove(sequence) {
-                received.moved.push(Moved { sequence, content: message.content, sent: message.sent });
-            }
+            received.moved.extend(self.leave(sequence));
             return;
         }
         received.copies.count(message);
         message.note_receive(now);
         received.deliveries.push(Delivery {
             content: message.content.clone(),
-            receipt: Receipt { queue: self.identity, sequence, receives: message.receives },
+            receipt: Receipt { queue, sequence, receives: message.receives },
             sent: message.sent,
             count: message.count(),
             first_received: message.first_received,
             source: message.source.clone(),
         });
+    }
+
+    /// Puts a visible message in flight.
+    fn fly(&mut self, sequence: u64, until: Millis) -> Option<&mut Message> {
+        let message = self.messages.get_mut(&sequence).filter(|message| message.place == Place::Visible)?;
+        message.place = Place::InFlight { until };
+        self.timers.insert((until, sequence));
+        self.in_flight += 1;
+        Some(message)
     }
 
     /// Makes a hidden message visible.

@@ -1,6 +1,7 @@
 //! What the three services promise, seen through the official SDK over real HTTP.
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
+mod dead_letters;
 mod faults;
 mod fuzz;
 mod raw;

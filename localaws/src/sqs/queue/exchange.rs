@@ -65,6 +65,10 @@ pub(crate) struct Moved {
     pub(crate) sequence: u64,
     pub(super) content: Arc<Content>,
     pub(super) sent: Millis,
+    /// How often it was received so far.
+    pub(super) count: u32,
+    /// The queue that it was moved from before.
+    pub(crate) source: Option<Arc<str>>,
 }
 
 /// `ApproximateNumberOfMessages` and its siblings, exact here.

@@ -14,7 +14,7 @@ pub(super) struct Message {
     pub(super) received: Millis,
     /// Receives of this message here. Receipts name the last.
     pub(super) receives: u32,
-    /// Deliveries that count as well: of copies.
+    /// Deliveries that count as well: of copies, and in queues that it was moved from.
     pub(super) before: u32,
     pub(super) place: Place,
     pub(super) source: Option<Arc<str>>,

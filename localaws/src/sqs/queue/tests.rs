@@ -135,6 +135,53 @@ fn message_received_too_often_is_moved_with_its_id_and_time() {
     target.take_moved(received.moved.remove(0), &arn, START.plus_seconds(2));
     let delivery = target.receive(&ask, &mut Manners::default(), START.plus_seconds(2)).deliveries.remove(0);
     assert_eq!((delivery.content.id, delivery.sent, delivery.source), (id, START, Some(arn)));
+    assert_eq!(delivery.count, 3, "it was received twice before it was moved");
+    let again = target.receive(&ask, &mut Manners::default(), START.plus_seconds(3)).deliveries.remove(0);
+    assert_eq!(again.count, 4, "a limit of the second queue counts from its own first receive");
+}
+
+#[test]
+fn fifo_dead_letter_queue_counts_the_retention_anew() {
+    let (mut source, mut target) = (queue(&[("FifoQueue", "true")]), queue(&[("FifoQueue", "true")]));
+    source.send(grouped("x", "g", "d"), None, START);
+    let ask = Ask { visibility_seconds: 1, move_after: Some(1), ..ask(10) };
+    source.receive(&ask, &mut Manners::default(), START);
+    let moved = source.receive(&ask, &mut Manners::default(), START.plus_seconds(5)).moved.remove(0);
+    target.take_moved(moved, &"arn".into(), START.plus_seconds(5));
+    let delivery = target.receive(&ask, &mut Manners::default(), START.plus_seconds(6)).deliveries.remove(0);
+    assert_eq!((delivery.sent, delivery.count), (START.plus_seconds(5), 2));
+}
+
+#[test]
+fn message_that_is_redriven_is_a_new_one_and_one_that_is_not_stays_what_it_was() {
+    let (mut dead, mut target) = (queue(&[]), queue(&[]));
+    let mut history = dead.snapshot(&setup(&dead));
+    let moved = |body: &str| Moved {
+        sequence: 1,
+        content: content(body),
+        sent: START,
+        count: 4,
+        source: Some("before".into()),
+    };
+    for body in ["a", "b", "c"] {
+        dead.take_moved(moved(body), &"arn".into(), START);
+    }
+    dead.receive(&Ask { visibility_seconds: 60, ..ask(1) }, &mut Manners::default(), START);
+    let mut out = dead.take_out(10, START.plus_seconds(9));
+    assert_eq!(out.len(), 2, "one is hidden");
+    let sequences = out.iter().map(|moved| moved.sequence).collect();
+    let (kept, gone) = (out.remove(0), out.remove(0));
+    target.take_redriven(&gone, START.plus_seconds(9));
+    dead.take_back(kept);
+    dead.moved_away(sequences);
+    let new = target.receive(&ask(10), &mut Manners::default(), START.plus_seconds(9)).deliveries.remove(0);
+    assert_eq!((&*new.content.body, new.sent, new.count, new.source), ("c", START.plus_seconds(9), 1, None));
+    assert_ne!(new.content.id, gone.content.id);
+    // A restart does not change what is left.
+    let mut dead = restored(&mut dead, &mut history, START.plus_seconds(9));
+    let old = dead.receive(&ask(10), &mut Manners::default(), START.plus_seconds(9)).deliveries.remove(0);
+    assert_eq!((&*old.content.body, old.sent, old.count, old.source), ("b", START, 5, Some("arn".into())));
+    assert_eq!(counts(&mut dead, START.plus_seconds(9)), (0, 2, 0));
 }
 
 #[test]
