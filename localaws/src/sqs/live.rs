@@ -373,7 +373,7 @@ mod tests {
         // One that is deleted makes room, also for a receiver that waits.
         let ten = ask(10);
         let waiting = live.receive(&ten, Duration::from_mins(1), None);
-        let delete = async { live.for_receipts([held[0].receipt], |queue, receipt, now| queue.delete(receipt, now)) };
+        let delete = async { live.for_receipts([held[0].receipt], Queue::delete) };
         let (received, _) = tokio::join!(waiting, delete);
         assert_eq!(received.unwrap().len(), 1);
     }
