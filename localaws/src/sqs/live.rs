@@ -236,7 +236,7 @@ impl LiveQueue {
         self.end(STOPPING);
     }
 
-    fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.life.load(Ordering::Acquire) != DELETED
     }
 

@@ -103,6 +103,7 @@ impl Sqs {
             source,
         });
         let mut moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
+        moves.retain(|other| other.source.is_open());
         let of_source = |other: &Move| Arc::ptr_eq(&other.source, &task.source);
         if moves.iter().any(|other| of_source(other) && other.progress().status.is_active()) {
             return Err(SqsError::unsupported(
