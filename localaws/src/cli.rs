@@ -39,6 +39,7 @@ Faults are written ACTION=EFFECT or ACTION=EFFECT@HOW_OFTEN. ACTION is an IAM ac
   again:10@2                every tenth received message is handed out once more, at a random moment within 3 s (again:10:5s@2:
                             within 5 s), although it is hidden; one of the two shows the receive count 2
   again-deleted:10@2        every tenth received message is handed out once more after it was deleted
+  forget-count              messages in a dead-letter queue show the receive count 1
   shuffle:100               messages come in any order, within so many
   sample:30%                short polls see that share of the messages
   stale:10s                 counts of messages are up to so old

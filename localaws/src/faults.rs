@@ -72,6 +72,8 @@ pub(crate) struct Manners {
     pub(crate) shuffle: usize,
     /// The share of messages that a short poll sees.
     pub(crate) sample: f64,
+    /// The chance that a message that was moved here shows the receive count 1.
+    pub(crate) forget_count: f64,
     /// Messages that are handed out once more.
     pub(crate) again: Vec<Again>,
     pub(crate) dice: Rng,
@@ -80,7 +82,7 @@ pub(crate) struct Manners {
 impl Default for Manners {
     /// As well-behaved as SQS ever is.
     fn default() -> Self {
-        Self { duplicate: 0.0, shuffle: 1, sample: 1.0, again: Vec::new(), dice: Rng::with_seed(0) }
+        Self { duplicate: 0.0, shuffle: 1, sample: 1.0, forget_count: 0.0, again: Vec::new(), dice: Rng::with_seed(0) }
     }
 }
 
@@ -232,6 +234,7 @@ impl Faults {
                     let (chance, turns) = (rule.chance(), rule.turns.clone());
                     manners.again.push(Again { repeat, chance, after_deletion, turns });
                 }
+                Effect::ForgetCount => manners.forget_count = manners.forget_count.max(rule.chance()),
                 Effect::Sample(share) => manners.sample = manners.sample.min(share),
                 _ => {}
             }
@@ -328,6 +331,7 @@ fn request_effect(effect: &Effect) -> Option<RequestEffect> {
         | Effect::Duplicate
         | Effect::Again(_)
         | Effect::AgainDeleted(_)
+        | Effect::ForgetCount
         | Effect::Shuffle(_)
         | Effect::Sample(_)
         | Effect::Stale(_) => return None,

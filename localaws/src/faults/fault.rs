@@ -60,6 +60,8 @@ pub enum Effect {
     Again(Repeat),
     /// `again-deleted:10@2`: every tenth received message is handed out once more after it was deleted. Standard queues only.
     AgainDeleted(Repeat),
+    /// `forget-count`: messages in a dead-letter queue show the receive count 1, whenever they are received.
+    ForgetCount,
     /// `shuffle:100`: a receive takes messages from anywhere among so many at the front. Standard queues only.
     Shuffle(usize),
     /// `sample:30%`: a short poll looks at this share of the messages only, as one that asks few of SQS's servers.
@@ -125,9 +127,12 @@ impl Fault {
     /// The operation that alone can show the effect, for effects that are not about any request.
     fn only_on(&self) -> Option<Operation> {
         match self.effect {
-            Effect::Duplicate | Effect::Again(_) | Effect::AgainDeleted(_) | Effect::Shuffle(_) | Effect::Sample(_) => {
-                Some(super::RECEIVE)
-            }
+            Effect::Duplicate
+            | Effect::Again(_)
+            | Effect::AgainDeleted(_)
+            | Effect::ForgetCount
+            | Effect::Shuffle(_)
+            | Effect::Sample(_) => Some(super::RECEIVE),
             Effect::Stale(_) => Some(super::COUNTS),
             _ => None,
         }
@@ -216,6 +221,7 @@ fn parse_effect(text: &str) -> Result<Effect, String> {
         ("duplicate", "") => Effect::Duplicate,
         ("again", _) => Effect::Again(Repeat::parse(value).ok_or_else(|| wrong(REPEAT))?),
         ("again-deleted", _) => Effect::AgainDeleted(Repeat::parse(value).ok_or_else(|| wrong(REPEAT))?),
+        ("forget-count", "") => Effect::ForgetCount,
         ("shuffle", _) => {
             let window = value.parse().ok().filter(|window| *window > 0);
             Effect::Shuffle(window.ok_or_else(|| wrong("shuffle:100, a number of messages"))?)
@@ -230,7 +236,7 @@ fn parse_effect(text: &str) -> Result<Effect, String> {
             return Err(format!(
                 "`{text}` is none of deny, throttle, slow-down, error, status:N, code:N:NAME, fail-entries, \
                  old-receipts, delay:TIME, reset, lose-answer, cut-answer, duplicate, again:N@COUNT, \
-                 again-deleted:N@COUNT, shuffle:N, sample:N%, stale:TIME, rate:N"
+                 again-deleted:N@COUNT, forget-count, shuffle:N, sample:N%, stale:TIME, rate:N"
             ));
         }
     })
@@ -274,6 +280,7 @@ impl fmt::Display for Fault {
             Effect::Duplicate => f.write_str("duplicate"),
             Effect::Again(repeat) => write!(f, "again:{repeat}"),
             Effect::AgainDeleted(repeat) => write!(f, "again-deleted:{repeat}"),
+            Effect::ForgetCount => f.write_str("forget-count"),
             Effect::Shuffle(window) => write!(f, "shuffle:{window}"),
             Effect::Sample(share) => write!(f, "sample:{}", percent(*share)),
             Effect::Stale(age) => write!(f, "stale:{}", time(age)),
@@ -312,6 +319,7 @@ mod tests {
             "sqs:ReceiveMessage=again:10@2",
             "sqs:ReceiveMessage=again:10:500ms@2@50%",
             "sqs:ReceiveMessage=again-deleted:1@1/3",
+            "sqs:ReceiveMessage=forget-count",
             "sqs:*=shuffle:100",
             "sqs:ReceiveMessage=sample:25%",
             "sqs:GetQueueAttributes=stale:10000ms",

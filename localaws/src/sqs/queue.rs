@@ -147,6 +147,7 @@ impl Queue {
             self.duplicate(&received, manners);
             self.repeat(&mut received, manners, now);
         }
+        received.forget_counts(manners);
         received
     }
 

@@ -72,6 +72,24 @@ async fn dead_letter_keeps_its_id_its_time_and_its_count_and_names_its_source() 
 }
 
 #[tokio::test]
+async fn counts_of_dead_letters_are_forgotten_where_that_was_asked_for() {
+    let local = Local::start().await;
+    let (dead, queue) = (local.queue("dead").await, local.source("q").await);
+    local.server.faults().add("sqs:ReceiveMessage=forget-count".parse().unwrap());
+    local.bury(&queue, "x").await;
+    for _ in 0..2 {
+        let message = local.look(&dead).await.unwrap();
+        assert_eq!(attributes(&message)[&System::ApproximateReceiveCount], "1");
+    }
+    let plain = local.queue("plain").await;
+    local.sqs.send_message().queue_url(&plain).message_body("x").send().await.unwrap();
+    for expected in ["1", "2"] {
+        let message = local.look(&plain).await.unwrap();
+        assert_eq!(attributes(&message)[&System::ApproximateReceiveCount], expected, "not a dead letter");
+    }
+}
+
+#[tokio::test]
 async fn source_queues_are_listed_in_pages() {
     let local = Local::start().await;
     let dead = local.queue("dead").await;

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::held::{Kind, Message};
 use crate::{
     clock::Millis,
+    faults::Manners,
     sqs::message::{Content, Delivery},
 };
 
@@ -38,6 +39,21 @@ pub(crate) struct Received {
     /// Nothing may be delivered while this many are in flight.
     pub(crate) over_limit: bool,
     pub(crate) copies: CopiesOut,
+}
+
+impl Received {
+    /// Shows the count 1 for messages that were moved here, as servers do that forget the count on the move.
+    pub(super) fn forget_counts(&mut self, manners: &mut Manners) {
+        let Manners { forget_count, dice, .. } = manners;
+        if *forget_count == 0.0 {
+            return;
+        }
+        for delivery in self.deliveries.iter_mut().filter(|delivery| delivery.source.is_some()) {
+            if dice.f64() < *forget_count {
+                delivery.count = 1;
+            }
+        }
+    }
 }
 
 /// How many of the deliveries are the first of a copy.
