@@ -59,12 +59,36 @@ pub(super) fn number(value: &[Node<'_>], strings: bool) -> Option<Number> {
     }
 }
 
-/// The name that `value` is: text, an integer, or an array of these joined by blanks, at most `max` bytes long. Feeds
-/// number their venues and list their conditions. The name lies in `buffer` where it is not text as it stands.
-pub(super) fn name<'a>(value: &[Node<'a>], max: usize, buffer: &'a mut String) -> Option<&'a str> {
-    if let Some(text) = text(value) {
-        return (text.len() <= max).then_some(text);
-    }
+/// Why a value is no name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NoName {
+    /// It is of another kind, or too long.
+    Other,
+    /// It holds a control character, which would break the output of whoever prints it.
+    Control,
+}
+
+/// The name that `value` is: text, an integer, or an array of these joined by blanks. It has at most `max` bytes and no
+/// control characters. Feeds number their venues and list their conditions. The name lies in `buffer` where it is not
+/// text as it stands.
+pub(super) fn name<'a>(value: &[Node<'a>], max: usize, buffer: &'a mut String) -> Result<&'a str, NoName> {
+    let name = match text(value) {
+        Some(text) => Some(text).filter(|text| text.len() <= max),
+        None => joined(value, max, buffer),
+    };
+    let name = name.ok_or(NoName::Other)?;
+    if is_printable(name) { Ok(name) } else { Err(NoName::Control) }
+}
+
+/// Whether `name` holds no control character, neither of ASCII nor of Latin-1 (U+0080 to U+009F).
+fn is_printable(name: &str) -> bool {
+    // Names are short and mostly ASCII: a look at the bytes is enough for those.
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
+    name.bytes().all(is_plain) || !name.chars().any(char::is_control)
+}
+
+/// An integer, or the text and integers of an array, joined by blanks.
+fn joined<'a>(value: &[Node<'_>], max: usize, buffer: &'a mut String) -> Option<&'a str> {
     let parts = match value.split_first()? {
         (Node::Array { .. }, parts) => parts,
         _ => value,
@@ -90,7 +114,7 @@ pub(super) fn name<'a>(value: &[Node<'a>], max: usize, buffer: &'a mut String) -
 mod tests {
     use super::*;
 
-    fn named(value: &str) -> Option<String> {
+    fn named(value: &str) -> Result<String, NoName> {
         let mut value = value.as_bytes().to_vec();
         let tape = simd_json::to_tape(&mut value).unwrap();
         name(&tape.0, 8, &mut String::new()).map(str::to_owned)
@@ -98,19 +122,27 @@ mod tests {
 
     #[test]
     fn names_are_text_integers_or_lists_of_them() {
-        assert_eq!(named(r#""XNAS""#).as_deref(), Some("XNAS"));
-        assert_eq!(named("4").as_deref(), Some("4"));
-        assert_eq!(named(r#"["@","I"]"#).as_deref(), Some("@ I"));
-        assert_eq!(named("[14,-41]").as_deref(), Some("14 -41"));
-        assert_eq!(named("[]").as_deref(), Some(""));
+        assert_eq!(named(r#""XNAS""#).as_deref(), Ok("XNAS"));
+        assert_eq!(named("4").as_deref(), Ok("4"));
+        assert_eq!(named(r#"["@","I"]"#).as_deref(), Ok("@ I"));
+        assert_eq!(named("[14,-41]").as_deref(), Ok("14 -41"));
+        assert_eq!(named("[]").as_deref(), Ok(""));
     }
 
     #[test]
     fn other_kinds_and_long_names_are_no_names() {
         for value in ["1.5", "true", "{}", "[[1]]", r#"[{"a":1}]"#, r#""123456789""#, "[1234,5678]", r#"["123456789"]"#]
         {
-            assert_eq!(named(value), None, "{value}");
+            assert_eq!(named(value), Err(NoName::Other), "{value}");
         }
-        assert!(named(r#""12345678""#).is_some());
+        assert!(named(r#""12345678""#).is_ok());
+    }
+
+    #[test]
+    fn names_hold_no_control_characters() {
+        for value in [r#""a\nb""#, r#""\u0000""#, r#""\u001b[1m""#, r#""\u007f""#, r#""\u0085""#, r#"["@","\t"]"#] {
+            assert_eq!(named(value), Err(NoName::Control), "{value}");
+        }
+        assert_eq!(named(r#""\u00fc \u20ac""#).as_deref(), Ok("\u{fc} \u{20ac}"), "other characters stay");
     }
 }

@@ -6,7 +6,7 @@
 use simd_json::Node;
 
 use super::config::{DecodeConfig, TsUnit};
-use super::fields::{Fields, gather, name, number, text};
+use super::fields::{Fields, NoName, gather, name, number, text};
 use super::number::Number;
 use super::reject::{Reason, Refusal};
 use super::shape::Draft;
@@ -79,11 +79,10 @@ impl TickReader {
             .ok_or_else(|| Refusal::new(Reason::BadVolume, "volume is not a finite number of at least 0"))?;
         let ts_us = self.event_time(ts, times)?;
         let seq = seq.map(|seq| self.sequence_number(seq)).transpose()?;
-        let long = |what| format!("{what} is not text or an integer of at most {} bytes", self.name_max_bytes);
-        let venue = named(venue, self.name_max_bytes, &mut self.venue_text)
-            .map_err(|NoName| Refusal::new(Reason::BadVenue, long("venue")))?;
-        let conditions = named(conditions, self.name_max_bytes, &mut self.conditions_text)
-            .map_err(|NoName| Refusal::new(Reason::BadConditions, long("each condition, or all of them,")))?;
+        let max = self.name_max_bytes;
+        let venue = named(venue, max, &mut self.venue_text).map_err(|why| why.of("venue", Reason::BadVenue, max))?;
+        let conditions = named(conditions, max, &mut self.conditions_text)
+            .map_err(|why| why.of("each condition, or all of them,", Reason::BadConditions, max))?;
 
         // Last, so that a refused tick leaves no names behind.
         Ok(Tick {
@@ -139,11 +138,19 @@ impl From<NamesFull> for Refusal {
     }
 }
 
-/// The value was there and is no name.
-struct NoName;
+impl NoName {
+    /// The refusal of a tick whose `what` is no name of at most `max` bytes.
+    fn of(self, what: &str, reason: Reason, max: usize) -> Refusal {
+        let detail = match self {
+            NoName::Other => format!("{what} is not text or an integer of at most {max} bytes"),
+            NoName::Control => format!("{what} holds a control character"),
+        };
+        Refusal::new(reason, detail)
+    }
+}
 
 fn named<'a>(value: Option<&[Node<'a>]>, max: usize, buffer: &'a mut String) -> Result<&'a str, NoName> {
-    value.map_or(Ok(""), |value| name(value, max, buffer).ok_or(NoName))
+    value.map_or(Ok(""), |value| name(value, max, buffer))
 }
 
 fn intern(names: &mut NameCache, name: &str) -> Result<NameId, NamesFull> {

@@ -78,9 +78,9 @@ pub enum Reason {
     TsOutOfRange,
     /// The sequence number is not an integer of 64 bits.
     BadSeq,
-    /// The venue is neither text nor an integer, or too long.
+    /// The venue is neither text nor an integer, is too long, or holds a control character.
     BadVenue,
-    /// The conditions are neither text nor integers nor an array of these, or too long.
+    /// The conditions are neither text nor integers nor an array of these, are too long, or hold a control character.
     BadConditions,
     /// The engine knows as many different symbols, venues or conditions as it may.
     NamesFull,

@@ -48,6 +48,8 @@ fn value(kind: char) -> BoxedStrategy<String> {
         Just("A\\\\"),
         Just("é"),
         Just("A\u{7f}"),
+        Just("A\u{85}"),
+        Just("A\\u001b"),
         Just("A\0"),
         Just("A\n"),
         Just("]"),

@@ -64,7 +64,7 @@ fn tick_text() -> impl Strategy<Value = String> {
         proptest::option::of((946_684_800_000_000..NOW_US).prop_map(|ts| ts.to_string())),
         proptest::option::of(any::<i64>().prop_map(|seq| seq.to_string())),
         proptest::option::of(string("\\PC{1,12}")),
-        proptest::option::of(string("[\"\\\\ @I\\t]{1,6}")),
+        proptest::option::of(string("[\"\\\\ @I]{1,6}")),
         proptest::option::of(prop_oneof![
             string("\\PC{0,40}"),
             Just(r#"[{"price":1},[]]"#.to_owned()),
