@@ -2,7 +2,8 @@
 //!
 //! SQS counts approximately, and its counts settle about a minute after the last send. So the queue counts as empty only
 //! after its counts and every long poll have said so for a while. Messages that another consumer holds in flight count as
-//! there: they may come back.
+//! there: they may come back. But the open epoch does not wait for them: two workers that drain one queue would wait for
+//! each other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,10 +58,11 @@ impl Drain {
             let received = self.stats.messages_received.get();
             let held = self.stats.messages_held();
             let backlogs = try_join_all(self.queues.iter().map(|queue| queue.backlog())).await;
-            match backlogs.map(|backlogs| backlogs.iter().sum::<u64>()) {
-                Ok(backlog) => {
-                    self.flush.set_drained(backlog <= held);
-                    if quiet.lasts(backlog + held == 0, received) >= QUIET {
+            match backlogs {
+                Ok(backlogs) => {
+                    self.flush.set_drained(backlogs.iter().all(|backlog| backlog.waiting() == 0));
+                    let is_empty = held == 0 && backlogs.iter().all(|backlog| backlog.total() == 0);
+                    if quiet.lasts(is_empty, received) >= QUIET {
                         info!(received, "queue drained");
                         return self.stop.begin();
                     }

@@ -40,7 +40,7 @@ impl Drop for PollUnderWay<'_> {
 }
 
 impl Flush {
-    /// Whether the queues hold nothing but what is in here.
+    /// Whether the queues hold nothing but what some worker holds.
     pub(crate) fn set_drained(&self, drained: bool) {
         self.drained.store(drained, Ordering::Relaxed);
     }

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use crate::clock::now_us;
 use crate::ports::{
-    BATCH_MAX, EntryFailure, Found, NewObject, Notification, Notifier, ObjectKind, ObjectStore, PortError, PutOutcome,
-    Queue, Receipt, ReceivedMessage,
+    BATCH_MAX, Backlog, EntryFailure, Found, NewObject, Notification, Notifier, ObjectKind, ObjectStore, PortError,
+    PutOutcome, Queue, Receipt, ReceivedMessage,
 };
 
 /// A queue in memory.
@@ -136,9 +136,9 @@ impl Queue for MemoryQueue {
         Ok(failures)
     }
 
-    async fn backlog(&self) -> Result<u64, PortError> {
+    async fn backlog(&self) -> Result<Backlog, PortError> {
         let messages = self.messages();
-        Ok((messages.visible.len() + messages.held.len()) as u64)
+        Ok(Backlog { visible: messages.visible.len() as u64, in_flight: messages.held.len() as u64, delayed: 0 })
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use crate::budget::Budget;
-use crate::ports::{PortError, Queue};
+use crate::ports::{Backlog, PortError, Queue};
 use crate::stats::Counter;
 
 /// How often a queue is asked what it holds. SQS's own counts are up to a minute behind.
@@ -94,7 +94,8 @@ impl QueueMeter {
 pub(crate) async fn watch_backlog(queue: Arc<dyn Queue>, meter: Arc<QueueMeter>) {
     loop {
         let asked = queue.backlog().await;
-        let backlog = asked.as_ref().map_or(UNKNOWN, |&backlog| i64::try_from(backlog).unwrap_or(i64::MAX));
+        let count = |backlog: &Backlog| i64::try_from(backlog.total()).unwrap_or(i64::MAX);
+        let backlog = asked.as_ref().map_or(UNKNOWN, count);
         meter.backlog.store(backlog, Ordering::Relaxed);
         match asked {
             Ok(_) => {}

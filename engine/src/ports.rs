@@ -178,6 +178,31 @@ pub enum PutOutcome {
     Exists,
 }
 
+/// About how many messages a queue holds, by why nobody has deleted them yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Messages that the next receive may bring.
+    pub visible: u64,
+    /// Messages that some consumer holds.
+    pub in_flight: u64,
+    /// Messages that become visible later, because their sender wants it so.
+    pub delayed: u64,
+}
+
+impl Backlog {
+    /// All of them.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.visible + self.in_flight + self.delayed
+    }
+
+    /// Those that nobody holds.
+    #[must_use]
+    pub fn waiting(self) -> u64 {
+        self.visible + self.delayed
+    }
+}
+
 /// A queue whose messages stay hidden while they are held, and come back unless they are deleted.
 #[async_trait]
 pub trait Queue: Send + Sync {
@@ -193,8 +218,8 @@ pub trait Queue: Send + Sync {
     /// Makes up to [`BATCH_MAX`] messages visible again at once; returns the entries that failed.
     async fn release(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError>;
 
-    /// About how many messages the queue holds: visible, in flight and delayed.
-    async fn backlog(&self) -> Result<u64, PortError>;
+    /// About how many messages the queue holds.
+    async fn backlog(&self) -> Result<Backlog, PortError>;
 }
 
 /// A store of objects that are never changed, with reads that see every write before them.

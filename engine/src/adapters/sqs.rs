@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use self::direct::Direct;
 use super::{Call, failures};
-use crate::ports::{BATCH_MAX, EntryFailure, PortError, Queue, Receipt, ReceivedMessage};
+use crate::ports::{BATCH_MAX, Backlog, EntryFailure, PortError, Queue, Receipt, ReceivedMessage};
 
 const RECEIVE: Call = Call { action: "receive messages", permission: "sqs:ReceiveMessage" };
 const DELETE: Call = Call { action: "delete messages", permission: "sqs:DeleteMessage" };
@@ -202,8 +202,8 @@ impl Queue for SqsQueue {
         self.change_visibility(receipts, Duration::ZERO, RELEASE).await
     }
 
-    async fn backlog(&self) -> Result<u64, PortError> {
-        let counts = [
+    async fn backlog(&self) -> Result<Backlog, PortError> {
+        let names = [
             QueueAttributeName::ApproximateNumberOfMessages,
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
             QueueAttributeName::ApproximateNumberOfMessagesDelayed,
@@ -212,14 +212,17 @@ impl Queue for SqsQueue {
             .client
             .get_queue_attributes()
             .queue_url(&self.url)
-            .set_attribute_names(Some(counts.to_vec()))
+            .set_attribute_names(Some(names.to_vec()))
             .send()
             .await
             .map_err(|error| COUNT.failed(&self.url, &error))?;
         let attributes = answer.attributes.unwrap_or_default();
-        let sum = counts.iter().map(|name| attributes.get(name)?.parse::<u64>().ok()).sum::<Option<u64>>();
-        let text = format!("{}: the answer lacks a count", self.url);
-        sum.ok_or(PortError::Retry { action: COUNT.action, text })
+        let [visible, in_flight, delayed] = names.map(|name| attributes.get(&name)?.parse().ok());
+        let backlog = || Some(Backlog { visible: visible?, in_flight: in_flight?, delayed: delayed? });
+        backlog().ok_or_else(|| {
+            let text = format!("{}: the answer lacks a count", self.url);
+            PortError::Retry { action: COUNT.action, text }
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use ticklake::aws::Clients;
 use ticklake::config::{Aws, Config, Settings};
 use ticklake::memory::{MemoryQueue, MemoryStore};
 use ticklake::pipeline::{Meters, RunOptions, run};
-use ticklake::ports::{EntryFailure, PortError, Ports, Queue, Receipt, ReceivedMessage};
+use ticklake::ports::{Backlog, EntryFailure, PortError, Ports, Queue, Receipt, ReceivedMessage};
 use ticklake::sandbox::Sandbox;
 
 use crate::local::MINUTE;
@@ -103,7 +103,7 @@ async fn repeated_requests_are_signed_and_tell_the_same_as_those_of_the_sdk() {
     let failed: Vec<_> = failures.iter().map(|entry| (entry.index, entry.retryable, &*entry.code)).collect();
     let by_sdk = sdk.delete(&[Receipt::from("no receipt")]).await.unwrap();
     assert_eq!(failed, [(5, by_sdk[0].retryable, &*by_sdk[0].code)]);
-    assert_eq!((direct.backlog().await.unwrap(), sdk.repeated()), (0, 0));
+    assert_eq!((direct.backlog().await.unwrap().total(), sdk.repeated()), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,7 +262,7 @@ async fn several_queues_are_drained_at_once_each_with_its_own_share() {
         let mut seqs = stored[symbol].clone();
         seqs.sort_unstable();
         assert_eq!(seqs, (0..EACH as i64).collect::<Vec<_>>(), "{symbol}");
-        assert_eq!(queue.backlog().await.unwrap(), 0);
+        assert_eq!(queue.backlog().await.unwrap().total(), 0);
         assert!((100..=200).contains(&meter.budget.peak().messages), "{:?}", meter.budget.peak());
         assert_eq!(meter.budget.in_flight().messages, 0);
     }
@@ -301,7 +301,7 @@ impl Queue for Limited {
         self.queue.release(receipts).await
     }
 
-    async fn backlog(&self) -> Result<u64, PortError> {
+    async fn backlog(&self) -> Result<Backlog, PortError> {
         self.queue.backlog().await
     }
 }

@@ -12,8 +12,8 @@ use ticklake::config::{Config, Delivery, Settings};
 use ticklake::memory::{MemoryNotifier, MemoryQueue, MemoryStore};
 use ticklake::pipeline::{Meters, RunError, RunOptions, run};
 use ticklake::ports::{
-    BATCH_MAX, EntryFailure, Found, NewObject, Notification, Notifier, ObjectKind, ObjectStore, PortError, Ports,
-    PutOutcome, Queue, Receipt, ReceivedMessage,
+    BATCH_MAX, Backlog, EntryFailure, Found, NewObject, Notification, Notifier, ObjectKind, ObjectStore, PortError,
+    Ports, PutOutcome, Queue, Receipt, ReceivedMessage,
 };
 use ticklake_core::alert::Alert;
 use ticklake_core::commit::{note_body, note_name};
@@ -98,7 +98,7 @@ impl World {
         assert_eq!(stored.len(), 1, "the alert once: {stored:?}");
         let published = self.notifier.published();
         assert!(!published.is_empty() && published.iter().all(|one| one.body.contains(&stored[0])), "with one id");
-        assert_eq!(self.queue.backlog().await.unwrap(), 0);
+        assert_eq!(self.queue.backlog().await.unwrap().total(), 0);
     }
 }
 
@@ -203,7 +203,7 @@ impl Queue for Undeleting {
         self.queue.release(receipts).await
     }
 
-    async fn backlog(&self) -> Result<u64, PortError> {
+    async fn backlog(&self) -> Result<Backlog, PortError> {
         self.queue.backlog().await
     }
 }

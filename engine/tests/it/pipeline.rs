@@ -11,8 +11,8 @@ use ticklake::config::{Config, Settings};
 use ticklake::memory::{MemoryNotifier, MemoryQueue, MemoryStore};
 use ticklake::pipeline::{Meters, RunError, RunOptions, run};
 use ticklake::ports::{
-    EntryFailure, Found, NewObject, Notification, Notifier, ObjectStore, PortError, Ports, PutOutcome, Queue, Receipt,
-    ReceivedMessage,
+    Backlog, EntryFailure, Found, NewObject, Notification, Notifier, ObjectStore, PortError, Ports, PutOutcome, Queue,
+    Receipt, ReceivedMessage,
 };
 
 use crate::lake;
@@ -77,7 +77,7 @@ async fn every_tick_is_stored_once_and_every_message_deleted() {
     }
     let (result, meters) = drain(edges.ports(), &config(settings())).await;
     result.unwrap();
-    assert_eq!(edges.queue.backlog().await.unwrap(), 0);
+    assert_eq!(edges.queue.backlog().await.unwrap().total(), 0);
     let mut seqs = BTreeMap::<_, Vec<_>>::new();
     for row in lake::ticks(&edges.objects()) {
         seqs.entry(row.symbol).or_default().push(row.seq.unwrap());
@@ -123,7 +123,7 @@ async fn malformed_messages_are_quarantined_and_never_stop_the_stream() {
         assert_eq!(reject.reason, *reason, "{}", reject.message_id);
         assert_eq!(&reject.body, body, "the bytes are kept");
     }
-    assert_eq!(edges.queue.backlog().await.unwrap(), 0);
+    assert_eq!(edges.queue.backlog().await.unwrap().total(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -330,7 +330,7 @@ async fn budget_holds_while_the_store_is_down_and_nothing_is_lost() {
     assert!(meters.budget.peak().messages <= 200, "{:?}", meters.budget.peak());
     assert!(meters.budget.peak().messages > 150, "the budget was what held it back");
     assert_eq!(lake::ticks(&store.store.objects()).len(), 2_000);
-    assert_eq!(edges.queue.backlog().await.unwrap(), 0);
+    assert_eq!(edges.queue.backlog().await.unwrap().total(), 0);
 }
 
 /// Invariant 1: no message is deleted until its rows are durable.
@@ -347,7 +347,7 @@ async fn refused_store_ends_the_run_and_every_message_is_back() {
     assert_eq!(meters.stats.messages_deleted.get(), 0);
     let again = edges.queue.receive(Duration::ZERO).await.unwrap();
     assert_eq!(again.len(), 10, "visible at once, not after the visibility timeout");
-    assert_eq!(edges.queue.backlog().await.unwrap(), 100);
+    assert_eq!(edges.queue.backlog().await.unwrap().total(), 100);
 }
 
 /// Invariant 7: a stop drains within its deadline; whatever is not committed by then is back in the queue.
@@ -434,14 +434,14 @@ async fn messages_whose_alerts_cannot_be_published_come_again_and_are_stored_onc
         let error = result.unwrap_err().to_string();
         assert!(error.contains(if panics { "publisher panicked" } else { "denied on purpose" }), "{error}");
         assert_eq!(meters.stats.messages_released.get(), 1);
-        assert_eq!((edges.queue.backlog().await.unwrap(), edges.notifier.published().len()), (1, 0));
+        assert_eq!((edges.queue.backlog().await.unwrap().total(), edges.notifier.published().len()), (1, 0));
 
         drain(edges.ports(), &config).await.0.unwrap();
         let published = edges.notifier.published();
         let ids = lake::alert_ids(&edges.objects());
         assert_eq!((lake::ticks(&edges.objects()).len(), ids.len()), (121, 1), "once");
         assert!(!published.is_empty() && published.iter().all(|one| one.body.contains(&ids[0])), "{published:?}");
-        assert_eq!(edges.queue.backlog().await.unwrap(), 0);
+        assert_eq!(edges.queue.backlog().await.unwrap().total(), 0);
     }
 }
 
@@ -493,7 +493,7 @@ impl Queue for SilentRelease {
         Ok(Vec::new())
     }
 
-    async fn backlog(&self) -> Result<u64, PortError> {
+    async fn backlog(&self) -> Result<Backlog, PortError> {
         self.0.backlog().await
     }
 }
@@ -522,7 +522,7 @@ async fn shutdown_against_a_dead_network_ends_by_its_deadline() {
     if let Err(error) = outcome {
         assert!(error.to_string().contains("the committer was late"), "{error}");
     }
-    assert_eq!(edges.queue.backlog().await.unwrap(), 1, "and nothing was deleted");
+    assert_eq!(edges.queue.backlog().await.unwrap().total(), 1, "and nothing was deleted");
 }
 
 /// A queue that half-fails deletes: every third entry fails the first time it is tried.
@@ -558,7 +558,7 @@ impl Queue for HalfFailing {
         self.queue.release(receipts).await
     }
 
-    async fn backlog(&self) -> Result<u64, PortError> {
+    async fn backlog(&self) -> Result<Backlog, PortError> {
         self.queue.backlog().await
     }
 }
@@ -573,7 +573,86 @@ async fn failed_entries_of_a_delete_are_tried_until_they_succeed() {
     let (result, meters) = drain(Ports { queues: vec![queue], ..edges.ports() }, &config(settings())).await;
     result.unwrap();
     assert_eq!(meters.stats.messages_deleted.get(), 95);
-    assert_eq!(edges.queue.backlog().await.unwrap(), 0);
+    assert_eq!(edges.queue.backlog().await.unwrap().total(), 0);
+}
+
+/// A queue whose first message of each worker waits until the other worker has one, too.
+struct Together {
+    queue: Arc<MemoryQueue>,
+    both: Arc<tokio::sync::Barrier>,
+    has_waited: AtomicBool,
+}
+
+#[async_trait]
+impl Queue for Together {
+    async fn receive(&self, wait: Duration) -> Result<Vec<ReceivedMessage>, PortError> {
+        let messages = self.queue.receive(wait).await?;
+        if !messages.is_empty() && !self.has_waited.swap(true, Ordering::SeqCst) {
+            self.both.wait().await;
+        }
+        Ok(messages)
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
+        self.queue.delete(receipts).await
+    }
+
+    async fn extend(&self, receipts: &[Receipt], timeout: Duration) -> Result<Vec<EntryFailure>, PortError> {
+        self.queue.extend(receipts, timeout).await
+    }
+
+    async fn release(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
+        self.queue.release(receipts).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, PortError> {
+        self.queue.backlog().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_engines_that_drain_one_queue_do_not_wait_for_each_other() {
+    let edges = Edges::new();
+    (0..100).for_each(|seq| drop(edges.queue.send(tick("AAPL", seq), None)));
+    let mut settings = settings();
+    // Each holds messages that the other one counts, and no epoch closes by its age.
+    settings.epoch.age_max = Duration::from_mins(10);
+    settings.queue.receivers_max = 1;
+    let config = config(settings);
+    let both = Arc::new(tokio::sync::Barrier::new(2));
+    let ports = || {
+        let (queue, both) = (edges.queue.clone(), both.clone());
+        let queue = Arc::new(Together { queue, both, has_waited: AtomicBool::new(false) });
+        Ports { queues: vec![queue], ..edges.ports() }
+    };
+    let ((one, one_meters), (other, other_meters)) = tokio::join!(drain(ports(), &config), drain(ports(), &config));
+    one.unwrap();
+    other.unwrap();
+    let deleted = [one_meters, other_meters].map(|meters| meters.stats.messages_deleted.get());
+    assert!(deleted.iter().all(|deleted| *deleted >= 10) && deleted.iter().sum::<u64>() == 100, "{deleted:?}");
+    assert_eq!(lake::ticks(&edges.objects()).len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drain_ends_only_after_the_messages_that_others_hold() {
+    let edges = Edges::new();
+    (0..20).for_each(|seq| drop(edges.queue.send(tick("AAPL", seq), None)));
+    let held = edges.queue.receive(Duration::ZERO).await.unwrap();
+    let receipts: Vec<_> = held.iter().map(|message| message.receipt.clone()).collect();
+    let config = config(settings());
+    let meters = Meters::new(&config);
+    let other = async {
+        while meters.stats.messages_deleted.get() < 10 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Longer than an empty queue has to be quiet.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(edges.queue.release(&receipts).await.unwrap().is_empty());
+    };
+    let run = run(edges.ports(), &config, DRAIN, meters.clone(), std::future::pending());
+    let (result, ()) = tokio::join!(async { tokio::time::timeout(MINUTE, run).await.expect("the run ends") }, other);
+    result.unwrap();
+    assert_eq!(lake::ticks(&edges.objects()).len(), 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -649,7 +728,7 @@ impl Queue for Refusing {
         self.queue.release(receipts).await
     }
 
-    async fn backlog(&self) -> Result<u64, PortError> {
+    async fn backlog(&self) -> Result<Backlog, PortError> {
         self.queue.backlog().await
     }
 }
