@@ -2,6 +2,7 @@
 //!
 //! It does *not* own what is counted. It binds loopback unless configured otherwise, for it asks nobody who they are.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -15,18 +16,19 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
 use tracing::info;
 
 use crate::metrics::Exporter;
 
-/// Connections at once: Prometheus needs one.
+/// Connections at once: Prometheus needs one. The next one takes the place of the oldest.
 const CONNECTIONS_MAX: usize = 32;
 
-/// How long a client may take to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to send its request and to read the answer.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A bound endpoint.
 #[derive(Debug)]
@@ -52,10 +54,9 @@ impl Endpoint {
             info!(%address, "metrics at /metrics, health at /healthz and /readyz");
         }
         let mut connections = JoinSet::new();
+        // In the order in which they came.
+        let mut open = VecDeque::new();
         loop {
-            while connections.len() >= CONNECTIONS_MAX {
-                let _ = connections.join_next().await;
-            }
             let Ok((stream, _)) = self.listener.accept().await else {
                 // Out of file descriptors, say: it may pass, and the engine does not depend on it.
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -64,11 +65,19 @@ impl Endpoint {
             let exporter = self.exporter.clone();
             let answers =
                 service_fn(move |request| std::future::ready(Ok::<_, Infallible>(answer(&request, &exporter))));
-            let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-            // A client that hangs up is no business of the engine.
-            connections.spawn(async move { drop(http.serve_connection(TokioIo::new(stream), answers).await) });
             while connections.try_join_next().is_some() {}
+            open.retain(|connection: &AbortHandle| !connection.is_finished());
+            // A slow client keeps nobody out: its place goes to the next one.
+            if open.len() >= CONNECTIONS_MAX
+                && let Some(oldest) = open.pop_front()
+            {
+                oldest.abort();
+            }
+            // One request each: a client that sends many and reads no answer would hold its connection for ever.
+            let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answers);
+            // A client that hangs up is no business of the engine.
+            let connection = async move { drop(timeout(CONNECTION_TIMEOUT, connection).await) };
+            open.push_back(connections.spawn(connection));
         }
     }
 }

@@ -92,6 +92,33 @@ async fn engine_tells_what_it_does_and_whether_it_receives() {
     assert_eq!(value(&again, "ticklake_ticks_stored_total"), 50.0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_never_read_keep_nobody_out() {
+    let mut settings = Settings::default();
+    "http://127.0.0.1/000000000000/ticks".clone_into(&mut settings.queue.url);
+    "lake".clone_into(&mut settings.lake.bucket);
+    let exporter = Exporter::new(Meters::new(&settings.validate().unwrap())).unwrap();
+    let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), exporter).await.unwrap();
+    let address = endpoint.address().unwrap();
+    tokio::spawn(endpoint.serve());
+    // More answers than the buffers of a connection hold.
+    let requests = "GET /metrics HTTP/1.1\r\nhost: t\r\n\r\n".repeat(2_000);
+    let mut clients = Vec::new();
+    for at in 0..100 {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        // Every second one never even asks.
+        if at % 2 == 0 {
+            let _ = tokio::time::timeout(Duration::from_millis(20), client.write_all(requests.as_bytes())).await;
+        }
+        clients.push(client);
+    }
+    let asked = tokio::time::timeout(Duration::from_secs(3), ask(address, "GET /healthz")).await;
+    assert_eq!(asked.expect("an answer comes in time").0, 200);
+    // The last one asks nothing, and is let go.
+    let end = tokio::time::timeout(Duration::from_secs(20), clients.pop().unwrap().read(&mut [0])).await;
+    assert_eq!(end.expect("the connection is closed").unwrap_or(0), 0);
+}
+
 #[test]
 fn readme_lists_every_metric_with_its_meaning() {
     let readme = include_str!("../../../README.md");
