@@ -136,7 +136,9 @@ impl Default for Queue {
 pub struct Lake {
     /// The bucket's name. Required.
     pub bucket: String,
-    /// Goes before the tables' folders, without a slash at either end: `market/eu` gives `market/eu/ticks/dt=...`.
+    /// Goes before the tables' folders, without a slash at either end: `market/eu` gives `market/eu/ticks/dt=...`. The
+    /// ledger is below it, too: under another prefix nothing is known of what was stored. Drain the queue before you change
+    /// it, or messages that are delivered again are stored again.
     pub prefix: String,
     /// `exactly-once`, with a ledger of what is about to be stored; `at-least-once` saves one PUT and one DELETE per epoch and one PUT
     /// per alert, and stores the rows again of what is delivered again. All workers of a lake have to agree.
