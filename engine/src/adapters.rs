@@ -17,6 +17,7 @@ use crate::aws::Clients;
 use crate::aws::error::Trouble;
 use crate::config::Config;
 use crate::ports::{EntryFailure, PortError, Ports, Queue};
+use crate::redact;
 
 pub use s3::S3Store;
 pub use sns::SnsTopic;
@@ -54,7 +55,7 @@ impl Call {
     {
         let trouble = Trouble::of(error, self.permission);
         let action = self.action;
-        let text = format!("{target}: {trouble}");
+        let text = redact::urls(&format!("{target}: {trouble}")).into_owned();
         match trouble {
             Trouble::OverLimit => PortError::OverLimit { action, text },
             trouble if trouble.is_retryable() => PortError::Retry { action, text },

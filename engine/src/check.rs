@@ -16,6 +16,7 @@ use futures_util::future::join_all;
 
 use crate::aws::Clients;
 use crate::config::Config;
+use crate::redact;
 
 /// How long the check of one service may take. The SDK's own deadlines add up over its attempts; an operator at a prompt
 /// has less patience than a long poll.
@@ -112,7 +113,8 @@ async fn patiently(subject: Subject, check: impl Future<Output = Findings>) -> V
         late.fail(format!("no answer within {} s: check the network and the endpoint URL", PATIENCE.as_secs()));
         late
     });
-    findings.0.into_iter().map(|(verdict, text)| Finding { subject, verdict, text }).collect()
+    let finding = |(verdict, text): (_, String)| Finding { subject, verdict, text: redact::urls(&text).into_owned() };
+    findings.0.into_iter().map(finding).collect()
 }
 
 /// What the check of one service collects.

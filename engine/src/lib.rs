@@ -8,6 +8,7 @@ pub mod aws;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod redact;
 
 pub mod adapters;
 pub mod memory;

@@ -10,6 +10,7 @@ use ticklake::check;
 use ticklake::cli::{self, CheckArgs, Cli, Command, EXIT_FAILED, EXIT_USAGE};
 use ticklake::config::sources::Loaded;
 use ticklake::config::{Config, explain, print};
+use ticklake::redact;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
@@ -71,9 +72,10 @@ fn print_rules(symbol: &str, config: &cli::ConfigArgs) -> anyhow::Result<bool> {
 fn report(error: &anyhow::Error, code: u8) -> ExitCode {
     let mut stderr = io::stderr().lock();
     // With stderr gone there is nobody to tell; the exit code still does.
-    let _ = writeln!(stderr, "error: {error}");
+    // A file that does not parse is quoted, and may hold a password.
+    let _ = writeln!(stderr, "error: {}", redact::urls(&error.to_string()));
     for cause in error.chain().skip(1) {
-        let _ = writeln!(stderr, "  because: {cause}");
+        let _ = writeln!(stderr, "  because: {}", redact::urls(&cause.to_string()));
     }
     ExitCode::from(code)
 }

@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 
 use crate::budget::Budget;
 use crate::ports::{Backlog, PortError, Queue};
+use crate::redact;
 use crate::stats::Counter;
 
 /// How often a queue is asked what it holds. SQS's own counts are up to a minute behind.
@@ -35,6 +36,7 @@ impl QueueMeter {
     /// Nothing is held of the queue at `url`, and nothing is known.
     #[must_use]
     pub fn new(url: &str, budget: Arc<Budget>) -> Self {
+        let url = &*redact::urls(url);
         let path = url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or(url, |(_, path)| path);
         Self {
             name: path.into(),

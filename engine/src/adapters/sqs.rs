@@ -20,6 +20,7 @@ use serde::Serialize;
 use self::direct::Direct;
 use super::{Call, failures};
 use crate::ports::{BATCH_MAX, Backlog, EntryFailure, PortError, Queue, Receipt, ReceivedMessage};
+use crate::redact;
 
 const RECEIVE: Call = Call { action: "receive messages", permission: "sqs:ReceiveMessage" };
 const DELETE: Call = Call { action: "delete messages", permission: "sqs:DeleteMessage" };
@@ -220,7 +221,7 @@ impl Queue for SqsQueue {
         let [visible, in_flight, delayed] = names.map(|name| attributes.get(&name)?.parse().ok());
         let backlog = || Some(Backlog { visible: visible?, in_flight: in_flight?, delayed: delayed? });
         backlog().ok_or_else(|| {
-            let text = format!("{}: the answer lacks a count", self.url);
+            let text = format!("{}: the answer lacks a count", redact::urls(&self.url));
             PortError::Retry { action: COUNT.action, text }
         })
     }

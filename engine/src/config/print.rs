@@ -1,6 +1,7 @@
 //! The effective configuration as TOML: every key, defaults included, with a remark where a value was set.
 //!
-//! What is printed parses back to the same settings. This file does *not* own the keys.
+//! What is printed parses back to the same settings, but for the passwords in URLs, which are hidden. This file does *not*
+//! own the keys.
 
 use std::fmt::Write;
 
@@ -8,6 +9,7 @@ use toml::{Table, Value};
 
 use super::Settings;
 use super::sources::Origins;
+use crate::redact;
 
 /// All of `settings`, in the order of the sections; a key that was set is followed by where, according to `origins`.
 pub fn toml(settings: &Settings, origins: &Origins) -> Result<String, toml::ser::Error> {
@@ -22,7 +24,7 @@ pub(super) fn write_table(path: &str, table: &Table, from: &dyn Fn(&str) -> Opti
     for (key, value) in table.iter().filter(|(_, value)| !value.is_table()) {
         let remark = from(&below(key)).map(|origin| format!("  # from {origin}")).unwrap_or_default();
         // Writing to a string does not fail.
-        let _ = writeln!(printed, "{key} = {value}{remark}");
+        let _ = writeln!(printed, "{key} = {}{remark}", without_passwords(value));
     }
     for (key, value) in table {
         if let Value::Table(inner) = value {
@@ -31,5 +33,13 @@ pub(super) fn write_table(path: &str, table: &Table, from: &dyn Fn(&str) -> Opti
             let _ = writeln!(printed, "{gap}[{path}]");
             write_table(&path, inner, from, printed);
         }
+    }
+}
+
+fn without_passwords(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(redact::urls(text).into_owned()),
+        Value::Array(values) => Value::Array(values.iter().map(without_passwords).collect()),
+        other => other.clone(),
     }
 }

@@ -13,6 +13,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use super::Settings;
+use crate::redact;
 
 /// The file that is read when none is named and this one exists.
 pub const DEFAULT_FILE: &str = "ticklake.toml";
@@ -253,7 +254,8 @@ fn explain(error: &figment::Error, figment: &Figment, defaults: &Defaults) -> So
         let advice = defaults.advice(section, field, siblings);
         return SourceError::UnknownKey { origin: origin_of(&key), key, advice };
     }
-    SourceError::WrongValue { origin: origin_of(&path), problem: Problem(&error.kind).to_string(), key: path }
+    let problem = redact::urls(&Problem(&error.kind).to_string()).into_owned();
+    SourceError::WrongValue { origin: origin_of(&path), problem, key: path }
 }
 
 /// A wrong value in the operator's words, and not in Rust's.

@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Config, IN_FLIGHT_MAX, Settings};
 use crate::receiver::RECEIVE_MAX;
+use crate::redact;
 
 /// SQS: "the maximum is 43,200 seconds (12 hours)".
 const VISIBILITY_MAX: Duration = Duration::from_hours(12);
@@ -45,7 +46,8 @@ impl Settings {
         core(&mut problems, &self);
         flow(&mut problems, &self);
         output(&mut problems, &self);
-        if problems.0.is_empty() { Ok(Config(self)) } else { Err(Invalid { problems: problems.0 }) }
+        let problems: Vec<_> = problems.0.iter().map(|problem| redact::urls(problem).into_owned()).collect();
+        if problems.is_empty() { Ok(Config(self)) } else { Err(Invalid { problems }) }
     }
 }
 

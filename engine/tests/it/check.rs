@@ -180,13 +180,14 @@ async fn no_endpoint_is_told_within_seconds() {
     // The port was free a moment ago, and nobody listens on it.
     let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let mut settings = Settings { aws: aws(&format!("http://{free}")), ..Settings::default() };
-    settings.queue.url = format!("http://{free}/000000000000/ticks");
+    settings.queue.url = format!("http://user:secret@{free}/000000000000/ticks");
     "market-lake".clone_into(&mut settings.lake.bucket);
     let clients = connect(&settings.aws).await;
     let started = Instant::now();
     let report = check(&settings.validate().unwrap(), &clients).await;
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
-    assert!(says(&report, Verdict::Fail, Subject::Queue, &["no connection"]), "{report}");
+    assert!(says(&report, Verdict::Fail, Subject::Queue, &["no connection", "://***@"]), "{report}");
+    assert!(!report.to_string().contains("secret"), "{report}");
     assert!(says(&report, Verdict::Fail, Subject::Bucket, &["no connection"]), "{report}");
     assert!(says(&report, Verdict::Note, Subject::Topic, &["no `alerts.topic_arn`"]), "{report}");
 }

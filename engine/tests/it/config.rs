@@ -6,6 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use ticklake::config::sources::{self, Assignment, Loaded, SourceError};
 use ticklake::config::{LogFormat, Settings, print};
+use ticklake::pipeline::Meters;
 
 /// Sources in memory, but for the file.
 #[derive(Default)]
@@ -319,6 +320,24 @@ fn every_bound_is_enforced_and_named() {
         assert!(found, "{key} = {value:?} gave {:?}, expected {expected:?}", invalid.problems);
         assert_eq!(invalid.problems.len(), 1, "{key} = {value:?} gave {:?}", invalid.problems);
     }
+}
+
+#[test]
+fn passwords_in_urls_are_never_printed() {
+    let secret = "https://user:secret@host";
+    let typed = set("queues", &format!(r#"["{secret}/1/a", "{secret}/1/a", "{secret}"]"#));
+    let typed = typed.set("aws.endpoint_url", secret).set("lake.bucket", &format!("{secret}/b"));
+    let loaded = typed.load().unwrap();
+    let printed = print::toml(&loaded.settings, &loaded.origins).unwrap();
+    assert!(printed.contains(r#"endpoint_url = "https://***@host""#) && !printed.contains("secret"), "{printed}");
+    let invalid = loaded.settings.validate().unwrap_err().to_string();
+    assert!(invalid.contains("https://***@host/1/a") && !invalid.contains("secret"), "{invalid}");
+    let wrong = set("queue.receivers_max", &format!("\"{secret}\"")).load().unwrap_err().to_string();
+    assert!(wrong.contains("https://***@host") && !wrong.contains("secret"), "{wrong}");
+    let meters = Meters::new(
+        &set("queue.url", "https://u:se/cret@host/1/a").set("lake.bucket", "lake").settings().validate().unwrap(),
+    );
+    assert_eq!(&*meters.queues[0].name, "1/a");
 }
 
 #[test]
