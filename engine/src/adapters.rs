@@ -58,6 +58,7 @@ impl Call {
         let text = redact::urls(&format!("{target}: {trouble}")).into_owned();
         match trouble {
             Trouble::OverLimit => PortError::OverLimit { action, text },
+            Trouble::NotFound => PortError::NotFound { action, text },
             trouble if trouble.is_retryable() => PortError::Retry { action, text },
             _ => PortError::Stop { action, text },
         }

@@ -14,7 +14,7 @@ use tracing::{debug, info};
 
 use crate::flush::Flush;
 use crate::notes::Notes;
-use crate::ports::{PortError, Queue};
+use crate::ports::{Backlog, PortError, Queue};
 use crate::stats::Stats;
 use crate::stop::Stop;
 
@@ -57,7 +57,7 @@ impl Drain {
             tokio::time::sleep(INTERVAL).await;
             let received = self.stats.messages_received.get();
             let held = self.stats.messages_held();
-            let backlogs = try_join_all(self.queues.iter().map(|queue| queue.backlog())).await;
+            let backlogs = try_join_all(self.queues.iter().map(|queue| backlog(&**queue))).await;
             match backlogs {
                 Ok(backlogs) => {
                     self.flush.set_drained(backlogs.iter().all(|backlog| backlog.waiting() == 0));
@@ -71,6 +71,14 @@ impl Drain {
                 Err(error) => debug!(%error, "backlog unknown, looking again"),
             }
         }
+    }
+}
+
+/// What a queue holds. One that is not there holds nothing: its receivers know whether that ends the run.
+async fn backlog(queue: &dyn Queue) -> Result<Backlog, PortError> {
+    match queue.backlog().await {
+        Err(PortError::NotFound { .. }) => Ok(Backlog::default()),
+        answer => answer,
     }
 }
 

@@ -94,7 +94,10 @@ fn answer(request: &Request<Incoming>, exporter: &Exporter) -> Response<Full<Byt
             answer
         }
         "/healthz" => text(StatusCode::OK, "ok\n"),
-        "/readyz" if exporter.is_receiving() => text(StatusCode::OK, "receiving\n"),
+        "/readyz" if exporter.is_receiving() => {
+            let gone = exporter.queues_gone().map(|queue| format!("not receiving: {queue} is gone\n"));
+            text(StatusCode::OK, format!("receiving\n{}", gone.collect::<String>()))
+        }
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not receiving\n"),
         _ => text(StatusCode::NOT_FOUND, "there are /metrics, /healthz and /readyz\n"),
     }

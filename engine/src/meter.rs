@@ -26,6 +26,8 @@ pub struct QueueMeter {
     /// What is in flight of it: a share of the budget.
     pub budget: Arc<Budget>,
     receiving: AtomicBool,
+    was_there: AtomicBool,
+    gone: AtomicBool,
     messages_decoded: Counter,
     ticks_decoded: Counter,
     age_us: AtomicI64,
@@ -43,6 +45,8 @@ impl QueueMeter {
             is_fifo: url.strip_suffix(".fifo").is_some(),
             budget,
             receiving: AtomicBool::new(false),
+            was_there: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             messages_decoded: Counter::default(),
             ticks_decoded: Counter::default(),
             age_us: AtomicI64::new(0),
@@ -58,6 +62,28 @@ impl QueueMeter {
 
     pub(crate) fn set_receiving(&self, receiving: bool) {
         self.receiving.store(receiving, Ordering::Relaxed);
+    }
+
+    /// Whether the queue does not exist any more, as far as is known.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Whether the queue has ever answered.
+    pub(crate) fn was_there(&self) -> bool {
+        self.was_there.load(Ordering::Relaxed)
+    }
+
+    /// A receive was answered; whether the queue was gone until then.
+    pub(crate) fn found(&self) -> bool {
+        self.was_there.store(true, Ordering::Relaxed);
+        self.gone.swap(false, Ordering::Relaxed)
+    }
+
+    /// The queue does not exist; whether that is new.
+    pub(crate) fn not_found(&self) -> bool {
+        !self.gone.swap(true, Ordering::Relaxed)
     }
 
     /// How long the oldest message of the last receive had been in the queue, in microseconds; 0 if that was empty.
@@ -100,7 +126,7 @@ pub(crate) async fn watch_backlog(queue: Arc<dyn Queue>, meter: Arc<QueueMeter>)
         let backlog = asked.as_ref().map_or(UNKNOWN, count);
         meter.backlog.store(backlog, Ordering::Relaxed);
         match asked {
-            Ok(_) => {}
+            Ok(_) => meter.was_there.store(true, Ordering::Relaxed),
             Err(error @ PortError::Stop { .. }) => return warn!(%error, "the backlog will not be known"),
             Err(error) => debug!(%error, "backlog unknown, asking again"),
         }

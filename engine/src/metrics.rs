@@ -101,9 +101,13 @@ pub const TABLE: [Metric; 33] = [
     counter("ticklake_stored_tick_bytes_total", "bytes of stored files of the ticks table", |s| {
         s.tick_bytes_stored.get()
     }),
-    gauge("ticklake_receiving", "1 while receive calls succeed and no stop has begun, else 0", |m| {
-        if m.is_receiving() { 1.0 } else { 0.0 }
-    }),
+    gauge(
+        "ticklake_receiving",
+        "1 while receive calls succeed, but for queues that are gone, and no stop has begun, else 0",
+        |m| {
+            if m.is_receiving() { 1.0 } else { 0.0 }
+        },
+    ),
     gauge("ticklake_messages_held", "messages received and neither deleted nor given back", |m| {
         m.stats.messages_held() as f64
     }),
@@ -133,7 +137,10 @@ const fn of_queue(name: &'static str, help: &'static str, value: fn(&QueueMeter)
 }
 
 /// The metrics of single queues.
-pub const QUEUE_TABLE: [QueueMetric; 6] = [
+pub const QUEUE_TABLE: [QueueMetric; 7] = [
+    of_queue("ticklake_queue_gone", "1 while the queue does not exist any more, else 0", |q| {
+        Some(if q.is_gone() { 1.0 } else { 0.0 })
+    }),
     of_queue("ticklake_queue_in_flight_messages", "messages of the queue that the budget counts", |q| {
         Some(q.budget.in_flight().messages as f64)
     }),
@@ -211,5 +218,10 @@ impl Exporter {
     #[must_use]
     pub fn is_receiving(&self) -> bool {
         self.meters.is_receiving()
+    }
+
+    /// The names of the queues that do not exist any more.
+    pub fn queues_gone(&self) -> impl Iterator<Item = &str> {
+        self.meters.queues.iter().filter(|queue| queue.is_gone()).map(|queue| &*queue.name)
     }
 }

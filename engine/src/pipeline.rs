@@ -79,10 +79,11 @@ impl Meters {
         Self { stats: Arc::default(), budget, queues }
     }
 
-    /// Whether messages are being received, of every queue.
+    /// Whether messages are being received, of every queue that is not gone.
     #[must_use]
     pub fn is_receiving(&self) -> bool {
-        self.queues.iter().all(|queue| queue.is_receiving())
+        let is_receiving = |queue: &Arc<QueueMeter>| queue.is_receiving() || queue.is_gone();
+        self.queues.iter().all(is_receiving) && self.queues.iter().any(|queue| queue.is_receiving())
     }
 }
 
@@ -141,6 +142,7 @@ pub async fn run(
             queue: queue.clone(),
             index,
             meter: meter.clone(),
+            all: meters.queues.clone(),
             flush: flush.clone(),
             visibility_timeout,
             held: held.clone(),

@@ -111,7 +111,15 @@ pub enum PortError {
         /// What went wrong.
         text: String,
     },
-    /// No retry helps: denied, missing, wrong region.
+    /// What the call is about does not exist. A queue that was there may be made again; for all else no retry helps.
+    #[error("failed to {action}: {text}")]
+    NotFound {
+        /// What was tried.
+        action: &'static str,
+        /// What is missing.
+        text: String,
+    },
+    /// No retry helps: denied, wrong region.
     #[error("failed to {action}: {text}")]
     Stop {
         /// What was tried.
@@ -119,6 +127,14 @@ pub enum PortError {
         /// What went wrong, and what to do about it.
         text: String,
     },
+}
+
+impl PortError {
+    /// Whether the same call will fail again.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Stop { .. } | Self::NotFound { .. })
+    }
 }
 
 /// One entry of a batch call that failed while the call succeeded.

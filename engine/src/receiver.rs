@@ -12,7 +12,7 @@ use ticklake_core::commit::{Arrival, MessageId};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::budget::{Amount, Permit};
 use crate::clock::{Moment, now_us};
@@ -37,6 +37,9 @@ const LAST_POLL: Duration = Duration::from_secs(1);
 /// as long as it is busy.
 const WARN_AGAIN: Duration = Duration::from_mins(1);
 
+/// How often a queue that is gone is asked again, in case it is made again: SQS gives a name back after 60 s.
+const GONE_AGAIN: Duration = Duration::from_secs(30);
+
 /// The stage: it sets off polls and learns from what they bring.
 pub(crate) struct Receivers {
     pub(crate) poll: Poll,
@@ -50,6 +53,8 @@ pub(crate) struct Poll {
     /// Its position.
     pub(crate) index: usize,
     pub(crate) meter: Arc<QueueMeter>,
+    /// Those of all queues, this one included.
+    pub(crate) all: Arc<[Arc<QueueMeter>]>,
     /// Told when the queue allows no more in flight.
     pub(crate) flush: Arc<Flush>,
     pub(crate) wait: Duration,
@@ -89,6 +94,9 @@ impl Receivers {
                     Ok(Polled::Messages(count)) => {
                         self.pace.answered(count);
                         setbacks.reset();
+                        if self.poll.meter.found() {
+                            info!(queue = &*self.poll.meter.name, "the queue is there again");
+                        }
                         self.poll.meter.set_receiving(!stop.has_begun());
                     }
                     Ok(Polled::Failed(error)) => {
@@ -114,6 +122,8 @@ struct Setbacks {
     backoff: Backoff,
     until: Option<Instant>,
     warned_at: Option<Instant>,
+    /// Whether the last one was that the queue does not exist.
+    is_gone: bool,
     /// Since the last warning.
     untold: usize,
 }
@@ -121,6 +131,7 @@ struct Setbacks {
 impl Setbacks {
     fn reset(&mut self) {
         self.backoff.reset();
+        self.is_gone = false;
         self.until = None;
     }
 
@@ -128,12 +139,20 @@ impl Setbacks {
     fn add(&mut self, error: &PortError) {
         let now = Instant::now();
         self.untold += 1;
-        if self.are_over() {
+        let is_gone = matches!(error, PortError::NotFound { .. });
+        if is_gone {
+            self.until = Some(now + GONE_AGAIN);
+        } else if self.are_over() {
             self.until = Some(now + self.backoff.next_wait());
         }
         let wait_ms = self.until.map_or(0, |until| until.duration_since(now).as_millis() as u64);
-        if self.warned_at.is_none_or(|warned_at| now >= warned_at + WARN_AGAIN) {
-            warn!(%error, failures = self.untold, wait_ms, "receive failed, trying again");
+        let is_new = is_gone && !std::mem::replace(&mut self.is_gone, is_gone);
+        if is_new || self.warned_at.is_none_or(|warned_at| now >= warned_at + WARN_AGAIN) {
+            if is_gone {
+                error!(%error, wait_ms, "the queue is gone, going on without it and asking again");
+            } else {
+                warn!(%error, failures = self.untold, wait_ms, "receive failed, trying again");
+            }
             self.warned_at = Some(now);
             self.untold = 0;
         } else {
@@ -174,6 +193,7 @@ impl Poll {
                 self.stop.fail(error);
                 Polled::Stopped
             }
+            Some(Err(PortError::NotFound { action, text })) => self.not_found(action, text),
             Some(Err(error)) => {
                 if matches!(error, PortError::OverLimit { .. }) {
                     self.flush.set_over_limit(true);
@@ -181,6 +201,24 @@ impl Poll {
                 Polled::Failed(error)
             }
         }
+    }
+
+    /// The queue is not there. The run goes on without it, unless it never was there or no other queue is left.
+    fn not_found(&self, action: &'static str, text: String) -> Polled {
+        if self.meter.not_found() {
+            // What is held of it cannot be extended any more. The open epoch is stored while it is ours, as at a limit.
+            self.flush.set_over_limit(true);
+        }
+        if !self.meter.was_there() {
+            self.stop.fail(PortError::NotFound { action, text });
+            return Polled::Stopped;
+        }
+        if self.all.iter().all(|queue| queue.is_gone()) {
+            let text = format!("every queue is gone, the last one was {text}");
+            self.stop.fail(PortError::Stop { action, text });
+            return Polled::Stopped;
+        }
+        Polled::Failed(PortError::NotFound { action, text })
     }
 
     /// The answer to one poll; `None` if it was abandoned because of a stop.
@@ -286,6 +324,17 @@ mod tests {
         assert!(setbacks.until.is_some_and(|until| until <= Instant::now() + Duration::from_millis(50)));
         setbacks.over().await;
         assert!(setbacks.are_over());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn queue_that_is_gone_is_told_at_once_and_asked_again_once_in_a_while() {
+        let mut setbacks = Setbacks::default();
+        setbacks.add(&error());
+        for _ in 0..3 {
+            setbacks.add(&PortError::NotFound { action: "receive", text: "http://h/1/q".to_owned() });
+            assert_eq!(setbacks.until, Some(Instant::now() + GONE_AGAIN));
+        }
+        assert_eq!(setbacks.untold, 2, "the first of them was told, though a warning came just before");
     }
 
     #[tokio::test(start_paused = true)]

@@ -63,7 +63,7 @@ where
         loop {
             match call().await {
                 Ok(value) => return Ok(value),
-                Err(error @ PortError::Stop { .. }) => return Err(GaveUp::Stop(error)),
+                Err(error) if error.is_final() => return Err(GaveUp::Stop(error)),
                 Err(error) => {
                     let wait = backoff.next_wait();
                     let wait_ms = wait.as_millis() as u64;
@@ -152,7 +152,7 @@ async fn settle_batch<'a, T>(
         loop {
             match call(&pending).await {
                 Ok(failures) => sort_out(&mut pending, failures, &mut settled),
-                Err(error @ PortError::Stop { .. }) => return Some(error),
+                Err(error) if error.is_final() => return Some(error),
                 Err(error) if backoff.is_persistent() => {
                     warn!(%error, entries = pending.len(), "batch call failed again and again, still trying");
                 }

@@ -16,6 +16,9 @@ use crate::retry::{Settled, settle};
 /// Delete or release batches under way at once.
 const BATCHES: usize = 32;
 
+/// Why a message can be neither deleted nor released.
+const QUEUE_GONE: &str = "QueueGone";
+
 impl Committer {
     /// Deletes the messages that may be deleted, and takes them out of `messages`.
     pub(super) async fn delete(&self, commit: &mut Commit, messages: &mut Messages) {
@@ -32,7 +35,11 @@ impl Committer {
                     .map(|Numbered { index, message: HeldMessage { lease, .. } }| (*index, lease.term(), lease.hold()))
                     .collect();
                 async move {
-                    let failures = queue.delete(&receipts).await?;
+                    let failures = match queue.delete(&receipts).await {
+                        // Their rows are stored. The entry stays, in case the queue comes back with its messages.
+                        Err(PortError::NotFound { .. }) => return Ok(unanswered(receipts.len(), QUEUE_GONE)),
+                        answer => answer?,
+                    };
                     let now = Moment::now();
                     let is_done = |at: &usize| !failures.iter().any(|failure| failure.index == *at);
                     let done = (0..leases.len()).filter(is_done).map(|at| {
@@ -81,7 +88,10 @@ impl Committer {
                 async move {
                     match queue.release(&receipts).await {
                         // It may have arrived: once more could rob whoever has them now.
-                        Err(PortError::Retry { .. } | PortError::OverLimit { .. }) => Ok(no_answer(receipts.len())),
+                        Err(PortError::Retry { .. } | PortError::OverLimit { .. }) => {
+                            Ok(unanswered(receipts.len(), "NoAnswer"))
+                        }
+                        Err(PortError::NotFound { .. }) => Ok(unanswered(receipts.len(), QUEUE_GONE)),
                         answer => answer,
                     }
                 }
@@ -100,7 +110,11 @@ impl Committer {
         let (refused, undecided) = (settled.refused.len(), settled.undecided.len());
         if refused + undecided > 0 {
             let code = settled.refused.first().map(|(_, code)| code.as_str());
-            warn!(action, refused, undecided, code, "messages will be delivered again");
+            if code == Some(QUEUE_GONE) {
+                warn!(action, refused, undecided, "the queue of messages is gone, and they with it");
+            } else {
+                warn!(action, refused, undecided, code, "messages will be delivered again");
+            }
         }
         self.stats.messages_lapsed.add(refused + undecided);
         if let Some(error) = settled.error {
@@ -109,10 +123,6 @@ impl Committer {
     }
 }
 
-/// Entries that are not tried again.
-fn no_answer(entries: usize) -> Vec<EntryFailure> {
-    (0..entries).map(|index| EntryFailure { index, retryable: false, code: "NoAnswer".to_owned() }).collect()
-}
 
 /// A message, and its position in its epoch.
 struct Numbered {
@@ -127,4 +137,9 @@ fn by_queue(queues: &[Arc<dyn Queue>], items: Vec<Numbered>) -> impl Iterator<It
         of_queue[item.message.queue].push(item);
     }
     queues.iter().zip(of_queue)
+}
+
+/// Entries that are not tried again.
+fn unanswered(entries: usize, code: &str) -> Vec<EntryFailure> {
+    (0..entries).map(|index| EntryFailure { index, retryable: false, code: code.to_owned() }).collect()
 }

@@ -110,6 +110,112 @@ async fn missing_permission_ends_the_run_with_its_name() {
     assert_eq!(lake::ticks(&lake::objects_in(&sandbox.lake)).len(), 1);
 }
 
+/// Waits until `holds`, within a minute.
+async fn until(mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(MINUTE, wait).await.expect("it comes to that");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queue_that_is_deleted_leaves_the_others_and_is_drained_again_once_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let sandbox = start(dir.path()).await;
+    let sqs = &sandbox.clients.sqs;
+    let create = || async { sqs.create_queue().queue_name("other").send().await.unwrap().queue_url.unwrap() };
+    let other = create().await;
+    let config = config(&sandbox, |settings| {
+        settings.queues = vec![std::mem::take(&mut settings.queue.url), other.clone()];
+        settings.epoch.age_max = Duration::from_mins(10);
+        settings.queue.receivers_max = 2;
+    });
+    let send = |url: String, seq: usize| async move {
+        let body = format!(r#"{{"symbol":"AAPL","price":100.25,"volume":1,"seq":{seq}}}"#);
+        sqs.send_message().queue_url(url).message_body(body).send().await.unwrap();
+    };
+    let meters = Meters::new(&config);
+    let stats = &meters.stats;
+    let change = async {
+        send(other.clone(), 0).await;
+        until(|| stats.ticks_decoded.get() == 1).await;
+        sqs.delete_queue().queue_url(&other).send().await.unwrap();
+        until(|| meters.queues[1].is_gone()).await;
+        // Its epoch does not wait for its age, for nobody can extend its message any more.
+        until(|| stats.ticks_stored.get() == 1).await;
+        assert!(meters.is_receiving() && !meters.queues[0].is_gone());
+        send(sandbox.queue_url.clone(), 1).await;
+        until(|| stats.ticks_decoded.get() == 2).await;
+        assert_eq!(create().await, other);
+        send(other.clone(), 2).await;
+        until(|| stats.ticks_decoded.get() == 3).await;
+        assert!(!meters.queues[1].is_gone());
+    };
+    let run = run(ports(&sandbox.clients, &config), &config, RunOptions::default(), meters.clone(), change);
+    tokio::time::timeout(2 * MINUTE, run).await.unwrap().unwrap();
+    let mut seqs: Vec<_> = lake::ticks(&lake::objects_in(&sandbox.lake)).iter().map(|row| row.seq.unwrap()).collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs, [0, 1, 2]);
+    assert_eq!((stats.messages_deleted.get(), stats.messages_lapsed.get()), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drain_ends_though_one_of_its_queues_is_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let sandbox = start(dir.path()).await;
+    let sqs = &sandbox.clients.sqs;
+    let other = sqs.create_queue().queue_name("other").send().await.unwrap().queue_url.unwrap();
+    let config = config(&sandbox, |settings| {
+        settings.queues = vec![std::mem::take(&mut settings.queue.url), other.clone()];
+    });
+    send(&sandbox, &flat_ticks("AAPL", 5)).await;
+    // The engine that drains cannot delete it, and so goes on.
+    sandbox.aws.faults().fail("sqs:DeleteMessageBatch", localaws::FaultKind::Status(503));
+    let delete = async {
+        until(|| sandbox.aws.faults().calls("sqs:DeleteMessageBatch") > 0).await;
+        sqs.delete_queue().queue_url(&other).send().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        sandbox.aws.faults().clear();
+    };
+    let ((result, meters), ()) = tokio::join!(drain(&sandbox, &config), delete);
+    result.unwrap();
+    assert!(meters.queues[1].is_gone());
+    assert_eq!(meters.stats.messages_deleted.get(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queue_that_never_was_there_and_the_loss_of_every_queue_end_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let sandbox = start(dir.path()).await;
+    let sqs = &sandbox.clients.sqs;
+    let missing = sandbox.queue_url.replace("/ticks", "/missing");
+    let with = |other: &str| {
+        config(&sandbox, |settings| {
+            settings.queues = vec![std::mem::take(&mut settings.queue.url), other.to_owned()];
+        })
+    };
+    let error = drain(&sandbox, &with(&missing)).await.0.unwrap_err().to_string();
+    assert!(error.contains(&missing) && error.contains("not found"), "{error}");
+    let other = sqs.create_queue().queue_name("other").send().await.unwrap().queue_url.unwrap();
+    let config = with(&other);
+    let meters = Meters::new(&config);
+    let ports = ports(&sandbox.clients, &config);
+    let run = run(ports, &config, RunOptions::default(), meters.clone(), std::future::pending());
+    let delete = async {
+        until(|| meters.is_receiving()).await;
+        // Until each has answered: a poll waits for a second.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        for url in [&sandbox.queue_url, &other] {
+            sqs.delete_queue().queue_url(url).send().await.unwrap();
+        }
+    };
+    let (result, ()) = tokio::join!(async { tokio::time::timeout(MINUTE, run).await.unwrap() }, delete);
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains("every queue is gone") && error.contains("not found"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn queue_deleted_while_running_ends_the_run_with_its_name() {
     let dir = tempfile::tempdir().unwrap();
