@@ -1,9 +1,10 @@
 //! Clients of SQS, S3 and SNS, with timeouts and retries set for a process that runs for weeks.
 //!
-//! This file owns how AWS is reached. What its errors mean is in [`error`]. It does *not* own the engine's ports or
-//! their retries.
+//! This file owns how AWS is reached. What its errors mean is in [`error`], and what it says of our clock in `skew`. It
+//! does *not* own the engine's ports or their retries.
 
 pub mod error;
+mod skew;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -13,6 +14,7 @@ use aws_smithy_http_client::Builder as HttpClientBuilder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
+use self::skew::ClockWatch;
 use crate::config::Aws;
 
 /// Attempts per request inside the SDK. Few, because the pipeline retries on top of it with its own cap and jitter, and
@@ -57,11 +59,14 @@ impl Clients {
         if sdk.region().is_none() && custom {
             sdk = sdk.into_builder().region(Region::new(REGION_OF_CUSTOM_ENDPOINT)).build();
         }
-        let s3 = aws_sdk_s3::config::Builder::from(&sdk).force_path_style(config.s3_path_style).build();
+        let watch = ClockWatch::default();
+        let s3 = aws_sdk_s3::config::Builder::from(&sdk).force_path_style(config.s3_path_style);
+        let sqs = aws_sdk_sqs::config::Builder::from(&sdk).interceptor(watch.clone());
+        let sns = aws_sdk_sns::config::Builder::from(&sdk).interceptor(watch.clone());
         Self {
-            sqs: aws_sdk_sqs::Client::new(&sdk),
-            s3: aws_sdk_s3::Client::from_conf(s3),
-            sns: aws_sdk_sns::Client::new(&sdk),
+            sqs: aws_sdk_sqs::Client::from_conf(sqs.build()),
+            s3: aws_sdk_s3::Client::from_conf(s3.interceptor(watch).build()),
+            sns: aws_sdk_sns::Client::from_conf(sns.build()),
         }
     }
 }

@@ -181,6 +181,12 @@ impl LocalAws {
         &self.faults
     }
 
+    /// Puts the clock ahead by so many seconds, or back if they are negative: in the `Date` of answers, and where the age of
+    /// a signature is checked. Messages and objects keep their times.
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.services.set_clock_ahead(seconds);
+    }
+
     /// Stops listening, answers open long polls with nothing, and gives requests under way a moment to finish.
     pub async fn shutdown(self) {
         self.stop.send_replace(true);

@@ -7,12 +7,16 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     path::Path,
-    sync::Arc,
-    time::{Duration, SystemTime},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use hyper::{
-    Method, Request, Response, body::Incoming, http::request::Parts, server::conn::http1, service::service_fn,
+    Method, Request, Response, body::Incoming, header::DATE, http::request::Parts, server::conn::http1,
+    service::service_fn,
 };
 use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
@@ -26,7 +30,7 @@ use tokio::{
 use crate::{
     admin,
     body::ReplyBody,
-    clock::Clock,
+    clock::{Clock, Millis},
     faults::Faults,
     hex::hex,
     query::Form,
@@ -57,6 +61,8 @@ pub(crate) struct Services {
     region: String,
     credentials: BTreeMap<String, String>,
     faults: Faults,
+    /// In seconds: how far the clock of signatures is ahead of the system's.
+    clock_ahead: AtomicI64,
     /// Held for as long as the data directory is in use.
     _lock: File,
 }
@@ -76,7 +82,29 @@ impl Services {
         let sqs = Sqs::open(store.hidden("queues"), endpoint.to_owned(), clock.clone(), faults.clone())?;
         let sns = Sns::open(store.hidden("topics.json"), endpoint.to_owned(), sqs.clone(), clock, faults.clone())?;
         let s3 = S3::new(store, faults.clone(), region.clone(), !credentials.is_empty());
-        Ok(Self { sqs, sns, s3, region, credentials, faults, _lock: lock })
+        Ok(Self { sqs, sns, s3, region, credentials, faults, clock_ahead: AtomicI64::new(0), _lock: lock })
+    }
+
+    pub(crate) fn set_clock_ahead(&self, seconds: i64) {
+        self.clock_ahead.store(seconds, Ordering::Relaxed);
+    }
+
+    /// Now, as signatures are checked by it.
+    fn now(&self) -> SystemTime {
+        let seconds = self.clock_ahead.load(Ordering::Relaxed);
+        let (now, by) = (SystemTime::now(), Duration::from_secs(seconds.unsigned_abs()));
+        if seconds < 0 { now - by } else { now + by }
+    }
+
+    /// `answer` with the date of the clock. Left alone, hyper gives it that of the system.
+    fn dated(&self, mut answer: Response<ReplyBody>) -> Response<ReplyBody> {
+        if self.clock_ahead.load(Ordering::Relaxed) != 0 {
+            let unix = self.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            if let Ok(date) = Millis(unix.as_millis() as u64).http_date().parse() {
+                answer.headers_mut().insert(DATE, date);
+            }
+        }
+        answer
     }
 
     /// Whether whoever sent this request to one of these services may; anybody may where there are no credentials.
@@ -84,7 +112,7 @@ impl Services {
         if self.credentials.is_empty() {
             return Ok(());
         }
-        sigv4::verify(head, &hex(&Sha256::digest(body)), services, &self.credentials, SystemTime::now())
+        sigv4::verify(head, &hex(&Sha256::digest(body)), services, &self.credentials, self.now())
     }
 }
 
@@ -147,7 +175,7 @@ where
 {
     let service = service_fn(move |request| {
         let services = services.clone();
-        async move { answer(&services, request).await }
+        async move { answer(&services, request).await.map(|answer| services.dated(answer)) }
     });
     // No timeout on idle connections: one that closes as a client reuses it would be a fault that nobody asked for.
     let mut http = http1::Builder::new();

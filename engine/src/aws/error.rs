@@ -39,11 +39,15 @@ const REFUSED_CREDENTIALS: &[&str] = &[
     "InvalidAccessKeyId",
     "InvalidClientTokenId",
     "InvalidToken",
-    "RequestExpired",
-    "RequestTimeTooSkewed",
+    "InvalidSignatureException",
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 ];
+/// The time of the signature is too far from the service's.
+const SKEWED: &[&str] = &["RequestExpired", "RequestTimeTooSkewed"];
+/// The same, where only the text tells: the code is that of any wrong signature (`InvalidSignatureException`,
+/// `SignatureDoesNotMatch`, and of some services `AccessDeniedException`).
+const SKEWED_TEXTS: &[&str] = &["signature expired", "signature not yet current"];
 /// 400s that say nothing about the request: the body came too slowly, or the one before is still under way.
 const TRANSIENT: &[&str] = &["PriorRequestNotComplete", "RequestTimeout", "RequestTimeoutException"];
 /// 400s by which S3 tells that a bucket is elsewhere. The answer to a HEAD has no code.
@@ -89,8 +93,12 @@ pub enum Trouble {
     )]
     NoCredentials,
     /// The credentials were understood and refused.
-    #[error("credentials refused: {detail}; they are wrong, expired or another account's, or the clock is off")]
+    #[error("credentials refused: {detail}; they are wrong, expired or another account's")]
     RefusedCredentials { detail: String },
+    /// The clocks differ by more than the service accepts. Retry: the SDK learns the difference from the answer, and
+    /// signs with it from then on.
+    #[error("the clock is off: {detail}; set this machine's clock (NTP)")]
+    ClockOff { detail: String },
     /// Nothing says which region.
     #[error("no AWS region: set `aws.region`, --region or AWS_REGION")]
     NoRegion,
@@ -147,6 +155,7 @@ impl Trouble {
                 | Self::Timeout { .. }
                 | Self::Unreachable { .. }
                 | Self::Credentials { .. }
+                | Self::ClockOff { .. }
         )
     }
 
@@ -192,6 +201,8 @@ impl Answer<'_> {
             Trouble::Throttled
         } else if is(OVER_LIMIT) {
             Trouble::OverLimit
+        } else if is(SKEWED) || self.says_skewed() {
+            Trouble::ClockOff { detail: self.text() }
         } else if is(REFUSED_CREDENTIALS) {
             Trouble::RefusedCredentials { detail: self.text() }
         } else if is(DENIED) || status == 403 {
@@ -204,6 +215,11 @@ impl Answer<'_> {
         } else {
             Trouble::Other { detail: self.text() }
         }
+    }
+
+    fn says_skewed(self) -> bool {
+        let message = self.message.to_ascii_lowercase();
+        SKEWED_TEXTS.iter().any(|text| message.contains(text))
     }
 
     fn text(self) -> String {
@@ -247,6 +263,35 @@ mod tests {
         assert!(answer(400, "RequestTimeout", Some("eu-west-1")).is_retryable(), "whatever headers come with it");
         assert!(matches!(answer(403, "InvalidAccessKeyId", None), Trouble::RefusedCredentials { .. }));
         assert!(matches!(answer(400, "InvalidParameter", None), Trouble::Other { .. }));
+    }
+
+    #[test]
+    fn clock_that_is_off_is_tried_again_and_a_wrong_secret_is_not() {
+        let of =
+            |code, message| Answer { status: 403, code, message, bucket_region: None }.trouble("sqs:ReceiveMessage");
+        let early = "Signature not yet current: 20261201T010000Z is still later than 20261201T003000Z";
+        let late =
+            "Signature expired: 20261201T000000Z is now earlier than 20261201T000500Z (20261201T002000Z - 15 min.)";
+        for (code, message) in [
+            ("InvalidSignatureException", late),
+            ("InvalidSignatureException", early),
+            ("SignatureDoesNotMatch", late),
+            ("AccessDeniedException", late),
+            ("RequestTimeTooSkewed", "The difference between the request time and the current time is too large."),
+            ("RequestExpired", ""),
+        ] {
+            let trouble = of(code, message);
+            assert!(matches!(trouble, Trouble::ClockOff { .. }) && trouble.is_retryable(), "{trouble:?}");
+        }
+        let wrong = "The request signature we calculated does not match the signature you provided.";
+        for (code, message) in [
+            ("InvalidSignatureException", wrong),
+            ("SignatureDoesNotMatch", wrong),
+            ("ExpiredToken", "The security token included in the request is expired"),
+        ] {
+            let trouble = of(code, message);
+            assert!(matches!(trouble, Trouble::RefusedCredentials { .. }) && !trouble.is_retryable(), "{trouble:?}");
+        }
     }
 
     #[test]

@@ -106,6 +106,37 @@ async fn repeated_requests_are_signed_and_tell_the_same_as_those_of_the_sdk() {
     assert_eq!((direct.backlog().await.unwrap().total(), sdk.repeated()), (0, 0));
 }
 
+/// SQS refuses signatures that are more than 15 minutes off. A clock that jumps ends nothing: the difference is learnt
+/// from the answers, and requests that are repeated without the SDK are signed with it as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn clock_that_jumps_is_learnt_from_the_answers() {
+    let world = Signed::new(credentials()).await;
+    let queue = world.queue(Some(MINUTE));
+    queue.receive(WAIT).await.unwrap();
+    for ahead in [20 * 60, -20 * 60, 0] {
+        world.aws.set_clock_ahead(ahead);
+        let mut refused = 0;
+        while let Err(error) = queue.receive(WAIT).await {
+            assert!(matches!(error, PortError::Retry { .. }) && error.to_string().contains("(NTP)"), "{error}");
+            refused += 1;
+        }
+        assert!(refused <= 1, "{ahead}: {refused}");
+        let before = queue.repeated();
+        queue.receive(WAIT).await.unwrap();
+        assert_eq!(queue.repeated(), before + 1, "{ahead}");
+    }
+    // A wrong secret is not the clock's fault, whatever the clock.
+    world.aws.set_clock_ahead(20 * 60);
+    let config = Aws { endpoint_url: Some(world.aws.url()), region: Some("us-east-1".to_owned()), ..Aws::default() };
+    let stranger = Clients::connect_as(&config, Credentials::new("AKID", "wrong", None, None, "test")).await;
+    let stranger = SqsQueue::new(stranger.sqs, world.url.clone(), VISIBILITY, None);
+    let mut outcomes = Vec::new();
+    for _ in 0..2 {
+        outcomes.push(stranger.receive(WAIT).await.unwrap_err());
+    }
+    assert!(matches!(outcomes[..], [_, PortError::Stop { .. }]), "{outcomes:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_without_the_sdk_is_made_again_by_it() {
     let world = Signed::new(credentials()).await;
