@@ -9,9 +9,12 @@ mod sqs;
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use tokio::time::Instant;
+use tracing::warn;
 
 use crate::aws::Clients;
 use crate::aws::error::Trouble;
@@ -47,7 +50,27 @@ struct Call {
     permission: &'static str,
 }
 
+/// A call without an answer is told of after so long, and each time that as much has passed again. The SDK tries three times before its
+/// caller knows of any failure: for a store that is too slow, that is minutes.
+const NO_ANSWER: Duration = Duration::from_secs(20);
+
 impl Call {
+    /// Waits for the answer, and says so in the log if it takes long. `bytes` are those that the call carries.
+    async fn answered<T>(self, target: &str, bytes: usize, answer: impl Future<Output = T>) -> T {
+        let mut answer = Box::pin(answer);
+        let began = Instant::now();
+        loop {
+            if let Ok(answer) = tokio::time::timeout(NO_ANSWER, &mut answer).await {
+                return answer;
+            }
+            let waiting_s = began.elapsed().as_secs();
+            warn!(
+                action = self.action,
+                target, bytes, waiting_s, "no answer yet, still waiting; see aws.attempt_timeout"
+            );
+        }
+    }
+
     /// Sorts the call's failure by what to do about it.
     fn failed<E>(self, target: &str, error: &SdkError<E, HttpResponse>) -> PortError
     where

@@ -190,8 +190,10 @@ pub struct Found {
 pub enum PutOutcome {
     /// The object is ours.
     Created,
-    /// There was an object of this name already, and it was left as it is.
+    /// There was an object of this name already, says the store, and it was left as it is. Some stores say so of the name of a folder.
     Exists,
+    /// Another write of this name was under way, says the store. What is there now, a look tells.
+    Conflict,
 }
 
 /// About how many messages a queue holds, by why nobody has deleted them yet.

@@ -3,11 +3,13 @@
 //! This file owns when a call is tried again. Which errors deserve it is the ports' knowledge; how long to go on is the
 //! caller's, who passes a future that ends it.
 
+use std::fmt;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::ports::{BATCH_MAX, EntryFailure, PortError};
@@ -15,8 +17,11 @@ use crate::ports::{BATCH_MAX, EntryFailure, PortError};
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// Failures in a row that are worth a warning each: by then the wait is seconds.
-const PERSISTENT: u32 = 5;
+/// How long a call may fail before it is worth a warning, counted from its first try. One that is throttled passes by then.
+const WARN_AFTER: Duration = Duration::from_secs(5);
+
+/// The time between warnings about the same call.
+const WARN_AGAIN: Duration = Duration::from_secs(30);
 
 /// Exponential backoff with full jitter: the wait before attempt `n` is uniform between 0 and `50 ms * 2^n`, at most 5 s.
 /// ("Exponential Backoff And Jitter", AWS Architecture Blog.)
@@ -31,16 +36,53 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// Whether so much has failed in a row that somebody should know: a call that is throttled passes at its second or third try.
-    fn is_persistent(&self) -> bool {
-        self.failures >= PERSISTENT
-    }
-
     /// How long to wait after one more failure.
     pub fn next_wait(&mut self) -> Duration {
         let ceiling = BACKOFF_MIN.saturating_mul(2_u32.saturating_pow(self.failures)).min(BACKOFF_MAX);
         self.failures = self.failures.saturating_add(1);
         ceiling.mul_f64(fastrand::f64())
+    }
+}
+
+/// A call that fails and is tried again: how long to wait, and when to say so.
+///
+/// Time decides that, not the number of failures: a try may take a minute, and ten of them may take a second.
+#[derive(Debug)]
+pub(crate) struct Failing {
+    backoff: Backoff,
+    /// When the call was tried for the first time.
+    began: Instant,
+    warn_at: Instant,
+}
+
+impl Default for Failing {
+    fn default() -> Self {
+        let began = Instant::now();
+        Self { backoff: Backoff::default(), began, warn_at: began + WARN_AFTER }
+    }
+}
+
+impl Failing {
+    /// Says that a try has failed, of so many `entries` if it was of a batch, and waits until the next one.
+    pub(crate) async fn wait(&mut self, error: &(dyn fmt::Display + Sync), entries: Option<usize>) {
+        let wait = self.backoff.next_wait();
+        let (wait_ms, failures) = (wait.as_millis() as u64, self.backoff.failures);
+        let failing_s = self.began.elapsed().as_secs();
+        if self.is_warning_due(Instant::now()) {
+            warn!(%error, entries, failures, failing_s, wait_ms, "call keeps failing, still trying");
+        } else {
+            debug!(%error, entries, failures, failing_s, wait_ms, "call failed, trying again");
+        }
+        tokio::time::sleep(wait).await;
+    }
+
+    /// Whether to warn of the failure of now: then not again for a while.
+    fn is_warning_due(&mut self, now: Instant) -> bool {
+        let is_due = now >= self.warn_at;
+        if is_due {
+            self.warn_at = now + WARN_AGAIN;
+        }
+        is_due
     }
 }
 
@@ -59,21 +101,12 @@ where
     F: Future<Output = Result<T, PortError>>,
 {
     let attempts = async {
-        let mut backoff = Backoff::default();
+        let mut failing = Failing::default();
         loop {
             match call().await {
                 Ok(value) => return Ok(value),
                 Err(error) if error.is_final() => return Err(GaveUp::Stop(error)),
-                Err(error) => {
-                    let wait = backoff.next_wait();
-                    let wait_ms = wait.as_millis() as u64;
-                    if backoff.is_persistent() {
-                        warn!(%error, wait_ms, "call failed again and again, still trying");
-                    } else {
-                        debug!(%error, wait_ms, "call failed, trying again");
-                    }
-                    tokio::time::sleep(wait).await;
-                }
+                Err(error) => failing.wait(&error, None).await,
             }
         }
     };
@@ -148,20 +181,19 @@ async fn settle_batch<'a, T>(
 ) -> Settled<T> {
     let mut settled = Settled::new();
     let attempts = async {
-        let mut backoff = Backoff::default();
+        let mut failing = Failing::default();
         loop {
             match call(&pending).await {
-                Ok(failures) => sort_out(&mut pending, failures, &mut settled),
-                Err(error) if error.is_final() => return Some(error),
-                Err(error) if backoff.is_persistent() => {
-                    warn!(%error, entries = pending.len(), "batch call failed again and again, still trying");
+                Ok(failures) => {
+                    let code = sort_out(&mut pending, failures, &mut settled);
+                    if pending.is_empty() {
+                        return None;
+                    }
+                    failing.wait(&code, Some(pending.len())).await;
                 }
-                Err(error) => debug!(%error, entries = pending.len(), "batch call failed, trying again"),
+                Err(error) if error.is_final() => return Some(error),
+                Err(error) => failing.wait(&error, Some(pending.len())).await,
             }
-            if pending.is_empty() {
-                return None;
-            }
-            tokio::time::sleep(backoff.next_wait()).await;
         }
     };
     let error = tokio::select! {
@@ -173,8 +205,9 @@ async fn settle_batch<'a, T>(
     settled
 }
 
-/// Leaves in `pending` the entries to try again.
-fn sort_out<T>(pending: &mut Vec<T>, failures: Vec<EntryFailure>, settled: &mut Settled<T>) {
+/// Leaves in `pending` the entries to try again, and gives the code of the last of them.
+fn sort_out<T>(pending: &mut Vec<T>, failures: Vec<EntryFailure>, settled: &mut Settled<T>) -> String {
+    let mut code = String::new();
     let mut failed: Vec<Option<EntryFailure>> = pending.iter().map(|_| None).collect();
     for failure in failures {
         if let Some(slot) = failed.get_mut(failure.index) {
@@ -184,10 +217,14 @@ fn sort_out<T>(pending: &mut Vec<T>, failures: Vec<EntryFailure>, settled: &mut 
     for (item, failure) in std::mem::take(pending).into_iter().zip(failed) {
         match failure {
             None => settled.done += 1,
-            Some(failure) if failure.retryable => pending.push(item),
+            Some(failure) if failure.retryable => {
+                pending.push(item);
+                code = failure.code;
+            }
             Some(failure) => settled.refused.push((item, failure.code)),
         }
     }
+    code
 }
 
 #[cfg(test)]
@@ -209,6 +246,24 @@ mod tests {
         assert!(longest <= BACKOFF_MAX && longest > BACKOFF_MAX * 9 / 10, "{longest:?}");
         backoff.reset();
         assert!(backoff.next_wait() <= BACKOFF_MIN);
+    }
+
+    /// What S3 does that is slower than `aws.attempt_timeout`: one failure a minute, which a count of failures would hide for minutes.
+    #[tokio::test(start_paused = true)]
+    async fn warnings_go_by_time_and_not_by_the_number_of_failures() {
+        for (failures, each, warnings) in [(6, Duration::from_secs(40), 6), (200, Duration::from_millis(50), 2)] {
+            let mut failing = Failing::default();
+            let due = async |failing: &mut Failing| {
+                tokio::time::sleep(each).await;
+                failing.is_warning_due(Instant::now())
+            };
+            let mut warned = 0;
+            for _ in 0..failures {
+                warned += u32::from(due(&mut failing).await);
+            }
+            assert!(warned <= warnings && warned > 0, "{warned} warnings of {failures} failures, {each:?} each");
+            assert!(each < WARN_AGAIN || warned == failures, "each failure of a slow call is told");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,12 @@
 //! [`ObjectStore`] over S3.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
+use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
+use tracing::debug;
 
 use super::Call;
 use crate::ports::{Found, NewObject, ObjectKind, ObjectStore, PortError, PutOutcome};
@@ -18,6 +22,10 @@ const EPOCH: &str = "ticklake-epoch";
 /// Metadata of a void.
 const VOID: &str = "ticklake-void";
 
+/// The least throughput of an upload that is worth waiting for. An attempt may take as long as its bytes take at this rate, on top of
+/// `aws.attempt_timeout`: else a large file on a slow connection would be given up and begun again for ever.
+const LEAST_BYTES_PER_S: usize = 1 << 20;
+
 /// One S3 bucket.
 #[derive(Debug)]
 pub struct S3Store {
@@ -30,6 +38,15 @@ impl S3Store {
     #[must_use]
     pub fn new(client: aws_sdk_s3::Client, bucket: String) -> Self {
         Self { client, bucket }
+    }
+
+    /// What is different for a PUT of so many bytes. Less than a second more is not worth it.
+    fn config_for(&self, bytes: usize) -> Option<Builder> {
+        let extra = Duration::from_secs((bytes / LEAST_BYTES_PER_S) as u64);
+        let timeouts = self.client.config().timeout_config()?;
+        let timeout = timeouts.operation_attempt_timeout()? + extra;
+        let timeouts = timeouts.to_builder().operation_attempt_timeout(timeout).build();
+        (!extra.is_zero()).then(|| aws_sdk_s3::Config::builder().timeout_config(timeouts))
     }
 
     fn url(&self, key: &str) -> String {
@@ -46,64 +63,75 @@ impl ObjectStore for S3Store {
             ObjectKind::Entry | ObjectKind::Claim | ObjectKind::Note => "application/octet-stream",
         };
         let put = self.client.put_object().bucket(&self.bucket).key(key).if_none_match("*").content_type(content_type);
+        let bytes = body.len();
         let mut put = put.metadata(EPOCH, epoch).body(ByteStream::from(body));
         if kind == ObjectKind::Void {
             put = put.metadata(VOID, "1");
         }
-        match put.send().await {
+        let mut put = put.customize();
+        if let Some(config) = self.config_for(bytes) {
+            put = put.config_override(config);
+        }
+        let target = self.url(key);
+        match PUT.answered(&target, bytes, put.send()).await {
             Ok(_) => Ok(PutOutcome::Created),
             Err(error) => match error.raw_response().map(|response| response.status().as_u16()) {
                 // Conditional writes, Amazon S3 User Guide: 412 when the object exists.
                 Some(412) => Ok(PutOutcome::Exists),
                 // 409 when another write to the key was under way: its outcome is not known yet.
                 Some(409) => {
-                    let text = format!("{}: another write is under way", self.url(key));
-                    Err(PortError::Retry { action: PUT.action, text })
+                    debug!(target, error = %PUT.failed(&target, &error), "a PUT met a conflict");
+                    Ok(PutOutcome::Conflict)
                 }
-                _ => Err(PUT.failed(&self.url(key), &error)),
+                _ => Err(PUT.failed(&target, &error)),
             },
         }
     }
 
     async fn head(&self, key: &str) -> Result<Option<Found>, PortError> {
-        match self.client.head_object().bucket(&self.bucket).key(key).send().await {
+        let target = self.url(key);
+        let head = self.client.head_object().bucket(&self.bucket).key(key);
+        match HEAD.answered(&target, 0, head.send()).await {
             Ok(found) => {
                 let metadata = found.metadata.unwrap_or_default();
                 Ok(Some(Found { epoch: metadata.get(EPOCH).cloned(), is_void: metadata.contains_key(VOID) }))
             }
             // Without s3:ListBucket it would be a 403.
             Err(error) if is_404(error.raw_response().map(|response| response.status().as_u16())) => Ok(None),
-            Err(error) => Err(HEAD.failed(&self.url(key), &error)),
+            Err(error) => Err(HEAD.failed(&target, &error)),
         }
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {
         let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
         let mut pages = list.into_paginator().send();
-        let mut keys = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| LIST.failed(&self.url(prefix), &error))?;
+        let (target, mut keys) = (self.url(prefix), Vec::new());
+        while let Some(page) = LIST.answered(&target, 0, pages.next()).await {
+            let page = page.map_err(|error| LIST.failed(&target, &error))?;
             keys.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key));
         }
         Ok(keys)
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, PortError> {
-        match self.client.get_object().bucket(&self.bucket).key(key).send().await {
+        let target = self.url(key);
+        let get = self.client.get_object().bucket(&self.bucket).key(key);
+        match GET.answered(&target, 0, get.send()).await {
             Ok(found) => {
-                let body = found.body.collect().await;
-                let failed =
-                    |error| PortError::Retry { action: GET.action, text: format!("{}: {error}", self.url(key)) };
+                let body = GET.answered(&target, 0, found.body.collect()).await;
+                let failed = |error| PortError::Retry { action: GET.action, text: format!("{target}: {error}") };
                 Ok(Some(body.map_err(failed)?.into_bytes()))
             }
             Err(error) if is_404(error.raw_response().map(|response| response.status().as_u16())) => Ok(None),
-            Err(error) => Err(GET.failed(&self.url(key), &error)),
+            Err(error) => Err(GET.failed(&target, &error)),
         }
     }
 
     async fn delete(&self, key: &str) -> Result<(), PortError> {
-        let deleted = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
-        deleted.map(drop).map_err(|error| DELETE.failed(&self.url(key), &error))
+        let target = self.url(key);
+        let delete = self.client.delete_object().bucket(&self.bucket).key(key);
+        let deleted = DELETE.answered(&target, 0, delete.send()).await;
+        deleted.map(drop).map_err(|error| DELETE.failed(&target, &error))
     }
 }
 

@@ -6,9 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_sdk_sqs::config::Credentials;
 use loadgen::market::MarketConfig;
 use loadgen::{Dialect, Disturbance, Layout, Packing, Plan, Progress, Source};
+use ticklake::adapters::S3Store;
 use ticklake::aws::Clients;
 use ticklake::config::Aws;
-use ticklake::sandbox::Sandbox;
+use ticklake::ports::{NewObject, ObjectKind, ObjectStore as _, PutOutcome};
+use ticklake::sandbox::{BUCKET, Sandbox};
 
 use crate::{lake, local};
 
@@ -132,15 +134,33 @@ async fn calls_that_never_answer_are_given_up_and_tried_again() {
     for action in ["sqs:ReceiveMessage", "s3:PutObject", "sqs:DeleteMessage"] {
         sandbox.aws.faults().add(format!("{action}=delay:3600s@1/3").parse().unwrap());
     }
-    let attempt_timeout = Duration::from_millis(1_500);
+    let clients = connect(&sandbox, Duration::from_millis(1_500)).await;
+    let impatient = Sandbox { clients, ..sandbox };
+    local::drain(&impatient, &local::config(&impatient, |_| {})).await.0.unwrap();
+    assert_eq!(seqs(&impatient), (0..50).collect::<Vec<_>>());
+}
+
+/// A PUT that takes longer than `aws.attempt_timeout` would be begun again for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_file_gets_time_for_its_bytes() {
+    let (_dir, sandbox) = start().await;
+    let clients = connect(&sandbox, Duration::from_secs(1)).await;
+    sandbox.aws.faults().add("s3:PutObject=delay:2s".parse().unwrap());
+    let store = S3Store::new(clients.s3, BUCKET.to_owned());
+    let put = |key, bytes: usize| {
+        let body = vec![0; bytes].into();
+        store.put_new(NewObject { key, body, epoch: "w-1", kind: ObjectKind::Data })
+    };
+    put("small", 1_000).await.expect_err("no answer within a second");
+    assert_eq!(put("large", 3 << 20).await.unwrap(), PutOutcome::Created, "at its first attempt");
+}
+
+async fn connect(sandbox: &Sandbox, attempt_timeout: Duration) -> Clients {
     let aws = Aws {
         endpoint_url: Some(sandbox.aws.url()),
         region: Some("us-east-1".to_owned()),
         attempt_timeout,
         ..Aws::default()
     };
-    let clients = Clients::connect_as(&aws, Credentials::new("local", "local", None, None, "local")).await;
-    let impatient = Sandbox { clients, ..sandbox };
-    local::drain(&impatient, &local::config(&impatient, |_| {})).await.0.unwrap();
-    assert_eq!(seqs(&impatient), (0..50).collect::<Vec<_>>());
+    Clients::connect_as(&aws, Credentials::new("local", "local", None, None, "local")).await
 }
