@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::ports::{NewObject, ObjectKind, ObjectStore, PortError, PutOutcome};
+use crate::put::{Tries, contradicted, put_own};
 use crate::retry::{GaveUp, bounded, retry};
 use crate::stop::Stop;
 
@@ -81,15 +82,12 @@ impl Ledger {
         Self { store, prefix, voids, stop, known, retired, is_proven }
     }
 
-    /// Puts the entry of an epoch. One that is there already is an earlier attempt of ours: no other epoch has this name.
+    /// Puts the entry of an epoch. One that is there already has to be an earlier attempt of ours: no other epoch has this name.
     pub(crate) async fn announce(&self, entry: &Entry) -> Result<(), GaveUp> {
         self.is_proven.get_or_try_init(|| self.prove()).await?;
         let (key, body) = (self.key(&entry.epoch), Bytes::from(entry.encode()));
-        let put = || {
-            let object = NewObject { key: &key, body: body.clone(), epoch: &entry.epoch, kind: ObjectKind::Entry };
-            self.store.put_new(object)
-        };
-        retry(self.stop.commit_by(), put).await.map(drop)
+        let object = NewObject { key: &key, body, epoch: &entry.epoch, kind: ObjectKind::Entry };
+        put_own(&*self.store, object, &self.stop).await.map(drop)
     }
 
     /// Has the entry of an epoch removed after a while: SQS may deliver a message again that it has just deleted.
@@ -189,10 +187,12 @@ impl Ledger {
         }
         let void = self.voids.get(&table).cloned().unwrap_or_default();
         let mut decision = Decision::default();
+        let mut tries = Tries::new(&self.stop);
         let fate = loop {
             match decision.step() {
                 Step::Look => decision.looked(self.look(&key).await?),
                 Step::PutVoid => {
+                    tries.wait().await?;
                     let put = || {
                         let object = NewObject { key: &key, body: void.clone(), epoch, kind: ObjectKind::Void };
                         self.store.put_new(object)
@@ -201,6 +201,7 @@ impl Ledger {
                     decision.void_put(outcome == PutOutcome::Created);
                 }
                 Step::Done(fate) => break fate,
+                Step::Contradicted => return Err(contradicted(&key)),
             }
         };
         if fate == Fate::Voided {
@@ -229,9 +230,11 @@ impl Ledger {
         let body = Bytes::from(key.to_owned());
         let mut claim = Claim::default();
         let mut other = String::new();
+        let mut tries = Tries::new(&self.stop);
         loop {
             match claim.step() {
                 ClaimStep::Put(turn) => {
+                    tries.wait().await?;
                     let place = claim_key(&self.prefix, id, turn);
                     let put = || {
                         let object = NewObject { key: &place, body: body.clone(), epoch, kind: ObjectKind::Claim };
@@ -252,6 +255,7 @@ impl Ledger {
                 }
                 ClaimStep::Decide(_) => claim.decided(self.fate_of_claimant(&other).await?),
                 ClaimStep::Done(ours) => return Ok(ours),
+                ClaimStep::Contradicted(turn) => return Err(contradicted(&claim_key(&self.prefix, id, turn))),
             }
         }
     }
@@ -297,6 +301,7 @@ impl Read {
 mod tests {
     use super::*;
     use crate::memory::MemoryStore;
+    use crate::put::tests::{Refusing, assert_ends};
 
     fn ledger(store: &Arc<MemoryStore>) -> Ledger {
         Ledger::new(store.clone(), "lake".to_owned(), BTreeMap::new(), Stop::new(Duration::from_secs(1)))
@@ -359,5 +364,32 @@ mod tests {
         assert!(claim("w-1").await.unwrap());
         store.delete(&claim_key("lake", "spike-up-A-1", 0)).await.unwrap();
         assert!(claim("w-2").await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn entry_void_or_claim_that_is_refused_over_nothing_ends_the_run() {
+        for answer in [PutOutcome::Exists, PutOutcome::Conflict] {
+            let store = Arc::new(Refusing::new(answer, usize::MAX));
+            let ledger = Ledger::new(store, "lake".to_owned(), BTreeMap::new(), Stop::new(Duration::from_secs(1)));
+            let entry = Entry { epoch: "w-1".to_owned(), ..Entry::default() };
+            assert_ends("lake/ledger/w-1", ledger.announce(&entry)).await;
+            let partition = Partition::at(Table::Ticks, 7);
+            assert_ends(&partition.key("lake", &"w-1"), ledger.fate("w-1", partition)).await;
+            assert_ends("lake/ledger-alerts/", ledger.claim("spike-up-A-1", "w-1", "alerts/w-1.parquet")).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn entry_of_the_same_name_and_another_content_is_no_earlier_attempt() {
+        let store = Arc::new(MemoryStore::default());
+        let ledger = ledger(&store);
+        let entry = Entry { epoch: "w-1".to_owned(), ..Entry::default() };
+        ledger.announce(&entry).await.unwrap();
+        ledger.announce(&entry).await.expect("the answer to an earlier attempt may have been lost");
+        store.delete("lake/ledger/w-1").await.unwrap();
+        let body = Bytes::from_static(b"what else");
+        let foreign = NewObject { key: "lake/ledger/w-1", body, epoch: "someone", kind: ObjectKind::Entry };
+        store.put_new(foreign).await.unwrap();
+        assert_ends("lake/ledger/w-1", ledger.announce(&entry)).await;
     }
 }

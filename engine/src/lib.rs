@@ -39,6 +39,8 @@ mod builder;
 
 mod encoders;
 
+mod put;
+
 mod ledger;
 mod notes;
 

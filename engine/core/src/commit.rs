@@ -35,7 +35,9 @@ mod layout;
 mod resolve;
 mod takeover;
 
+mod contradiction;
 mod delete;
+mod own;
 mod store;
 
 mod alerts;
@@ -44,11 +46,13 @@ mod note;
 
 pub use alerts::AlertCommit;
 pub use claim::{Claim, ClaimStep, Claimant, read_claim};
+pub use contradiction::CONTRADICTIONS_MAX;
 pub use elements::Elements;
 pub use entry::{Entry, EntryError, MessageId, SPLITTING};
 pub use holdings::{Arrival, Holdings, is_first_delivery};
 pub use layout::{Layout, kept_rows};
 pub use lease::Deadline;
+pub use own::{OwnLook, OwnPut, OwnPutStep};
 pub use note::{is_to_adopt, note_body, note_name, read_note};
 pub use resolve::{Decision, Fate, Look, Step};
 pub use store::may_store;

@@ -10,8 +10,9 @@ use tracing::{info, warn};
 use super::{Committer, Messages};
 use crate::config::Delivery;
 use crate::message::HeldMessage;
-use crate::ports::{NewObject, ObjectKind, PortError, PutOutcome};
-use crate::retry::{GaveUp, bounded, retry};
+use crate::ports::{NewObject, ObjectKind, PortError};
+use crate::put::put_own;
+use crate::retry::{GaveUp, bounded};
 
 /// PUTs under way at once.
 const PUTS: usize = 8;
@@ -133,27 +134,8 @@ impl Committer {
         let (key, owner) = (file.partition.key(&self.prefix, epoch), epoch.to_string());
         let bytes = file.bytes.len();
         let body = bytes::Bytes::from(file.bytes);
-        let put = || async {
-            let object = NewObject { key: &key, body: body.clone(), epoch: &owner, kind: ObjectKind::Data };
-            if self.store.put_new(object).await? == PutOutcome::Created {
-                return Ok(Fate::Stored);
-            }
-            // No other epoch ever has this name: it is an earlier attempt of ours, whose answer was lost, or a void.
-            match self.store.head(&key).await? {
-                Some(found) if found.is_void => Ok(Fate::Voided),
-                Some(found) if found.epoch.as_deref() == Some(&owner) => {
-                    info!(key, "object exists already, from an attempt without answer");
-                    Ok(Fate::Stored)
-                }
-                Some(found) => {
-                    let text = format!("{key} is there already, and of epoch {:?}, not {owner}", found.epoch);
-                    Err(PortError::Stop { action: "store a file", text })
-                }
-                // Somebody has removed it in between: what that leaves is found out by another PUT.
-                None => Err(PortError::Retry { action: "store a file", text: format!("{key} was there and is gone") }),
-            }
-        };
-        if retry(self.stop.commit_by(), put).await? == Fate::Voided {
+        let object = NewObject { key: &key, body, epoch: &owner, kind: ObjectKind::Data };
+        if put_own(&*self.store, object, &self.stop).await? == Fate::Voided {
             return Ok(Fate::Voided);
         }
         self.stats.files_stored.add(1);

@@ -9,10 +9,14 @@
 //! waited for, and then a void decides.
 
 use super::Fate;
+use super::contradiction::Refusals;
 
 /// Whose an alert's row is to store, as seen by one epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Claim(ClaimStep);
+pub struct Claim {
+    step: ClaimStep,
+    refusals: Refusals,
+}
 
 /// What to do next about a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +30,8 @@ pub enum ClaimStep {
     Decide(u32),
     /// Nothing: it is decided whether the row is ours to store.
     Done(bool),
+    /// Stop: the store refuses the object of this turn and shows none. It is not decided.
+    Contradicted(u32),
 }
 
 /// Whose a turn is.
@@ -41,42 +47,52 @@ pub enum Claimant {
 
 impl Default for Claim {
     fn default() -> Self {
-        Self(ClaimStep::Put(0))
+        Self::at(ClaimStep::Put(0))
     }
 }
 
 impl Claim {
+    const fn at(step: ClaimStep) -> Self {
+        Self { step, refusals: Refusals::NONE }
+    }
+
     /// What to do next.
     #[must_use]
     pub fn step(self) -> ClaimStep {
-        self.0
+        self.step
     }
 
     /// The object was put, or was not, because there is one.
     pub fn put(&mut self, created: bool) {
-        if let ClaimStep::Put(turn) = self.0 {
-            self.0 = if created { ClaimStep::Done(true) } else { ClaimStep::Read(turn) };
+        if let ClaimStep::Put(turn) = self.step {
+            if created {
+                *self = Self::at(ClaimStep::Done(true));
+            } else {
+                self.step = ClaimStep::Read(turn);
+                self.refusals.add();
+            }
         }
     }
 
     /// The object was read, and says whose the turn is.
     pub fn read(&mut self, claimant: Claimant) {
-        if let ClaimStep::Read(turn) = self.0 {
-            self.0 = match claimant {
-                Claimant::Us => ClaimStep::Done(true),
-                Claimant::Other => ClaimStep::Decide(turn),
-                Claimant::Nobody => ClaimStep::Put(turn),
+        if let ClaimStep::Read(turn) = self.step {
+            *self = match claimant {
+                Claimant::Us => Self::at(ClaimStep::Done(true)),
+                Claimant::Other => Self::at(ClaimStep::Decide(turn)),
+                Claimant::Nobody if self.refusals.are_too_many() => Self::at(ClaimStep::Contradicted(turn)),
+                Claimant::Nobody => Self { step: ClaimStep::Put(turn), ..*self },
             };
         }
     }
 
     /// The fate of the other epoch's file is known.
     pub fn decided(&mut self, fate: Fate) {
-        if let ClaimStep::Decide(turn) = self.0 {
-            self.0 = match fate {
+        if let ClaimStep::Decide(turn) = self.step {
+            *self = Self::at(match fate {
                 Fate::Voided => ClaimStep::Put(turn.saturating_add(1)),
                 Fate::Stored => ClaimStep::Done(false),
-            };
+            });
         }
     }
 }
@@ -90,6 +106,18 @@ pub fn read_claim(body: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn claim_that_is_refused_over_nothing_ends_as_an_error() {
+        let mut claim = Claim::default();
+        let mut puts = 0;
+        while claim.step() == ClaimStep::Put(0) && puts < 1_000 {
+            puts += 1;
+            claim.put(false);
+            claim.read(Claimant::Nobody);
+        }
+        assert_eq!((claim.step(), puts), (ClaimStep::Contradicted(0), u32::from(super::super::CONTRADICTIONS_MAX)));
+    }
 
     #[test]
     fn claim_of_the_version_before_is_read() {

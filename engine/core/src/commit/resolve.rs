@@ -2,6 +2,8 @@
 //!
 //! An answer is final, whoever finds it: files and voids are never replaced, so it may be kept for good.
 
+use super::contradiction::Refusals;
+
 /// What became of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fate {
@@ -29,15 +31,20 @@ pub enum Step {
     PutVoid,
     /// Nothing: it is decided.
     Done(Fate),
+    /// Stop: the store refuses the void and shows nothing in its place. It is not decided.
+    Contradicted,
 }
 
 /// The decision about one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Decision(Step);
+pub struct Decision {
+    step: Step,
+    refusals: Refusals,
+}
 
 impl Default for Decision {
     fn default() -> Self {
-        Self(Step::Look)
+        Self { step: Step::Look, refusals: Refusals::NONE }
     }
 }
 
@@ -45,28 +52,38 @@ impl Decision {
     /// What to do next.
     #[must_use]
     pub fn step(self) -> Step {
-        self.0
+        self.step
     }
 
     /// It was looked what is there.
     pub fn looked(&mut self, look: Look) {
-        self.0 = match (self.0, look) {
-            (Step::Look, Look::Found(fate)) => Step::Done(fate),
-            (Step::Look, Look::Nothing) => Step::PutVoid,
-            (other, _) => other,
+        if self.step != Step::Look {
+            return;
+        }
+        *self = match look {
+            Look::Found(fate) => Self { step: Step::Done(fate), ..Self::default() },
+            Look::Nothing if self.refusals.are_too_many() => Self { step: Step::Contradicted, ..*self },
+            Look::Nothing => Self { step: Step::PutVoid, ..*self },
         };
     }
 
-    /// The void was put, or was not, because there is something (a void of our own, if an answer was lost): that is looked at.
+    /// The void was put, or was refused, because there is something (a void of our own, if an answer was lost): that is looked at.
     pub fn void_put(&mut self, created: bool) {
-        if self.0 == Step::PutVoid {
-            self.0 = if created { Step::Done(Fate::Voided) } else { Step::Look };
+        if self.step != Step::PutVoid {
+            return;
+        }
+        if created {
+            *self = Self { step: Step::Done(Fate::Voided), ..Self::default() };
+        } else {
+            self.step = Step::Look;
+            self.refusals.add();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::CONTRADICTIONS_MAX;
     use super::*;
 
     #[test]
@@ -89,5 +106,30 @@ mod tests {
         decision.looked(Look::Nothing);
         decision.void_put(true);
         assert_eq!(decision.step(), Step::Done(Fate::Voided));
+    }
+
+    #[test]
+    fn void_that_is_refused_over_nothing_ends_as_an_error() {
+        let mut decision = Decision::default();
+        let mut puts = 0;
+        while !matches!(decision.step(), Step::Contradicted | Step::Done(_)) && puts < 1_000 {
+            decision.looked(Look::Nothing);
+            if decision.step() == Step::PutVoid {
+                puts += 1;
+                decision.void_put(false);
+            }
+        }
+        assert_eq!((decision.step(), puts), (Step::Contradicted, u32::from(CONTRADICTIONS_MAX)));
+    }
+
+    #[test]
+    fn file_that_appears_at_the_last_look_is_found() {
+        let mut decision = Decision::default();
+        for _ in 0..CONTRADICTIONS_MAX {
+            decision.looked(Look::Nothing);
+            decision.void_put(false);
+        }
+        decision.looked(Look::Found(Fate::Stored));
+        assert_eq!(decision.step(), Step::Done(Fate::Stored));
     }
 }

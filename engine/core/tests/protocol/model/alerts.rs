@@ -152,7 +152,8 @@ impl Alerts {
                 let place = *files.entry(claims[turn as usize]).or_insert(Place::Void);
                 has.claim.decided(if place == Place::Void { Fate::Voided } else { Fate::Stored });
             }
-            ClaimStep::Done(_) => {}
+            // The store of this model does not contradict itself.
+            ClaimStep::Done(_) | ClaimStep::Contradicted(_) => {}
         }
         if let ClaimStep::Done(ours) = has.claim.step() {
             has.commit.claimed(0, ours);

@@ -299,7 +299,8 @@ impl State {
                         decision.void_put(created);
                     }
                 }
-                _ => {}
+                // The store of this model does not contradict itself.
+                Step::Done(_) | Step::Contradicted => {}
             }
             deciding.decisions.insert(place, decision);
         }
