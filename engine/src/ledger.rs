@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::ports::{NewObject, ObjectKind, ObjectStore, PortError, PutOutcome};
+use crate::probe::probe;
 use crate::put::{Tries, contradicted, put_own};
 use crate::retry::{GaveUp, bounded, retry};
 use crate::stop::Stop;
@@ -130,24 +131,17 @@ impl Ledger {
         }
     }
 
-    /// Proves, once, that the store keeps the first of two objects of one name: without that two workers may store the same rows.
+    /// Proves, once, that the store keeps one of several objects of one name: without that two workers may store the same rows.
     async fn prove(&self) -> Result<(), GaveUp> {
-        let key = self.key(&format!(".proof-{}", uuid::Uuid::now_v7().simple()));
-        let put = || {
-            let object = NewObject { key: &key, body: Bytes::new(), epoch: "", kind: ObjectKind::Entry };
-            self.store.put_new(object)
+        let name = self.key(&format!(".proof-{}", uuid::Uuid::now_v7().simple()));
+        let probed = tokio::select! {
+            probed = probe(&*self.store, &name, Duration::MAX) => probed,
+            () = self.stop.commit_by() => return Err(GaveUp::TimeIsUp),
         };
-        retry(self.stop.commit_by(), put).await?;
-        let again = retry(self.stop.commit_by(), put).await?;
-        if let Err(error) = self.store.delete(&key).await {
-            warn!(key, %error, "an empty object stays");
+        if let Some(error) = probed.left {
+            warn!(name, %error, "objects by which the store was probed stay");
         }
-        if again == PutOutcome::Exists {
-            return Ok(());
-        }
-        let text = "the store ignores If-None-Match, and so cannot keep two workers from storing the same rows; with \
-                    lake.delivery = \"at-least-once\" ticklake does without";
-        Err(GaveUp::Stop(PortError::Stop { action: "store exactly once", text: text.to_owned() }))
+        probed.result.map_err(|error| GaveUp::Stop(error.into()))
     }
 
     /// The entries that name each of `messages`, as of now or later.

@@ -39,6 +39,7 @@ mod builder;
 
 mod encoders;
 
+mod probe;
 mod put;
 
 mod ledger;

@@ -1,14 +1,20 @@
 //! The bucket: it exists, lies in the region that is asked, and takes an object that nobody has stored before, once.
 //!
-//! The probe is a real object, because nothing else tells whether a PUT is allowed. Its name begins with a dot, which Athena
-//! hides, and it lies beside the tables and not in them.
+//! The probes are real objects, because nothing else tells whether a PUT is allowed. Their names begin with a dot, which Athena
+//! hides, and they lie beside the tables and not in them.
+
+use std::time::Duration;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::primitives::ByteStream;
 
 use super::Findings;
+use crate::adapters::S3Store;
 use crate::aws::error::Trouble;
 use crate::config::{Delivery, Lake};
+use crate::probe::{self, ProbeError, ROUNDS, WRITERS};
+
+/// How long calls that may succeed later are tried again.
+const TRIES: Duration = Duration::from_secs(3);
 
 pub(super) async fn check(s3: &Client, lake: &Lake) -> Findings {
     let mut findings = Findings::default();
@@ -33,72 +39,36 @@ pub(super) async fn check(s3: &Client, lake: &Lake) -> Findings {
     findings
 }
 
-/// Writes the probe twice, the second time in vain, and removes it.
+/// Has writers compete for new names, as the engine does before it stores anything.
 async fn probe(s3: &Client, lake: &Lake, place: &str, findings: &mut Findings) {
     let objects = format!("arn:aws:s3:::{}/{}*", lake.bucket, below(&lake.prefix, ""));
-    let key = below(&lake.prefix, &format!(".ticklake-check-{}", uuid::Uuid::now_v7().simple()));
-    match put(s3, lake, &key).await {
-        Ok(Put::Stored) => {}
-        Ok(Put::Existed) => {
-            // The name is as good as unique: a store that says so answers every conditional PUT like this.
-            findings.fail(format!("{place}: a new object was refused as already there: conditional PUT does not work"));
-            return;
+    let name = below(&lake.prefix, &format!(".ticklake-check-{}", uuid::Uuid::now_v7().simple()));
+    let store = S3Store::new(s3.clone(), lake.bucket.clone());
+    let probed = probe::probe(&store, &name, TRIES).await;
+    match probed.result {
+        Ok(()) => {
+            findings.ok(format!("{place} (of {WRITERS} concurrent conditional PUTs one succeeds, {ROUNDS} times)"));
         }
-        Err(trouble @ Trouble::Denied { .. }) => {
-            findings.fail(format!("{place}: {trouble} on {objects}"));
-            return;
+        Err(error @ ProbeError::Put(_)) => findings.fail(format!("{place}: {error} on {objects}")),
+        Err(error @ ProbeError::Refused(_)) => findings.fail(format!("{place}: {error}")),
+        Err(ProbeError::Doubled(what)) if !is_exact(lake) => {
+            findings.warn(format!("{place}: {what}: what is delivered again is stored again"));
         }
-        Err(trouble) => {
-            findings.fail(format!("{place}: failed to store an object: {}", in_words(&trouble)));
-            return;
+        Err(error @ ProbeError::Doubled(_)) => findings.fail(format!("{place}: {error}")),
+        Err(error @ ProbeError::Get(_)) => {
+            let text = format!("{place}: {error} on {objects}");
+            if is_exact(lake) { findings.fail(text) } else { findings.warn(text) }
         }
     }
-    match put(s3, lake, &key).await {
-        Ok(Put::Existed) => findings.ok(format!("{place} (stored a probe, conditional PUT works)")),
-        Ok(Put::Stored) if is_exact(lake) => findings.fail(format!(
-            "{place}: the store ignores If-None-Match, without which two workers can store the same rows; lake.delivery = \
-             \"at-least-once\" does without"
-        )),
-        Ok(Put::Stored) => {
-            findings.warn(format!("{place}: the store ignores If-None-Match: what is delivered again is stored again"));
-        }
-        Err(trouble) => findings.fail(format!("{place}: failed to store an object twice: {trouble}")),
-    }
-    if let Err(error) = s3.get_object().bucket(&lake.bucket).key(&key).send().await {
-        let text = format!("{place}: {} on {objects}", Trouble::of(&error, "s3:GetObject"));
-        if is_exact(lake) { findings.fail(text) } else { findings.warn(text) }
-    }
-    match s3.delete_object().bucket(&lake.bucket).key(&key).send().await {
-        Ok(_) => {}
-        Err(error) => {
-            let trouble = Trouble::of(&error, "s3:DeleteObject");
-            findings.warn(format!(
-                "{place}: the probe {key} stays, and so would every ledger entry: {trouble} on {objects}"
-            ));
-        }
+    if let Some(error) = probed.left {
+        findings
+            .warn(format!("{place}: the probes {name}-* stay, and so would every ledger entry: {error} on {objects}"));
     }
 }
 
 /// Whether the engine needs the ledger: to write, list, read and, so that it does not grow, to delete.
 fn is_exact(lake: &Lake) -> bool {
     lake.delivery == Delivery::ExactlyOnce
-}
-
-enum Put {
-    Stored,
-    Existed,
-}
-
-async fn put(s3: &Client, lake: &Lake, key: &str) -> Result<Put, Trouble> {
-    let put =
-        s3.put_object().bucket(&lake.bucket).key(key).if_none_match("*").body(ByteStream::from_static(b"probe\n"));
-    match put.send().await {
-        Ok(_) => Ok(Put::Stored),
-        Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 412) => {
-            Ok(Put::Existed)
-        }
-        Err(error) => Err(Trouble::of(&error, "s3:PutObject")),
-    }
 }
 
 async fn head(s3: &Client, lake: &Lake) -> Result<(), Trouble> {
