@@ -111,6 +111,12 @@ pub enum Trouble {
     /// What the request is about lives in another region.
     #[error("wrong region: it is in {actual}; set `aws.region` or --region")]
     WrongRegion { actual: String },
+    /// The endpoint does not understand JSON requests: it speaks an older protocol of SQS, or is no queue service at all.
+    #[error(
+        "the endpoint does not speak SQS's JSON protocol ({detail}): check the endpoint URL; some substitutes of SQS speak only \
+         its older query protocol, and ticklake needs one that speaks JSON"
+    )]
+    NotJson { detail: String },
     /// Anything else, which trying again will not change.
     #[error("{detail}")]
     Other { detail: String },
@@ -123,6 +129,9 @@ impl Trouble {
         E: ProvideErrorMetadata + Error + 'static,
     {
         match error {
+            SdkError::ServiceError(service) if action.starts_with("sqs:") && is_foreign(service.raw()) => {
+                Self::NotJson { detail: outline(service.raw()) }
+            }
             SdkError::ServiceError(service) => {
                 let answer = Answer {
                     status: service.raw().status().as_u16(),
@@ -133,6 +142,9 @@ impl Trouble {
                 answer.trouble(action)
             }
             SdkError::TimeoutError(_) => Self::Timeout { detail: root_cause(error) },
+            SdkError::ResponseError(response) if action.starts_with("sqs:") && is_foreign(response.raw()) => {
+                Self::NotJson { detail: outline(response.raw()) }
+            }
             SdkError::ResponseError(_) => Self::Unavailable { detail: root_cause(error) },
             // The SDK marks what it would retry itself, such as a connection that was closed in the middle of an answer.
             SdkError::DispatchFailure(failure)
@@ -230,6 +242,22 @@ impl Answer<'_> {
             (code, message) => format!("{code}: {message}"),
         }
     }
+}
+
+/// Whether an answer to a JSON request is in another language. What a gateway may answer in a service's place is not meant: denials, too
+/// many requests, failures.
+fn is_foreign(response: &HttpResponse) -> bool {
+    let status = response.status().as_u16();
+    let text = response.body().bytes().unwrap_or_default().trim_ascii_start();
+    !text.is_empty() && text[0] != b'{' && matches!(status, 200..=299 | 400 | 404 | 405 | 415 | 501)
+}
+
+/// An answer in a few words.
+fn outline(response: &HttpResponse) -> String {
+    let kind = response.headers().get("content-type").unwrap_or("no content type");
+    let text = String::from_utf8_lossy(response.body().bytes().unwrap_or_default());
+    let begin: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(80).collect();
+    format!("it answered HTTP status {}, {kind}, {:?}", response.status().as_u16(), begin.trim())
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

@@ -176,6 +176,55 @@ async fn check_receives_no_message() {
 }
 
 #[tokio::test]
+async fn bucket_that_refuses_every_new_object_is_refused() {
+    let world = World::new().await;
+    world.local.faults().add("s3:PutObject=code:412:PreconditionFailed".parse().unwrap());
+    let report = world.check().await;
+    assert!(says(&report, Verdict::Fail, Subject::Bucket, &["refused", "nothing is there"]), "{report}");
+}
+
+/// As GoAWS 0.4 does, and every other server of SQS's query protocol.
+#[tokio::test]
+async fn queue_endpoint_that_does_not_speak_json_is_named_as_such() {
+    let answer = "<ErrorResponse><Error><Code>InvalidAction</Code></Error></ErrorResponse>";
+    for status in ["200 OK", "400 Bad Request", "404 Not Found"] {
+        let mut world = World::new().await;
+        let url = serve(format!(
+            "HTTP/1.1 {status}\r\ncontent-type: text/xml\r\ncontent-length: {}\r\n\r\n{answer}",
+            answer.len()
+        ))
+        .await;
+        world.settings.queue.url = format!("{url}/000000000000/ticks");
+        let clients = connect(&aws(&url)).await;
+        world.clients.sqs = clients.sqs;
+        let report = world.check().await;
+        assert!(
+            says(&report, Verdict::Fail, Subject::Queue, &["SQS's JSON protocol", "text/xml"]),
+            "{status}: {report}"
+        );
+    }
+}
+
+/// An endpoint that answers the same to everything; gives its URL.
+async fn serve(answer: String) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 16 << 10];
+                while stream.read(&mut request).await.is_ok_and(|bytes| bytes > 0) {
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
 async fn no_endpoint_is_told_within_seconds() {
     // The port was free a moment ago, and nobody listens on it.
     let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
