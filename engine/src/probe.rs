@@ -26,6 +26,9 @@ const LOST_ROUNDS_MAX: usize = 2 * ROUNDS;
 /// The larger the body, the longer the time between a store's look and its write.
 const BODY_BYTES: usize = 16 << 10;
 
+/// What the objects of a probe say of themselves. They are voids, whose metadata is what counts.
+const EPOCH: &str = "probe";
+
 /// How long the objects of a probe are tried to be removed.
 const REMOVAL: Duration = Duration::from_secs(5);
 
@@ -44,6 +47,12 @@ pub(crate) enum ProbeError {
          \"at-least-once\""
     )]
     Doubled(String),
+    /// It loses what is said about an object.
+    #[error(
+        "the store does not keep metadata of objects (x-amz-meta-*), by which a void is told from a file; take another store, or set \
+         lake.delivery = \"at-least-once\""
+    )]
+    Forgets,
     /// It refuses names that nobody has used.
     #[error("the store refuses new objects: {0}; If-None-Match does not work there, and ticklake needs it")]
     Refused(String),
@@ -99,7 +108,7 @@ async fn rounds(store: &dyn ObjectStore, name: &str, patience: Duration, used: &
         (failing, began) = (Failing::default(), Instant::now());
     }
     if decided > 0 {
-        return Ok(());
+        return keeps_metadata(store, &key(name, decided + lost - 1)).await;
     }
     let text = format!("{lost} times, none of {WRITERS} concurrent PUTs of a new name was told that it had succeeded");
     Err(ProbeError::Refused(text))
@@ -140,11 +149,18 @@ async fn round(store: &dyn ObjectStore, key: &str) -> Result<bool, ProbeError> {
     }
 }
 
+/// Whether the object of the last round is known for what it is.
+async fn keeps_metadata(store: &dyn ObjectStore, key: &str) -> Result<(), ProbeError> {
+    let found = store.head(key).await.map_err(ProbeError::Get)?;
+    let is_known = found.is_some_and(|found| found.is_void && found.epoch.as_deref() == Some(EPOCH));
+    if is_known { Ok(()) } else { Err(ProbeError::Forgets) }
+}
+
 /// One writer. A conflict is no answer: S3 asks for another try.
 async fn put(store: &dyn ObjectStore, key: &str, body: Bytes) -> Result<PutOutcome, PortError> {
     let mut backoff = Backoff::default();
     for _ in 1..CONTRADICTIONS_MAX {
-        let object = NewObject { key, body: body.clone(), epoch: "", kind: ObjectKind::Entry };
+        let object = NewObject { key, body: body.clone(), epoch: EPOCH, kind: ObjectKind::Void };
         match store.put_new(object).await? {
             PutOutcome::Conflict => tokio::time::sleep(backoff.next_wait()).await,
             outcome => return Ok(outcome),
@@ -187,6 +203,8 @@ mod tests {
         Fails,
         /// Every PUT is refused.
         Refuses,
+        /// It loses metadata.
+        Forgets,
     }
 
     struct Flawed {
@@ -235,7 +253,9 @@ mod tests {
         }
 
         async fn head(&self, key: &str) -> Result<Option<Found>, PortError> {
-            self.store.head(key).await
+            let found = self.store.head(key).await?;
+            let forgotten = Found { epoch: None, is_void: false };
+            Ok(found.map(|found| if self.flaw == Flaw::Forgets { forgotten } else { found }))
         }
 
         async fn list(&self, prefix: &str) -> Result<Vec<String>, PortError> {
@@ -281,6 +301,12 @@ mod tests {
     async fn store_that_refuses_every_name_is_refused() {
         let error = probed(Flaw::Refuses).await.unwrap_err();
         assert!(matches!(error, ProbeError::Refused(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn store_that_loses_metadata_is_refused() {
+        let error = probed(Flaw::Forgets).await.unwrap_err();
+        assert!(matches!(error, ProbeError::Forgets), "{error}");
     }
 
     #[tokio::test(start_paused = true)]

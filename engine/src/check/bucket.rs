@@ -54,7 +54,8 @@ async fn probe(s3: &Client, lake: &Lake, place: &str, findings: &mut Findings) {
         Err(ProbeError::Doubled(what)) if !is_exact(lake) => {
             findings.warn(format!("{place}: {what}: what is delivered again is stored again"));
         }
-        Err(error @ ProbeError::Doubled(_)) => findings.fail(format!("{place}: {error}")),
+        Err(error @ ProbeError::Forgets) if !is_exact(lake) => findings.warn(format!("{place}: {error}")),
+        Err(error @ (ProbeError::Doubled(_) | ProbeError::Forgets)) => findings.fail(format!("{place}: {error}")),
         Err(error @ ProbeError::Get(_)) => {
             let text = format!("{place}: {error} on {objects}");
             if is_exact(lake) { findings.fail(text) } else { findings.warn(text) }
