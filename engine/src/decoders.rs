@@ -90,6 +90,7 @@ impl Decoding {
         decoded.ticks.reserve((text / self.tick_text).min(GATHERED_ROWS_MAX));
         for (message, lease, permit) in batch.messages {
             let (ticks, rejects) = (decoded.ticks.len(), decoded.rejects.len());
+            let guests = decoded.ticks.guests.len();
             let body = Message {
                 id: &message.id,
                 body: &message.body,
@@ -101,7 +102,9 @@ impl Decoding {
             let rejected = &decoded.rejects[rejects..];
             let yielded = Yield { ticks: decoded.ticks.len() - ticks, rejects: rejected.len() };
             let layout = Layout::of(&decoded.ticks.ts_us[ticks..], rejected);
-            let rows = yielded.ticks * TickBatch::ROW_BYTES + rejected.iter().map(Reject::bytes).sum::<usize>();
+            let rejects: usize = rejected.iter().map(Reject::bytes).sum();
+            let guests: usize = decoded.ticks.guests[guests..].iter().map(|hold| hold.bytes()).sum();
+            let rows = yielded.ticks * TickBatch::ROW_BYTES + rejects + guests;
             let id = lease.message_id().unwrap_or_else(|| MessageId::new(&message.id));
             // The body may have to go to quarantine as a whole.
             let unresolved = (batch.delivery != Delivered::First).then(|| Box::new(message));

@@ -147,24 +147,30 @@ impl Desk<'_> {
                 self.reject(|| format!("{} at {} us: `[decode]` refuses that time", row.symbol, row.ts_us));
                 return Ok(true);
             }
-            let done = (|| {
+            let done = {
                 let tick = Tick {
-                    symbol: symbols.intern(row.symbol)?,
+                    symbol: symbols.intern(row.symbol),
                     ts_us: row.ts_us,
                     price: row.price.value(),
                     volume: row.volume.value(),
                     seq: Some(row.seq),
                     venue: NameId::NONE,
-                    conditions: row.conditions.map_or(Ok(NameId::NONE), |text| conditions.intern(text))?,
+                    conditions: row.conditions.map_or(NameId::NONE, |text| conditions.intern(text)),
                     received_at_us: row.ts_us,
                 };
                 self.ticks.push(tick);
-                if self.ticks.len() == BATCH_ROWS { self.judge() } else { Ok(()) }
-            })();
+                if self.ticks.len() == BATCH_ROWS {
+                    self.ticks.guests.extend(symbols.take_hold().into_iter().chain(conditions.take_hold()));
+                    self.judge()
+                } else {
+                    Ok(())
+                }
+            };
             let go_on = done.is_ok();
             failed = done.err();
             Ok(go_on)
         });
+        self.ticks.guests.extend(symbols.take_hold().into_iter().chain(conditions.take_hold()));
         let path = recording.path.display();
         failed.map_or(Ok(()), Err).with_context(|| format!("failed to judge the rows of {path}"))?;
         read.map(drop).with_context(|| format!("failed to read {path}"))

@@ -103,7 +103,8 @@ pub struct Stats {
     pub alerts_raised: Counter,
     /// Anomalies that fell into a cool-down.
     pub alerts_suppressed: Counter,
-    /// Ticks no detector judged, because as many symbols as `detect.symbols_max` were watched already.
+    /// Ticks no detector judged, because as many symbols as `detect.symbols_max` were watched already, or as many as
+    /// `decode.names_max` were known.
     pub ticks_unwatched: Counter,
     /// Ticks that came too late for the windows of their symbol.
     pub ticks_late: Counter,

@@ -89,7 +89,8 @@ impl Decoder {
         decoder
     }
 
-    /// Adds the good ticks of `message` to `ticks`, in their order, and everything else to `rejects`.
+    /// Adds the good ticks of `message` to `ticks`, in their order, and everything else to `rejects`. A name that is new to a full
+    /// table makes a tick as any other: `ticks` keeps it.
     pub fn decode(&mut self, message: &Message<'_>, ticks: &mut TickBatch, rejects: &mut Vec<Reject>) {
         let Self { envelope, bodies, spread } = self;
         let mut sorter = Sorter::new(message, ticks, rejects, spread);
@@ -98,5 +99,6 @@ impl Decoder {
             Err(refusal) => sorter.refuse_body(refusal),
         }
         envelope.shrink();
+        bodies.hand_over_guests(ticks);
     }
 }

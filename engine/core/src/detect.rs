@@ -304,7 +304,11 @@ impl Detectors {
             return;
         }
         let first_us = ts_us.min(decoded_at_us.unwrap_or(i64::MAX));
-        let watch = |slot| Some(self.watchers.watch(slot, names.symbols.get(ticks.symbol[row])?, first_us));
+        let symbol = ticks.symbol[row];
+        // The id of a guest may stand for another name in the next batch, so nothing is known by it.
+        let is_kept = || !names.symbols.is_guest(symbol);
+        let watch =
+            |slot| is_kept().then(|| Some(self.watchers.watch(slot, names.symbols.get(symbol)?, first_us))).flatten();
         let Some((slot, watched)) = self.symbols.state(place as usize, watch) else {
             self.unwatched += 1;
             return;
@@ -341,7 +345,8 @@ impl Detectors {
         self.suppressed
     }
 
-    /// How many ticks were not judged because as many symbols as [`DetectConfig::symbols_max`] were watched already.
+    /// How many ticks were not judged because as many symbols as [`DetectConfig::symbols_max`] were watched already, or because the
+    /// table of names keeps no more symbols.
     #[must_use]
     pub fn unwatched(&self) -> u64 {
         self.unwatched

@@ -156,6 +156,7 @@ impl Encoder {
             let bytes = self.ticks.write(ticks, properties.clone())?;
             files.push(DataFile { partition, rows: ticks.len(), bytes });
         }
+        self.sorter.let_guests_go();
         Ok(())
     }
 

@@ -370,7 +370,8 @@ impl<M> EpochBuilder<M> {
 
 fn bytes_of<M>(batch: &Decoded<M>) -> usize {
     let rejects: usize = batch.rejects.iter().map(Reject::bytes).sum();
-    batch.ticks.len() * TickBatch::ROW_BYTES + batch.alerts.len() * size_of::<Alert>() + rejects
+    let guests: usize = batch.ticks.guests.iter().map(|hold| hold.bytes()).sum();
+    batch.ticks.len() * TickBatch::ROW_BYTES + guests + batch.alerts.len() * size_of::<Alert>() + rejects
 }
 
 #[cfg(test)]

@@ -1,13 +1,19 @@
 //! Interned names: symbols, venues and sale conditions become small integers once, at decoding, and the same integers
 //! reach the detector, the sort and the Parquet dictionary.
 //!
-//! A [`Names`] table is shared by all decoders of a process and only ever grows, up to its bound; each decoder asks it
-//! through a [`NameCache`] of its own, so that a name that the decoder has seen before costs no lock. It does *not* own
-//! what a valid name is.
+//! All decoders of a process share a [`Names`] table. It keeps names for good up to its bound; a name beyond the bound is a
+//! *guest*, whose id is good as long as a [`Hold`] keeps it. Each decoder asks the table through a [`NameCache`] of its
+//! own, so that a name that the decoder has seen before costs no lock. This file does *not* own what a valid name is.
 
-use std::sync::{Arc, PoisonError, RwLock};
+mod guests;
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustc_hash::FxHashMap;
+
+use self::guests::Guests;
+
+pub use self::guests::Hold;
 
 /// The integer that stands for a name within one [`Names`] table; dense, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -24,7 +30,7 @@ impl NameId {
     }
 }
 
-/// The table holds as many names as it may.
+/// The table keeps as many names as it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("failed to intern a name: the table holds its maximum of {max} names")]
 pub struct NamesFull {
@@ -32,7 +38,10 @@ pub struct NamesFull {
     pub max: usize,
 }
 
-/// A bounded table of names, shared by all decoders.
+/// The most names that a table keeps: half of all ids, so that guests find ids too.
+const KEPT_MAX: usize = 1 << 31;
+
+/// A table of names, shared by all decoders. It keeps a bounded number of names for good, and guests as long as they are held.
 #[derive(Debug)]
 pub struct Names {
     max: usize,
@@ -44,32 +53,59 @@ struct Table {
     ids: FxHashMap<Arc<str>, NameId>,
     /// By [`NameId::index`] minus one.
     names: Vec<Arc<str>>,
+    /// Their ids follow those of the `max` names that are kept.
+    guests: Guests,
+}
+
+impl Table {
+    /// The id of `name`, which is added if it is new and there is room.
+    fn keep(&mut self, name: &str, max: usize) -> Option<(NameId, Arc<str>)> {
+        if let Some((name, id)) = self.ids.get_key_value(name) {
+            return Some((*id, name.clone()));
+        }
+        if self.names.len() >= max {
+            return None;
+        }
+        let name: Arc<str> = Arc::from(name);
+        self.names.push(name.clone());
+        let id = NameId(self.names.len() as u32);
+        self.ids.insert(name.clone(), id);
+        Some((id, name))
+    }
 }
 
 impl Names {
-    /// An empty table that takes at most `max` names.
+    /// An empty table that keeps at most `max` names.
     #[must_use]
     pub fn new(max: usize) -> Self {
-        Self { max, table: RwLock::default() }
+        Self { max: max.min(KEPT_MAX), table: RwLock::default() }
     }
 
-    /// The name that `id` stands for; `None` for [`NameId::NONE`] and for an id of another table.
+    /// The name that `id` stands for; `None` for [`NameId::NONE`], for a guest that nobody holds, and for an id of another
+    /// table.
     #[must_use]
     pub fn get(&self, id: NameId) -> Option<Arc<str>> {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        table.names.get(id.index().checked_sub(1)?).cloned()
+        let table = self.read();
+        let index = id.index().checked_sub(1)?;
+        index.checked_sub(self.max).map_or_else(|| table.names.get(index), |slot| table.guests.get(slot)).cloned()
     }
 
-    /// All names with their ids, as of now.
+    /// Whether `id` is that of a guest. It may stand for another name once nobody holds the guest.
+    #[must_use]
+    pub fn is_guest(&self, id: NameId) -> bool {
+        id.index() > self.max
+    }
+
+    /// All names that are kept with their ids, as of now.
     pub fn numbered(&self) -> impl Iterator<Item = (NameId, Arc<str>)> + use<> {
-        let names = self.table.read().unwrap_or_else(PoisonError::into_inner).names.clone();
+        let names = self.read().names.clone();
         names.into_iter().zip(1..).map(|(name, id)| (NameId(id), name))
     }
 
-    /// How many names there are; ids run from 1 to this number.
+    /// How many names are kept; their ids run from 1 to this number.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.table.read().unwrap_or_else(PoisonError::into_inner).names.len()
+        self.read().names.len()
     }
 
     /// Whether no name was interned yet.
@@ -78,73 +114,197 @@ impl Names {
         self.len() == 0
     }
 
-    /// The id of `name`, which is added if it is new.
+    /// The most names that are kept.
+    #[must_use]
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
+    /// How many guests somebody holds.
+    #[must_use]
+    pub fn guests(&self) -> usize {
+        self.read().guests.len()
+    }
+
+    /// The id of `name`, which is kept from now on if it is new. Only a [`NameCache`] takes guests in.
     pub fn intern(&self, name: &str) -> Result<(NameId, Arc<str>), NamesFull> {
-        // A panic cannot leave the table half-written: the name is pushed before the map refers to it.
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some((name, id)) = table.ids.get_key_value(name) {
-            return Ok((*id, name.clone()));
+        self.write().keep(name, self.max).ok_or(NamesFull { max: self.max })
+    }
+
+    /// The same, but where there is no room the name becomes a guest, with one holder more.
+    fn enter(&self, name: &str) -> (NameId, Arc<str>) {
+        let mut table = self.write();
+        table.keep(name, self.max).unwrap_or_else(|| {
+            let (slot, name) = table.guests.enter(name);
+            (NameId((self.max + 1) as u32 + slot), name)
+        })
+    }
+
+    /// Takes one holder from each of `guests`.
+    fn leave(&self, guests: &[(NameId, Arc<str>)]) {
+        let mut table = self.write();
+        for (id, _) in guests {
+            table.guests.leave(id.index() - 1 - self.max);
         }
-        if table.names.len() >= self.max {
-            return Err(NamesFull { max: self.max });
-        }
-        let name: Arc<str> = Arc::from(name);
-        table.names.push(name.clone());
-        let id = NameId(table.names.len() as u32);
-        table.ids.insert(name.clone(), id);
-        Ok((id, name))
+    }
+
+    // A panic cannot leave the table half-written: the name is pushed before the map refers to it.
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One decoder's view of a shared [`Names`] table.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct NameCache {
     shared: Arc<Names>,
     ids: FxHashMap<Arc<str>, NameId>,
+    /// Guests that this cache holds, each once.
+    guests: FxHashMap<Arc<str>, NameId>,
 }
 
 impl NameCache {
     /// A cache in front of `shared`.
     #[must_use]
     pub fn new(shared: Arc<Names>) -> Self {
-        Self { shared, ids: FxHashMap::default() }
+        Self { shared, ids: FxHashMap::default(), guests: FxHashMap::default() }
     }
 
-    /// The id of `name`: from the cache without a lock, else from the shared table.
-    pub fn intern(&mut self, name: &str) -> Result<NameId, NamesFull> {
-        if let Some(id) = self.ids.get(name) {
-            return Ok(*id);
+    /// The id of `name`: from the cache without a lock, else from the shared table. The id of a guest is good as long as the next
+    /// [`hold`](NameCache::take_hold) is kept.
+    pub fn intern(&mut self, name: &str) -> NameId {
+        if let Some(id) = self.ids.get(name) { *id } else { self.intern_uncached(name) }
+    }
+
+    #[cold]
+    fn intern_uncached(&mut self, name: &str) -> NameId {
+        if let Some(id) = self.guests.get(name) {
+            return *id;
         }
-        let (id, name) = self.shared.intern(name)?;
-        self.ids.insert(name, id);
-        Ok(id)
+        let (id, name) = self.shared.enter(name);
+        let ids = if self.shared.is_guest(id) { &mut self.guests } else { &mut self.ids };
+        ids.insert(name, id);
+        id
+    }
+
+    /// Whether `id` is that of a guest.
+    #[must_use]
+    pub fn is_guest(&self, id: NameId) -> bool {
+        self.shared.is_guest(id)
+    }
+
+    /// What keeps the guests that were interned since the last call; `None` if there were none. The cache forgets them.
+    pub fn take_hold(&mut self) -> Option<Arc<Hold>> {
+        if self.guests.is_empty() {
+            return None;
+        }
+        // Not drained: that takes as long as the map is large, and one message may have made it very large.
+        let guests = std::mem::take(&mut self.guests).into_iter().map(|(name, id)| (id, name)).collect();
+        Some(Arc::new(Hold::new(self.shared.clone(), guests)))
+    }
+}
+
+impl Drop for NameCache {
+    fn drop(&mut self) {
+        drop(self.take_hold());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn caches_of_one_table_agree_on_ids() {
         let names = Arc::new(Names::new(8));
         let (mut a, mut b) = (NameCache::new(names.clone()), NameCache::new(names.clone()));
-        let aapl = a.intern("AAPL").unwrap();
-        let msft = b.intern("MSFT").unwrap();
-        assert_eq!(b.intern("AAPL"), Ok(aapl));
-        assert_eq!(a.intern("MSFT"), Ok(msft));
+        let aapl = a.intern("AAPL");
+        let msft = b.intern("MSFT");
+        assert_eq!(b.intern("AAPL"), aapl);
+        assert_eq!(a.intern("MSFT"), msft);
         assert_ne!(aapl, msft);
         assert_eq!(names.get(aapl).as_deref(), Some("AAPL"));
         assert_eq!(names.get(NameId::NONE), None);
     }
 
     #[test]
-    fn full_table_refuses_new_names_and_keeps_old_ones() {
+    fn full_table_takes_new_names_as_guests_and_keeps_old_ones() {
         let names = Arc::new(Names::new(1));
         let mut cache = NameCache::new(names.clone());
-        let id = cache.intern("AAPL").unwrap();
-        assert_eq!(cache.intern("MSFT"), Err(NamesFull { max: 1 }));
-        assert_eq!(cache.intern("AAPL"), Ok(id));
-        assert_eq!(names.len(), 1);
+        let (aapl, msft) = (cache.intern("AAPL"), cache.intern("MSFT"));
+        assert_eq!((cache.intern("AAPL"), cache.intern("MSFT")), (aapl, msft));
+        assert!(names.is_guest(msft) && !names.is_guest(aapl) && !names.is_guest(NameId::NONE));
+        assert_eq!(names.get(msft).as_deref(), Some("MSFT"));
+        assert_eq!((names.len(), names.guests()), (1, 1));
+        assert_eq!(names.intern("MSFT"), Err(NamesFull { max: 1 }), "a guest is not kept");
+    }
+
+    #[test]
+    fn guest_leaves_with_its_last_holder() {
+        let names = Arc::new(Names::new(0));
+        let (mut a, mut b) = (NameCache::new(names.clone()), NameCache::new(names.clone()));
+        let id = a.intern("AAPL");
+        assert_eq!(b.intern("AAPL"), id, "one id for all who hold it");
+        let (first, second) = (a.take_hold(), b.take_hold());
+        drop(first);
+        assert_eq!(names.get(id).as_deref(), Some("AAPL"));
+        drop(second);
+        assert_eq!((names.get(id), names.guests()), (None, 0));
+        assert_eq!(a.intern("MSFT"), id, "the id is free for another name");
+        drop(a);
+        assert_eq!(names.guests(), 0, "a cache that is dropped holds nothing");
+    }
+
+    /// What the naive twin of a batch knows: every name as it was put in.
+    #[derive(Debug)]
+    struct Batch {
+        ids: Vec<NameId>,
+        names: Vec<String>,
+        _hold: Option<Arc<Hold>>,
+    }
+
+    proptest! {
+        /// The twin keeps strings, and a map of all names that are alive to their ids.
+        #[test]
+        fn every_batch_reads_back_the_names_that_were_put_in(
+            max in 0..6_usize,
+            steps in prop::collection::vec((0..3_usize, prop::collection::vec(0..30_u32, 0..12), any::<prop::sample::Index>()), 1..80),
+        ) {
+            let table = Arc::new(Names::new(max));
+            let mut caches: Vec<NameCache> = (0..3).map(|_| NameCache::new(table.clone())).collect();
+            let mut batches: Vec<Batch> = Vec::new();
+            for (cache, numbers, dropped) in steps {
+                let cache = &mut caches[cache];
+                let names: Vec<String> = numbers.iter().map(|number| format!("N{number}")).collect();
+                let ids = names.iter().map(|name| cache.intern(name)).collect();
+                batches.push(Batch { ids, names, _hold: cache.take_hold() });
+                if dropped.index(5) > 1 {
+                    batches.swap_remove(dropped.index(batches.len()));
+                }
+                let mut alive = HashMap::<String, NameId>::new();
+                for batch in &batches {
+                    for (id, name) in batch.ids.iter().zip(&batch.names) {
+                        let found = table.get(*id);
+                        prop_assert_eq!(found.as_deref(), Some(name.as_str()));
+                        prop_assert_eq!(*alive.entry(name.clone()).or_insert(*id), *id, "one id for each name");
+                    }
+                }
+                let distinct: HashSet<NameId> = alive.values().copied().collect();
+                prop_assert_eq!(distinct.len(), alive.len(), "one name for each id");
+                let guests = alive.values().filter(|id| table.is_guest(**id)).count();
+                prop_assert_eq!(table.guests(), guests, "only what is held is there");
+                prop_assert!(table.len() <= max);
+            }
+            drop(batches);
+            prop_assert_eq!(table.guests(), 0);
+        }
     }
 }

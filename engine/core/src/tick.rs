@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use crate::names::{NameId, Names};
+use crate::names::{Hold, NameId, Names};
 
 /// A struct-of-arrays batch of ticks. All columns have the same length; row `i` of each is tick `i`.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct TickBatch {
     /// Interned symbol, never [`NameId::NONE`].
     pub symbol: Vec<NameId>,
@@ -25,6 +25,8 @@ pub struct TickBatch {
     pub conditions: Vec<NameId>,
     /// When the engine received the message, microseconds since the Unix epoch, UTC.
     pub received_at_us: Vec<i64>,
+    /// Keeps the names beyond a table's bound that rows refer to. It may keep more of them than the rows need.
+    pub guests: Vec<Arc<Hold>>,
 }
 
 /// One row of a [`TickBatch`].
@@ -55,7 +57,7 @@ pub struct Dictionaries {
 }
 
 impl Dictionaries {
-    /// Empty tables of at most `max` names each.
+    /// Empty tables that keep at most `max` names each.
     #[must_use]
     pub fn new(max: usize) -> Self {
         let names = || Arc::new(Names::new(max));
@@ -121,6 +123,9 @@ impl TickBatch {
         self.venue.truncate(len);
         self.conditions.truncate(len);
         self.received_at_us.truncate(len);
+        if len == 0 {
+            self.guests.clear();
+        }
     }
 
     /// All rows.
@@ -145,7 +150,7 @@ impl TickBatch {
         )
     }
 
-    /// Replaces all rows by `rows`; keeps the capacity.
+    /// Replaces all rows by `rows`; keeps the capacity. Guests among their names are the caller's to keep.
     pub fn assign(&mut self, rows: &[Tick]) {
         self.clear();
         // Few enough rows at a time that they stay in the cache while the columns are filled one after the other.
@@ -192,5 +197,6 @@ impl TickBatch {
         self.venue.append(&mut other.venue);
         self.conditions.append(&mut other.conditions);
         self.received_at_us.append(&mut other.received_at_us);
+        self.guests.append(&mut other.guests);
     }
 }

@@ -172,7 +172,11 @@ fn print(summary: &Summary, rate: f64) -> io::Result<()> {
         writeln!(out, "skipped    {}, for their sale conditions", summary.skipped)?;
     }
     if summary.unwatched > 0 {
-        writeln!(out, "not judged {}, for want of room: raise detect.symbols_max", summary.unwatched)?;
+        writeln!(
+            out,
+            "not judged {}, for want of room: raise detect.symbols_max or decode.names_max",
+            summary.unwatched
+        )?;
     }
     out.flush()
 }

@@ -210,6 +210,31 @@ async fn market_that_jumps_is_one_alert_for_people_and_all_of_them_in_the_lake()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn worker_with_full_tables_of_names_stores_every_tick() {
+    let edges = Edges::new();
+    let mut settings = settings();
+    settings.decode.names_max = 3;
+    (settings.threads.detect, settings.threads.encode, settings.epoch.rows_max) = (2, 2, 50);
+    for message in 0..100 {
+        let ticks: Vec<_> = (0..5).map(|at| tick(&format!("S{}", message * at), message)).collect();
+        let ticks = ticks.join("\n").replace("\"seq\"", &format!("\"venue\":\"V{message}\",\"seq\""));
+        edges.queue.send(ticks, None);
+    }
+    let (result, Meters { stats, .. }) = drain(edges.ports(), &config(settings)).await;
+    result.unwrap();
+    let rows = lake::ticks(&edges.objects());
+    let mut found: Vec<_> = rows.into_iter().map(|row| (row.symbol, row.seq, row.venue)).collect();
+    let of =
+        |message: i64| (0..5).map(move |at| (format!("S{}", message * at), Some(message), Some(format!("V{message}"))));
+    let mut expected: Vec<_> = (0..100).flat_map(of).collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    assert_eq!((lake::rejects(&edges.objects()).len(), stats.ticks_rejected.get()), (0, 0));
+    assert!(stats.ticks_unwatched.get() > 300, "{}", stats.ticks_unwatched.get());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn alerts_are_the_same_for_any_number_of_detectors() {
     let alerts = async |detectors| {
         let edges = Edges::new();

@@ -14,7 +14,7 @@ use super::shape::{Dialect, Draft, skip_blanks};
 use super::sorter::Sorter;
 use super::speculation::Speculation;
 use super::split::{Form, elements, is_array_of_parts, lines, value_len};
-use crate::tick::{Dictionaries, Tick};
+use crate::tick::{Dictionaries, Tick, TickBatch};
 
 /// How much of the end of a body is copied, to have padding behind it. A tick that begins before it and is longer is left to
 /// simd-json.
@@ -49,6 +49,11 @@ impl BodyReader {
     #[cfg(test)]
     pub(super) fn guesses(&self) -> (usize, usize) {
         self.speculation.as_ref().map_or((0, 0), Speculation::guesses)
+    }
+
+    /// Lets `ticks` keep the names beyond a table's bound that ticks had since the last call.
+    pub(super) fn hand_over_guests(&mut self, ticks: &mut TickBatch) {
+        self.reader.hand_over_guests(ticks);
     }
 
     /// Sorts the ticks of `text`, which is trimmed.
@@ -187,7 +192,7 @@ impl Guessed<'_, '_> {
         let times = self.sorter.times();
         let read = self.documents.parse(tick, |nodes| self.reader.read(nodes, times))?;
         if let Ok(read) = &read {
-            self.speculation.learn(tick, read);
+            self.speculation.learn(tick, read, !self.reader.has_guest(read));
         }
         Ok(read)
     }

@@ -48,8 +48,8 @@ pub struct DecodeConfig {
     pub symbol_max_bytes: usize,
     /// The longest venue and the longest list of conditions, in bytes.
     pub name_max_bytes: usize,
-    /// Different symbols, and as many venues and conditions, that one process knows. A tick with a name beyond it goes to
-    /// the quarantine, so that a producer of random names cannot fill the memory.
+    /// Different symbols, and as many venues and conditions, that one process keeps in memory. Ticks with a name beyond it are
+    /// stored as all others are. No detector watches a symbol beyond it.
     pub names_max: usize,
     /// The earliest event time.
     pub ts_min: TsMin,

@@ -11,8 +11,8 @@ use super::number::Number;
 use super::reject::{Reason, Refusal};
 use super::shape::Draft;
 use super::ts;
-use crate::names::{NameCache, NameId, NamesFull};
-use crate::tick::{Dictionaries, Tick};
+use crate::names::{NameCache, NameId};
+use crate::tick::{Dictionaries, Tick, TickBatch};
 
 /// When a message was sent and received, microseconds since the Unix epoch, UTC.
 #[derive(Debug, Clone, Copy)]
@@ -86,15 +86,28 @@ impl TickReader {
 
         // Last, so that a refused tick leaves no names behind.
         Ok(Tick {
-            symbol: self.symbols.intern(symbol)?,
+            symbol: self.symbols.intern(symbol),
             ts_us,
             price,
             volume,
             seq,
-            venue: intern(&mut self.venues, venue)?,
-            conditions: intern(&mut self.conditions, conditions)?,
+            venue: intern(&mut self.venues, venue),
+            conditions: intern(&mut self.conditions, conditions),
             received_at_us: times.received_at_us,
         })
+    }
+
+    /// Whether a name of `tick` is a guest, whose id is not to be remembered.
+    pub(super) fn has_guest(&self, tick: &Tick) -> bool {
+        self.symbols.is_guest(tick.symbol)
+            || self.venues.is_guest(tick.venue)
+            || self.conditions.is_guest(tick.conditions)
+    }
+
+    /// Lets `ticks` keep the guests of the ticks that were read since the last call.
+    pub(super) fn hand_over_guests(&mut self, ticks: &mut TickBatch) {
+        let caches = [&mut self.symbols, &mut self.venues, &mut self.conditions];
+        ticks.guests.extend(caches.into_iter().filter_map(NameCache::take_hold));
     }
 
     /// Whether the event time of a tick that a shape has read is acceptable; all else about the tick is.
@@ -132,12 +145,6 @@ impl TickReader {
     }
 }
 
-impl From<NamesFull> for Refusal {
-    fn from(full: NamesFull) -> Self {
-        Refusal::new(Reason::NamesFull, full.to_string())
-    }
-}
-
 impl NoName {
     /// The refusal of a tick whose `what` is no name of at most `max` bytes.
     fn of(self, what: &str, reason: Reason, max: usize) -> Refusal {
@@ -153,8 +160,8 @@ fn named<'a>(value: Option<&[Node<'a>]>, max: usize, buffer: &'a mut String) -> 
     value.map_or(Ok(""), |value| name(value, max, buffer))
 }
 
-fn intern(names: &mut NameCache, name: &str) -> Result<NameId, NamesFull> {
-    if name.is_empty() { Ok(NameId::NONE) } else { names.intern(name) }
+fn intern(names: &mut NameCache, name: &str) -> NameId {
+    if name.is_empty() { NameId::NONE } else { names.intern(name) }
 }
 
 fn quantity(number: Option<Number>) -> Option<f64> {

@@ -82,8 +82,6 @@ pub enum Reason {
     BadVenue,
     /// The conditions are neither text nor integers nor an array of these, are too long, or hold a control character.
     BadConditions,
-    /// The engine knows as many different symbols, venues or conditions as it may.
-    NamesFull,
     /// The ticks of the message lie in more partitions, and so would make more files, than one message may.
     TooManyPartitions,
     /// The message was delivered before and decoded differently, and some of its elements are in the lake: nobody can tell which of
@@ -116,7 +114,6 @@ impl Reason {
             Reason::BadSeq => "bad_seq",
             Reason::BadVenue => "bad_venue",
             Reason::BadConditions => "bad_conditions",
-            Reason::NamesFull => "names_full",
             Reason::TooManyPartitions => "too_many_partitions",
             Reason::DecodedDifferently => "decoded_differently",
             Reason::TooManyRejects => "too_many_rejects",

@@ -114,8 +114,9 @@ impl Speculation {
     }
 
     /// Learns from the text of a tick that simd-json has made `tick` of. Not during a pause: what is learnt then costs more
-    /// than it saves.
-    pub(super) fn learn(&mut self, text: &[u8], tick: &Tick) {
+    /// than it saves. Spellings are learnt only if the table of names `keeps` all names of the tick, for they are never
+    /// forgotten.
+    pub(super) fn learn(&mut self, text: &[u8], tick: &Tick, keeps: bool) {
         if !self.is_awake() {
             return;
         }
@@ -124,7 +125,7 @@ impl Speculation {
             self.guesses.1 += 1;
         }
         let Some(lesson) = Shape::learn(text, &self.dialect) else { return };
-        if !lesson.teach(&mut self.tokens, tick) {
+        if !(keeps && lesson.teach(&mut self.tokens, tick)) {
             // A name that will be new for ever is as good as another shape.
             self.strike(1);
         }

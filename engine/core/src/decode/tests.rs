@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod feeds;
+mod guests;
 mod speculation;
 mod twin;
 

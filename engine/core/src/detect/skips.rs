@@ -29,6 +29,10 @@ impl Skips {
         }
         let Some(text) = names.get(conditions) else { return false };
         let matches = self.patterns.iter().any(|pattern| pattern_matches(pattern, &text));
+        if names.is_guest(conditions) {
+            // The id may stand for another name in the next batch.
+            return matches;
+        }
         if self.by_id.len() <= conditions.index() {
             self.by_id.resize(conditions.index() + 1, None);
         }

@@ -5,33 +5,65 @@
 //! symbols would fetch a cache line for each value, which costs more than all else here.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use ticklake_schemas::Table;
 
 use crate::lake::Partition;
-use crate::names::{NameId, Names};
+use crate::names::{Hold, NameId, Names};
 use crate::tick::{Tick, TickBatch};
 
 /// The alphabetical rank of every symbol, kept until a new symbol appears.
 #[derive(Debug, Default)]
 struct Ranks {
-    /// By [`NameId::index`](crate::names::NameId::index); that of no name is 0 and never asked for.
+    /// The names that the table keeps, in order.
+    sorted: Vec<(Arc<str>, NameId)>,
+    /// By [`NameId::index`](crate::names::NameId::index); that of no name is 0 and never asked for. At least as many as there are
+    /// ranks.
     by_id: Vec<u32>,
+    /// Whether some of the ranks are those of guests, whose ids may stand for other names in the next epoch.
+    has_guests: bool,
 }
 
 impl Ranks {
-    /// Takes in the names that were interned since the last call.
-    fn update(&mut self, names: &Names) {
-        if self.by_id.len() == names.len() + 1 {
+    /// Takes in the names that were interned since the last call, and the guests that an epoch holds.
+    fn update(&mut self, names: &Names, holds: &[Arc<Hold>]) {
+        let guests = holds.iter().flat_map(|hold| hold.guests_of(names));
+        let mut guests: Vec<(Arc<str>, NameId)> = guests.map(|(id, name)| (name.clone(), *id)).collect();
+        let is_known = !self.by_id.is_empty() && self.sorted.len() == names.len();
+        if is_known && guests.is_empty() && !self.has_guests {
             return;
         }
-        let mut sorted: Vec<_> = names.numbered().collect();
-        sorted.sort_unstable_by(|(_, a), (_, b)| a.cmp(b));
-        self.by_id.clear();
-        self.by_id.resize(sorted.len() + 1, 0);
-        for (rank, (id, _)) in sorted.iter().enumerate() {
-            self.by_id[id.index()] = rank as u32;
+        if !is_known {
+            self.sorted = names.numbered().map(|(id, name)| (name, id)).collect();
+            self.sorted.sort_unstable();
+        }
+        guests.sort_unstable();
+        guests.dedup();
+        self.has_guests = !guests.is_empty();
+        self.number(&guests);
+    }
+
+    /// Numbers all names. The kept ones are sorted already, so each guest is looked up among them.
+    fn number(&mut self, guests: &[(Arc<str>, NameId)]) {
+        let Self { sorted, by_id, .. } = self;
+        let last = sorted.iter().chain(guests).map(|(_, id)| id.index()).max();
+        by_id.clear();
+        by_id.resize(last.unwrap_or(0) + 1, 0);
+        let mut ranks = 0..;
+        let mut rank = |id: NameId| by_id[id.index()] = ranks.next().unwrap_or_default();
+        let mut rest = sorted.as_slice();
+        for guest in guests {
+            let (before, after) = rest.split_at(rest.partition_point(|kept| kept < guest));
+            for (_, id) in before {
+                rank(*id);
+            }
+            rank(guest.1);
+            rest = after;
+        }
+        for (_, id) in rest {
+            rank(*id);
         }
     }
 
@@ -49,12 +81,17 @@ pub struct Sorter {
     ends: Vec<u32>,
     partitions: Vec<(Partition, usize)>,
     sorted: Vec<Tick>,
+    /// Keep the guests of the ticks that were sorted last, whose columns may be gone.
+    guests: Vec<Arc<Hold>>,
 }
 
 impl Sorter {
-    /// Copies the ticks of all `batches`, whose ids are of `symbols`, into their order.
+    /// Copies the ticks of all `batches`, whose ids are of `symbols`, into their order. Keeps their guests until
+    /// [`Sorter::let_guests_go`].
     pub fn sort(&mut self, batches: &[TickBatch], symbols: &Names) {
-        self.ranks.update(symbols);
+        self.guests.clear();
+        self.guests.extend(batches.iter().flat_map(|batch| &batch.guests).cloned());
+        self.ranks.update(symbols, &self.guests);
         self.hours.find(batches);
         let rows = batches.iter().map(TickBatch::len).sum();
         // What the buffer held before does not matter: every place is written below.
@@ -66,6 +103,11 @@ impl Sorter {
         } else {
             self.compare(batches);
         }
+    }
+
+    /// Tells that the names of the ticks that were sorted last are not needed any more.
+    pub fn let_guests_go(&mut self) {
+        self.guests.clear();
     }
 
     /// The partitions of the ticks that were sorted last, in order, each with its ticks in order.
@@ -91,7 +133,7 @@ impl Sorter {
     }
 
     fn count(&mut self, batches: &[TickBatch]) {
-        let Self { ranks, hours, ends, partitions, sorted } = self;
+        let Self { ranks, hours, ends, partitions, sorted, .. } = self;
         let symbols = ranks.by_id.len();
         ends.clear();
         ends.resize(hours.found.len() * symbols, 0);

@@ -228,17 +228,6 @@ fn encoding_must_be_known_and_true() {
 }
 
 #[test]
-fn full_name_table_refuses_new_symbols_only() {
-    let names = Dictionaries::new(1);
-    let mut decoder = Decoder::new(&DecodeConfig::default(), &names);
-    let (mut ticks, mut rejects) = (TickBatch::default(), Vec::new());
-    let body = format!("[{},{},{}]", tick("A"), tick("B"), tick("A"));
-    decoder.decode(&message(body.as_bytes()), &mut ticks, &mut rejects);
-    assert_eq!((ticks.len(), rejects.len()), (2, 1));
-    assert_eq!((rejects[0].index, rejects[0].reason), (Some(1), Reason::NamesFull));
-}
-
-#[test]
 fn refused_tick_leaves_no_names_behind() {
     let names = Dictionaries::new(10);
     let (mut ticks, mut rejects) = (TickBatch::default(), Vec::new());
