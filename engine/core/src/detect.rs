@@ -311,6 +311,9 @@ impl Detectors {
             |slot| is_kept().then(|| Some(self.watchers.watch(slot, names.symbols.get(symbol)?, first_us))).flatten();
         let Some((slot, watched)) = self.symbols.state(place as usize, watch) else {
             self.unwatched += 1;
+            if is_kept() {
+                self.symbols.want_room();
+            }
             return;
         };
         let raised = alerts.len();

@@ -50,7 +50,8 @@ pub struct DetectConfig {
     /// line is a detector of its own.
     #[serde(with = "humantime_serde")]
     pub cool_down: Duration,
-    /// The most symbols that are watched at a time. Beyond it a new symbol is not judged until another falls idle.
+    /// The most symbols that are watched at a time. A new symbol beyond it is judged once another one gives way, which takes a
+    /// sixteenth of `idle_max` without a tick.
     pub symbols_max: usize,
     /// A symbol without a tick for this long (event time) is forgotten.
     #[serde(with = "humantime_serde")]

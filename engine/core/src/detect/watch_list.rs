@@ -5,6 +5,12 @@
 /// The slot of a symbol that is not on the list.
 const NO_SLOT: u32 = u32::MAX;
 
+/// A symbol gives way to another one after this share of the time in which it would be forgotten anyway.
+const IDLE_SHARE: i64 = 16;
+
+/// The share of a full list that gives way at once: looking for it costs as much as for one symbol.
+const ROOM_SHARE: usize = 16;
+
 /// When the symbol of an entry was last seen that has none.
 const FREE: i64 = i64::MIN;
 
@@ -20,6 +26,8 @@ pub(super) struct WatchList<S> {
     free: Vec<u32>,
     untold: usize,
     symbols_max: usize,
+    /// Whether a symbol found the list full since room was made last.
+    is_wanted: bool,
     idle_max_us: i64,
     /// The latest event time so far. Only ever rises.
     now_us: i64,
@@ -43,6 +51,7 @@ impl<S> WatchList<S> {
             free: Vec::new(),
             untold: 0,
             symbols_max,
+            is_wanted: false,
             idle_max_us,
             now_us: i64::MIN,
             sweep_us: i64::MIN,
@@ -95,12 +104,20 @@ impl<S> WatchList<S> {
         self.now_us = self.now_us.max(now_us);
     }
 
-    /// Moves the clock on to `now_us`.
+    /// Moves the clock on to `now_us`, and makes room for symbols that found none.
     pub(super) fn advance(&mut self, now_us: i64) {
         self.set_now(now_us);
         if now_us >= self.sweep_us {
             self.sweep();
         }
+        if std::mem::take(&mut self.is_wanted) && self.len() >= self.symbols_max {
+            self.make_room();
+        }
+    }
+
+    /// Tells that a symbol found no place: room is made for it at the next [`WatchList::advance`].
+    pub(super) fn want_room(&mut self) {
+        self.is_wanted = true;
     }
 
     /// The slot and the state of the symbol at `place`, which is put on the list with the state that `new` gives for its
@@ -146,20 +163,44 @@ impl<S> WatchList<S> {
     /// new symbols keep coming; a silent symbol thus stays for up to a quarter longer.
     fn sweep(&mut self) {
         let silent_since_us = self.now_us.saturating_sub(self.idle_max_us);
+        self.forget(|_, seen_us| seen_us <= silent_since_us);
+        self.sweep_us = self.now_us.saturating_add((self.idle_max_us / 4).max(1));
+    }
+
+    /// Takes those off the full list that were seen least recently, a sixteenth of it at most.
+    ///
+    /// Only symbols that were silent for a sixteenth of `idle_max` go. Without that limit a feed of a few more symbols than
+    /// the bound would watch none of them for long, and a flood of new names would push out every slow symbol. Event time
+    /// decides, and of symbols seen at the same moment the order in which they came: so the same ticks free the same places.
+    fn make_room(&mut self) {
+        let silent_since_us = self.now_us.saturating_sub(self.idle_max_us / IDLE_SHARE);
+        let slots = self.entries.iter().zip(0_u32..).map(|(entry, slot)| (entry.seen_us, slot));
+        let mut silent: Vec<_> = slots.filter(|(seen_us, _)| *seen_us != FREE && *seen_us <= silent_since_us).collect();
+        let room = (self.symbols_max / ROOM_SHARE).max(1);
+        let last =
+            if silent.len() > room { Some(*silent.select_nth_unstable(room - 1).1) } else { silent.into_iter().max() };
+        if let Some(last) = last {
+            self.forget(|slot, seen_us| (seen_us, slot) <= last);
+        }
+    }
+
+    /// Takes those off the list whose slot and time of the last tick `is_over` accepts.
+    fn forget(&mut self, is_over: impl Fn(u32, i64) -> bool) {
         for slot in &mut self.slots {
-            if *slot != NO_SLOT && self.entries[*slot as usize].seen_us <= silent_since_us {
+            if *slot != NO_SLOT && is_over(*slot, self.entries[*slot as usize].seen_us) {
                 let slot = std::mem::replace(slot, NO_SLOT);
                 self.entries[slot as usize].seen_us = FREE;
                 self.free.push(slot);
                 self.untold += 1;
             }
         }
-        self.sweep_us = self.now_us.saturating_add((self.idle_max_us / 4).max(1));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A list of at most two symbols, who are silent after 100 us, and the places of three.
@@ -224,6 +265,72 @@ mod tests {
         assert_eq!(slot(&mut list, c, 125), Some(0), "of a, who is silent");
         assert_eq!([slot(&mut list, b, 125), slot(&mut list, a, 125)], [Some(1), None]);
         assert_eq!([slot(&mut list, c, 210), slot(&mut list, a, 300)], [Some(0), Some(1)], "of b, who is silent now");
+    }
+
+    #[test]
+    fn no_room_is_made_where_nobody_wants_it() {
+        let (mut list, [a, b, c]) = list();
+        assert_eq!([see(&mut list, a, 0), see(&mut list, b, 0)], [Some(1), Some(1)]);
+        list.advance(90);
+        assert_eq!((see(&mut list, c, 90), list.len()), (None, 2));
+    }
+
+    #[test]
+    fn of_symbols_seen_at_once_the_first_gives_way() {
+        let (mut list, [a, b, c]) = list();
+        assert_eq!([see(&mut list, b, 0), see(&mut list, a, 0), see(&mut list, c, 0)], [Some(1), Some(1), None]);
+        list.want_room();
+        assert_eq!([see(&mut list, c, 7), see(&mut list, a, 7)], [Some(1), Some(2)]);
+        assert!(list.next_forgotten().is_none(), "b's slot is c's by now");
+    }
+
+    /// The naive twin of a full list: symbols with the time of their last tick, in that order.
+    #[derive(Default)]
+    struct Twin(Vec<(usize, i64)>);
+
+    impl Twin {
+        const MAX: usize = 33;
+        const SILENT_US: i64 = 100;
+
+        fn make_room(&mut self, now_us: i64) {
+            let silent = self.0.iter().filter(|(_, seen_us)| *seen_us <= now_us - Self::SILENT_US).count();
+            self.0.drain(..silent.min(2));
+        }
+
+        /// Whether `symbol` is on the list when it has a tick.
+        fn see(&mut self, symbol: usize, ts_us: i64) -> bool {
+            let before = self.0.len();
+            self.0.retain(|(other, _)| *other != symbol);
+            let is_watched = self.0.len() < before.max(1) || before < Self::MAX;
+            if is_watched {
+                self.0.push((symbol, ts_us));
+            }
+            is_watched
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn those_seen_least_recently_give_way(ticks in prop::collection::vec((0..45_usize, 1..20_i64), 0..400)) {
+            // No time passes in which a symbol would be forgotten in any case.
+            let mut list = WatchList::<usize>::new(Twin::MAX, 100_000);
+            list.idle_max_us = Twin::SILENT_US * IDLE_SHARE;
+            list.sweep_us = i64::MAX;
+            let (mut twin, mut now_us, mut is_wanted) = (Twin::default(), 0, false);
+            for (symbol, step_us) in ticks {
+                now_us += step_us;
+                if is_wanted {
+                    list.want_room();
+                    twin.make_room(now_us);
+                }
+                list.advance(now_us);
+                while list.next_forgotten().is_some() {}
+                let is_watched = list.state(symbol, |_| Some(symbol)).is_some_and(|(_, known)| *known == symbol);
+                prop_assert_eq!(is_watched, twin.see(symbol, now_us));
+                prop_assert_eq!(list.len(), twin.0.len());
+                is_wanted = !is_watched;
+            }
+        }
     }
 
     #[test]
