@@ -28,6 +28,7 @@ use ticklake_core::epoch::{Decoded, EpochBuilder};
 use ticklake_core::tick::Dictionaries;
 use tokio::sync::mpsc;
 
+use crate::bounds::Bounds;
 use crate::builder::Builder;
 use crate::config::Config;
 use crate::decoders::{Decoding, TICK_TEXT_MIN};
@@ -162,12 +163,13 @@ impl Cpu<'_> {
     ) -> Result<Vec<Sender<Arc<DecodedBatch>>>, StartError> {
         let config = self.config;
         let mut to_detect = Vec::new();
+        let bounds = Arc::new(Bounds::new(config.detect.symbols_max));
         for shard in Shard::all(config.threads.detect as u32) {
             let (to_shard, decoded) = bounded(2 * config.threads.decode);
             let detectors = Detectors::of_shard(&config.detect, shard);
             let (names, to_build) = (names.clone(), to_build.clone());
-            let (flush, stats) = (self.flush.clone(), self.meters.stats.clone());
-            let work = move || detectors::run(detectors, &names, &decoded, &to_build, (&flush, &stats));
+            let (flush, stats, bounds) = (self.flush.clone(), self.meters.stats.clone(), bounds.clone());
+            let work = move || detectors::run(detectors, &names, &decoded, &to_build, (&flush, &stats, &bounds));
             threads.push(self.thread("detector", work)?);
             to_detect.push(to_shard);
         }

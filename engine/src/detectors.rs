@@ -12,6 +12,7 @@ use ticklake_core::detect::Detectors;
 use ticklake_core::epoch::Decoded;
 use ticklake_core::tick::Dictionaries;
 
+use crate::bounds::Bounds;
 use crate::clock::now_us;
 use crate::flush::Flush;
 use crate::message::{DecodedBatch, HeldMessage};
@@ -26,11 +27,11 @@ pub(crate) fn run(
     names: &Dictionaries,
     batches: &Receiver<Arc<DecodedBatch>>,
     to_build: &Sender<Decoded<HeldMessage>>,
-    (flush, stats): (&Flush, &Stats),
+    (flush, stats, bounds): (&Flush, &Stats, &Bounds),
 ) {
     let mut alerts = Vec::new();
     loop {
-        let before = counts(&detectors);
+        let (before, watched) = (counts(&detectors), detectors.watched());
         let next = batches.recv_timeout(IDLE);
         match &next {
             Ok(batch) => detectors.observe(batch.ticks(), names, Some(batch.decoded_at_us), &mut alerts),
@@ -43,6 +44,8 @@ pub(crate) fn run(
         for (counter, (after, before)) in counters.into_iter().zip(counts(&detectors).into_iter().zip(before)) {
             counter.add((after - before) as usize);
         }
+        bounds.note_names(names);
+        bounds.note_watched(watched, detectors.watched());
         let is_last = matches!(next, Err(RecvTimeoutError::Disconnected));
         // Sent on before the next batch is looked at, whose last detector may be another: so batches of one decoder arrive
         // in its order.

@@ -33,6 +33,8 @@ mod heartbeat;
 
 mod decoders;
 
+mod bounds;
+
 mod detectors;
 
 mod builder;

@@ -80,9 +80,11 @@ pub const TABLE: [Metric; 33] = [
         "ticks more than a minute late, which the detectors' windows leave out",
         |s| s.ticks_late.get(),
     ),
-    counter("ticklake_ticks_unwatched_total", "ticks not judged, for detect.symbols_max were watched", |s| {
-        s.ticks_unwatched.get()
-    }),
+    counter(
+        "ticklake_ticks_unwatched_total",
+        "ticks not judged, for their symbol is beyond detect.symbols_max or decode.names_max",
+        |s| s.ticks_unwatched.get(),
+    ),
     counter("ticklake_alerts_raised_total", "alerts raised", |s| s.alerts_raised.get()),
     counter(
         "ticklake_alerts_suppressed_total",
