@@ -111,12 +111,11 @@ fn alerts(trades: &Trades) -> anyhow::Result<Vec<Alert>> {
             received_at_us: ts_us,
         });
     }
-    let mut alerts = Vec::new();
+    let mut raised = Vec::new();
     let mut detectors = Detectors::new(&DetectConfig::default());
-    detectors.observe(&ticks, &names, None, &mut alerts);
-    detectors.finish(None, &mut alerts);
-    alerts.retain(|alert| alert.state == State::Open);
-    Ok(alerts)
+    detectors.observe(&ticks, &names, None, &mut raised);
+    detectors.finish(None, &mut raised);
+    Ok(raised.into_iter().map(|raised| raised.alert).filter(|alert| alert.state == State::Open).collect())
 }
 
 /// Events that are missed, and those of which there are several alerts, over several plantings: of single bad prints, and of what lasts,

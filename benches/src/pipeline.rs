@@ -14,11 +14,10 @@ use ticklake::clock::Moment;
 use ticklake::config::{Config, Settings};
 use ticklake::cpu::{Channels, Cpu};
 use ticklake::lease::Lease;
-use ticklake::message::ReceivedBatch;
+use ticklake::message::{Delivered, ReceivedBatch};
 use ticklake::pipeline::Meters;
 use ticklake::ports::{BATCH_MAX, Receipt, ReceivedMessage};
 use ticklake::stop::Stop;
-use ticklake_core::alert::Alert;
 use ticklake_core::decode::{Decoder, Message};
 use ticklake_core::detect::Detectors;
 use ticklake_core::encode::Encoder;
@@ -168,7 +167,7 @@ pub fn graph(bodies: &[String], messages: usize, threads: usize) -> anyhow::Resu
         let messages = messages.context("a batch is larger than its permit")?;
         let received_at_us = loadgen::market::DEFAULT_START_US;
         to_decode
-            .send(ReceivedBatch { messages, queue: 0, is_redelivered: false, received_at_us })
+            .send(ReceivedBatch { messages, queue: 0, delivery: Delivered::First, received_at_us })
             .context("the decoders are gone")?;
     }
     drop(to_decode);
@@ -189,7 +188,7 @@ pub fn inline(bodies: &[String], messages: usize) -> anyhow::Result<Measured> {
     let mut epochs = EpochBuilder::new(config.epoch.clone());
     let mut encoder = Encoder::new(&config.encode, names.clone())?;
     let mut stored = 0;
-    let mut decoded = Decoded::default();
+    let (mut decoded, mut raised) = (Decoded::default(), Vec::new());
     let batches = received(bodies, messages);
     let started = Instant::now();
     let mut encode = |epochs: &mut EpochBuilder<()>, reason| -> anyhow::Result<()> {
@@ -210,8 +209,8 @@ pub fn inline(bodies: &[String], messages: usize) -> anyhow::Result<Measured> {
             decoder.decode(&body, &mut decoded.ticks, &mut decoded.rejects);
             decoded.messages.push(());
         }
-        let alerts: &mut Vec<Alert> = &mut decoded.alerts;
-        detectors.observe(&decoded.ticks, &names, None, alerts);
+        detectors.observe(&decoded.ticks, &names, None, &mut raised);
+        decoded.alerts.extend(raised.drain(..).map(|raised| raised.alert));
         epochs.add(Duration::ZERO, &mut decoded);
         if let Some(reason) = epochs.due(Duration::ZERO) {
             encode(&mut epochs, reason)?;

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use loadgen::Dialect;
 use loadgen::market::DEFAULT_START_US;
-use ticklake_core::alert::Alert;
 use ticklake_core::decode::{DecodeConfig, Decoder, FieldNames, Message, TsUnit};
-use ticklake_core::detect::{DetectConfig, Detectors};
+use ticklake_core::detect::{DetectConfig, Detectors, Raised};
 use ticklake_core::encode::{EncodeConfig, Encoder};
 use ticklake_core::epoch::{Decoded, EpochBuilder, EpochLimits, RollReason};
 use ticklake_core::lake::EpochId;
@@ -89,6 +88,7 @@ pub struct Pipeline {
     encoder: Encoder,
     names: Dictionaries,
     batch: Decoded<()>,
+    raised: Vec<Raised>,
     /// When the detectors see the first tick of the next run, so that time goes on from one run to the next.
     start_us: i64,
     /// The event times as they are stored, while the detectors look.
@@ -107,6 +107,7 @@ impl Pipeline {
             encoder: Encoder::new(&EncodeConfig::default(), names.clone())?,
             names,
             batch: Decoded::default(),
+            raised: Vec::new(),
             start_us: DEFAULT_START_US,
             ts_us: Vec::new(),
         })
@@ -127,7 +128,8 @@ impl Pipeline {
             let fast = |ts_us: &mut i64| *ts_us = self.start_us + ((*ts_us - DEFAULT_START_US) >> 11);
             batch.ticks.ts_us.iter_mut().for_each(fast);
             latest_us = batch.ticks.ts_us.iter().copied().fold(latest_us, i64::max);
-            self.detectors.observe(&batch.ticks, &self.names, None, &mut batch.alerts);
+            self.detectors.observe(&batch.ticks, &self.names, None, &mut self.raised);
+            batch.alerts.extend(self.raised.drain(..).map(|raised| raised.alert));
             std::mem::swap(&mut self.ts_us, &mut batch.ticks.ts_us);
             self.epochs.add(Duration::ZERO, batch);
         }
@@ -144,7 +146,7 @@ pub struct Detecting {
     detectors: Detectors,
     names: Dictionaries,
     ticks: TickBatch,
-    alerts: Vec<Alert>,
+    raised: Vec<Raised>,
     now_us: i64,
 }
 
@@ -164,7 +166,7 @@ impl Detecting {
             detectors: Detectors::new(&config),
             names,
             ticks: TickBatch::default(),
-            alerts: Vec::new(),
+            raised: Vec::new(),
             now_us: DEFAULT_START_US,
         };
         let mut random = fastrand::Rng::with_seed(1);
@@ -199,13 +201,13 @@ impl Detecting {
 
     /// Shows them the batch; how many alerts it raised, which is none.
     pub fn observe(&mut self) -> usize {
-        self.alerts.clear();
+        self.raised.clear();
         let rows = self.ticks.len() as i64;
         for (ts_us, row) in self.ticks.ts_us.iter_mut().zip(0_i64..) {
             *ts_us = self.now_us + row * BATCH_US / rows;
         }
         self.now_us += BATCH_US;
-        self.detectors.observe(&self.ticks, &self.names, Some(self.now_us), &mut self.alerts);
-        self.alerts.len()
+        self.detectors.observe(&self.ticks, &self.names, Some(self.now_us), &mut self.raised);
+        self.raised.len()
     }
 }

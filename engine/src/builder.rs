@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::now_us;
 use crate::flush::Flush;
-use crate::message::{AlertBatch, AlertsDone, BuiltEpoch, CarriedAlerts, HeldMessage, Published};
+use crate::message::{AlertBatch, AlertsDone, BuiltEpoch, CarriedAlerts, HeldMessage, Published, received_at_us};
 use crate::meter::QueueMeter;
 use crate::notes::Note;
 use crate::pipeline::Meters;
@@ -151,9 +151,9 @@ impl Builder {
 
     /// Hands on a batch's alerts, and gives the batch to the resolver if it has to be looked up; `None` then.
     fn look_up(&mut self, now: Duration, mut batch: Decoded<HeldMessage>) -> Option<Decoded<HeldMessage>> {
-        let alerts = std::mem::take(&mut batch.alerts);
-        if !alerts.is_empty() {
-            let received_at_us = batch.ticks.received_at_us.iter().copied().min().unwrap_or_else(now_us);
+        if !batch.alerts.is_empty() {
+            let received_at_us = received_at_us(&batch).unwrap_or_else(now_us);
+            let alerts = batch.alerts.drain(..).map(|raised| raised.alert).collect();
             self.add_alerts(now, alerts, received_at_us, Vec::new());
         }
         let is_unresolved = batch.messages.first().is_some_and(|message| message.unresolved.is_some());

@@ -29,17 +29,17 @@ pub(crate) fn run(
     to_build: &Sender<Decoded<HeldMessage>>,
     (flush, stats, bounds): (&Flush, &Stats, &Bounds),
 ) {
-    let mut alerts = Vec::new();
+    let mut raised = Vec::new();
     loop {
         let (before, watched) = (counts(&detectors), detectors.watched());
         let next = batches.recv_timeout(IDLE);
         match &next {
-            Ok(batch) => detectors.observe(batch.ticks(), names, Some(batch.decoded_at_us), &mut alerts),
-            Err(RecvTimeoutError::Timeout) if flush.is_quiet() => detectors.idle(now_us(), &mut alerts),
+            Ok(batch) => detectors.observe(batch.ticks(), names, Some(batch.decoded_at_us), &mut raised),
+            Err(RecvTimeoutError::Timeout) if flush.is_quiet() => detectors.idle(now_us(), &mut raised),
             Err(RecvTimeoutError::Timeout) => continue,
-            Err(RecvTimeoutError::Disconnected) => detectors.finish(Some(now_us()), &mut alerts),
+            Err(RecvTimeoutError::Disconnected) => detectors.finish(Some(now_us()), &mut raised),
         }
-        stats.alerts_raised.add(alerts.len());
+        stats.alerts_raised.add(raised.len());
         let counters = [&stats.alerts_suppressed, &stats.ticks_unwatched, &stats.ticks_skipped, &stats.ticks_late];
         for (counter, (after, before)) in counters.into_iter().zip(counts(&detectors).into_iter().zip(before)) {
             counter.add((after - before) as usize);
@@ -50,9 +50,9 @@ pub(crate) fn run(
         // Sent on before the next batch is looked at, whose last detector may be another: so batches of one decoder arrive
         // in its order.
         let decoded = match next {
-            Ok(batch) => DecodedBatch::leave(batch, &mut alerts),
-            Err(_) if alerts.is_empty() => None,
-            Err(_) => Some(Decoded { alerts: std::mem::take(&mut alerts), ..Decoded::default() }),
+            Ok(batch) => DecodedBatch::leave(batch, &mut raised),
+            Err(_) if raised.is_empty() => None,
+            Err(_) => Some(Decoded { alerts: std::mem::take(&mut raised), ..Decoded::default() }),
         };
         if decoded.is_some_and(|decoded| to_build.send(decoded).is_err()) || is_last {
             return;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ticklake_core::alert::Alert;
 use ticklake_core::commit::{Layout, MessageId};
+use ticklake_core::detect::Raised;
 use ticklake_core::encode::DataFile;
 use ticklake_core::epoch::{Decoded, Epoch, RollReason, Yield};
 use ticklake_core::lake::EpochId;
@@ -71,13 +72,13 @@ pub(crate) struct DecodedBatch {
     /// Detectors that have not seen it yet.
     unseen: AtomicUsize,
     /// Locked by a detector that has raised an alert, and by no other.
-    alerts: Mutex<Vec<Alert>>,
+    raised: Mutex<Vec<Raised>>,
 }
 
 impl DecodedBatch {
     /// A batch that as many detectors as `detectors` have to see.
     pub(crate) fn new(contents: Decoded<HeldMessage>, detectors: usize) -> Self {
-        Self { contents, decoded_at_us: now_us(), unseen: AtomicUsize::new(detectors), alerts: Mutex::default() }
+        Self { contents, decoded_at_us: now_us(), unseen: AtomicUsize::new(detectors), raised: Mutex::default() }
     }
 
     /// What the detectors look at.
@@ -85,27 +86,32 @@ impl DecodedBatch {
         &self.contents.ticks
     }
 
-    /// Leaves the `alerts` that one detector has raised with the batch; `alerts` is left empty. `None` unless all others
-    /// have done so before.
+    /// Leaves with the batch what one detector has `raised`, which is left empty. `None` unless all others have done so
+    /// before. The last one puts them into an order that does not depend on which detector finished first.
     ///
     /// Nor is there a batch if a detector broke down and let go of it unseen: stored without the alerts that it should have
     /// raised, its messages would be deleted, and the alerts lost. They come back by their visibility instead.
-    pub(crate) fn leave(batch: Arc<Self>, alerts: &mut Vec<Alert>) -> Option<Decoded<HeldMessage>> {
-        if !alerts.is_empty() {
-            batch.alerts.lock().unwrap_or_else(PoisonError::into_inner).append(alerts);
+    pub(crate) fn leave(batch: Arc<Self>, raised: &mut Vec<Raised>) -> Option<Decoded<HeldMessage>> {
+        if !raised.is_empty() {
+            batch.raised.lock().unwrap_or_else(PoisonError::into_inner).append(raised);
         }
         // Taking the batch out of the Arc is what makes the others' writes visible here, this count included.
         batch.unseen.fetch_sub(1, Ordering::Relaxed);
-        let Self { mut contents, unseen, alerts, .. } = Arc::into_inner(batch)?;
+        let Self { mut contents, unseen, raised, .. } = Arc::into_inner(batch)?;
         if unseen.into_inner() > 0 {
             return None;
         }
-        contents.alerts = alerts.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // Not in the order in which the detectors happened to finish. Those of a symbol are of one detector, and stay in its order: an event is
-        // not over before it has begun, whatever its times say.
-        contents.alerts.sort_by(|a, b| a.symbol.cmp(&b.symbol));
+        contents.alerts = raised.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Raised::sort(&mut contents.alerts);
         Some(contents)
     }
+}
+
+/// When the ticks were received that made alerts of the batch certain, or the first tick of it, if all alerts are the clock's.
+pub(crate) fn received_at_us(batch: &Decoded<HeldMessage>) -> Option<i64> {
+    let received = &batch.ticks.received_at_us;
+    let credited = batch.alerts.iter().filter_map(|raised| received.get(raised.row? as usize)).min();
+    credited.or_else(|| received.iter().min()).copied()
 }
 
 /// Alerts on their way to the publisher.
@@ -113,7 +119,7 @@ impl DecodedBatch {
 pub struct AlertBatch {
     /// The alerts.
     pub alerts: Vec<Alert>,
-    /// When the messages that raised them were received, microseconds since the Unix epoch, UTC.
+    /// When the first of the messages that made them certain was received, microseconds since the Unix epoch, UTC.
     pub received_at_us: i64,
     /// Where they are noted already, if they are.
     pub notes: Vec<Note>,
@@ -171,6 +177,8 @@ pub struct EncodedEpoch {
 #[cfg(test)]
 mod tests {
     use ticklake_core::alert::{Direction, Kind, Severity, State};
+    use ticklake_core::names::NameId;
+    use ticklake_core::tick::Tick;
 
     use super::*;
 
@@ -196,17 +204,47 @@ mod tests {
         }
     }
 
+    fn raised(symbol: &str, ts_us: i64, row: Option<u32>) -> Raised {
+        Raised { alert: alert(symbol, ts_us), row }
+    }
+
+    /// Ticks that were received at 100, 99, 98 and so on.
+    fn batch(ticks: i64) -> Decoded<HeldMessage> {
+        let mut batch = Decoded::default();
+        for at in 0..ticks {
+            batch.ticks.push(Tick {
+                symbol: NameId::NONE,
+                ts_us: 0,
+                price: 1.0,
+                volume: 1.0,
+                seq: None,
+                venue: NameId::NONE,
+                conditions: NameId::NONE,
+                received_at_us: 100 - at,
+            });
+        }
+        batch
+    }
+
+    fn leave_all(contents: Decoded<HeldMessage>, detectors: &[&[Raised]]) -> Decoded<HeldMessage> {
+        let batch = Arc::new(DecodedBatch::new(contents, detectors.len()));
+        let batches = vec![batch; detectors.len()];
+        let mut left = None;
+        for (batch, raised) in batches.into_iter().zip(detectors) {
+            assert!(left.is_none(), "not before all have seen it");
+            left = DecodedBatch::leave(batch, &mut raised.to_vec());
+        }
+        left.unwrap()
+    }
+
     #[test]
     fn last_detector_takes_the_batch_on_with_the_alerts_of_all_in_one_order() {
-        let (early, late, same) = (alert("B", 1), alert("A", 2), alert("C", 1));
-        for order in [[&early, &late, &same], [&same, &late, &early]] {
-            let batch = Arc::new(DecodedBatch::new(Decoded::default(), 3));
-            let mut left = None;
-            for (alert, batch) in order.into_iter().zip([batch.clone(), batch.clone(), batch]) {
-                assert!(left.is_none(), "not before all have seen it");
-                left = DecodedBatch::leave(batch, &mut vec![alert.clone()]);
-            }
-            assert_eq!(left.unwrap().alerts, [late.clone(), early.clone(), same.clone()], "by symbol");
+        let (b, a, c) =
+            ([raised("B", 1, Some(0)), raised("B", 9, None)], [raised("A", 2, None)], [raised("C", 1, Some(0))]);
+        for order in [[&b[..], &a, &c], [&c, &a, &b]] {
+            let left: Vec<Alert> = leave_all(batch(1), &order).alerts.into_iter().map(|raised| raised.alert).collect();
+            let expected = [("A", 2), ("B", 1), ("B", 9), ("C", 1)].map(|(symbol, ts_us)| alert(symbol, ts_us));
+            assert_eq!(left, expected, "by row and symbol, and those of a symbol in their own order");
         }
     }
 
@@ -215,5 +253,17 @@ mod tests {
         let batch = Arc::new(DecodedBatch::new(Decoded::default(), 2));
         drop(batch.clone());
         assert!(DecodedBatch::leave(batch, &mut Vec::new()).is_none());
+    }
+
+    #[test]
+    fn latency_of_alerts_counts_from_the_first_tick_that_made_one_certain() {
+        let received = |rows: &[Option<u32>]| {
+            let all: Vec<Raised> = rows.iter().map(|row| raised("A", 1, *row)).collect();
+            received_at_us(&leave_all(batch(3), &[&all]))
+        };
+        assert_eq!(received(&[Some(1), None]), Some(99));
+        assert_eq!(received(&[Some(0), Some(1)]), Some(99));
+        assert_eq!(received(&[None]), Some(98), "where all alerts are the clock's, from the first tick of the batch");
+        assert_eq!(received_at_us(&Decoded::default()), None);
     }
 }

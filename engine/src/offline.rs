@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use loadgen::{Dialect, Recording};
 use ticklake_core::alert::{Alert, State};
 use ticklake_core::decode::{DecodeConfig, Decoder, Message};
-use ticklake_core::detect::{DetectConfig, Detectors};
+use ticklake_core::detect::{DetectConfig, Detectors, Raised};
 use ticklake_core::names::{NameCache, NameId};
 use ticklake_core::tick::{Dictionaries, Tick, TickBatch};
 
@@ -65,7 +65,7 @@ struct Desk<'a> {
     detectors: Detectors,
     names: Dictionaries,
     ticks: TickBatch,
-    alerts: Vec<Alert>,
+    raised: Vec<Raised>,
     summary: Summary,
     /// Of a symbol that is looked at, if there is one, and the ticks up to its next one.
     picture: Option<&'a mut Picture>,
@@ -84,14 +84,14 @@ pub fn detect(
 ) -> anyhow::Result<Summary> {
     let names = Dictionaries::new(decode.names_max);
     let detectors = Detectors::new(detect);
-    let (ticks, part, alerts, summary) = Default::default();
-    let mut desk = Desk { detectors, names, ticks, alerts, summary, picture, part, take };
+    let (ticks, part, raised, summary) = Default::default();
+    let mut desk = Desk { detectors, names, ticks, raised, summary, picture, part, take };
     match input {
         Input::Columns(recording) => desk.columns(recording, decode)?,
         Input::Lines(path) => desk.lines(path, decode)?,
     }
     desk.judge()?;
-    desk.detectors.finish(None, &mut desk.alerts);
+    desk.detectors.finish(None, &mut desk.raised);
     desk.judge()?;
     let Desk { detectors, names, mut summary, .. } = desk;
     (summary.suppressed, summary.unwatched) = (detectors.suppressed(), detectors.unwatched());
@@ -107,17 +107,17 @@ fn look(
     ticks: &TickBatch,
     part: &mut TickBatch,
     picture: &mut Picture,
-    alerts: &mut Vec<Alert>,
+    raised: &mut Vec<Raised>,
 ) {
     for tick in ticks.rows() {
         part.push(tick);
         if names.symbols.get(tick.symbol).is_some_and(|symbol| *symbol == *picture.symbol) {
-            detectors.observe(part, names, None, alerts);
+            detectors.observe(part, names, None, raised);
             part.truncate(0);
             picture.tick(tick.ts_us, tick.price, detectors.band(tick.symbol));
         }
     }
-    detectors.observe(part, names, None, alerts);
+    detectors.observe(part, names, None, raised);
     part.truncate(0);
 }
 
@@ -205,17 +205,17 @@ impl Desk<'_> {
 
     /// Judges the ticks that wait.
     fn judge(&mut self) -> anyhow::Result<()> {
-        let Self { detectors, names, ticks, alerts, summary, picture, part, take } = self;
+        let Self { detectors, names, ticks, raised, summary, picture, part, take } = self;
         match picture {
-            None => detectors.observe(ticks, names, None, alerts),
-            Some(picture) => look(detectors, names, ticks, part, picture, alerts),
+            None => detectors.observe(ticks, names, None, raised),
+            Some(picture) => look(detectors, names, ticks, part, picture, raised),
         }
         summary.ticks += ticks.len() as u64;
         for &ts_us in &ticks.ts_us {
             let (first, last) = summary.times_us.get_or_insert((ts_us, ts_us));
             (*first, *last) = ((*first).min(ts_us), (*last).max(ts_us));
         }
-        for alert in alerts.drain(..) {
+        for Raised { alert, .. } in raised.drain(..) {
             summary.note(&alert);
             if let Some(picture) = picture {
                 picture.alert(&alert);

@@ -12,6 +12,7 @@
 mod config;
 
 mod feed;
+mod raised;
 mod shard;
 mod skips;
 mod timers;
@@ -51,17 +52,17 @@ mod tests;
 #[cfg(test)]
 mod trades;
 
-use std::time::Duration;
-
 pub use config::{
     ClockConfig, DetectConfig, DetectConfigError, GapConfig, LevelShiftConfig, LimitBandConfig, MoveConfig,
     OverrideConfig, SpikeConfig, ThresholdConfig, Tier, VolatilityConfig, VolumeConfig,
 };
 
+pub use self::raised::Raised;
 pub use self::shard::Shard;
 
 use self::activity::NEVER_US;
 use self::feed::Feed;
+use self::rules::micros;
 use self::skips::Skips;
 use self::time_of_day::HalfHour;
 use self::timers::Timers;
@@ -79,6 +80,8 @@ pub struct Detectors {
     symbols: WatchList<Watched>,
     /// The ticks of a batch that are this shard's, and room for more; kept between batches.
     own: Vec<OwnTick>,
+    /// Alerts that are not credited to a row yet: of one tick, or of one move of the clock.
+    alerts: Vec<Alert>,
     suppressed: u64,
     unwatched: u64,
     skipped: u64,
@@ -111,6 +114,7 @@ impl Detectors {
             watchers: Watchers::new(config),
             symbols: WatchList::new(shard.share(config.symbols_max), micros(config.idle_max)),
             own: Vec::new(),
+            alerts: Vec::new(),
             suppressed: 0,
             unwatched: 0,
             skipped: 0,
@@ -124,8 +128,8 @@ impl Detectors {
         }
     }
 
-    /// Shows every tick of a batch to the detectors, and adds the alerts that they raise to `alerts`. Of the ticks of other
-    /// shards' symbols nothing but the time is looked at: who fell silent must not depend on the number of shards.
+    /// Shows every tick of a batch to the detectors, and adds the alerts to `raised`, each with its row.
+    /// Of other shards' ticks only the time counts: which symbols fell silent must not depend on the number of shards.
     ///
     /// `names` are the tables of the batch's symbols and conditions, the same in every call; `decoded_at_us` is now, in microseconds
     /// since the Unix epoch: `None` for recorded ticks, where it is as late as the latest of them. Nothing is allocated but for alerts
@@ -135,7 +139,7 @@ impl Detectors {
         ticks: &TickBatch,
         names: &Dictionaries,
         decoded_at_us: Option<i64>,
-        alerts: &mut Vec<Alert>,
+        raised: &mut Vec<Raised>,
     ) {
         let latest_us = decoded_at_us.unwrap_or(i64::MAX);
         let moved_on = |now_us, ts_us| WatchList::<Watched>::moved_on(now_us, ts_us, latest_us);
@@ -151,7 +155,7 @@ impl Detectors {
                 now_us = moved_on(now_us, ts_us);
                 self.feed.note(symbol, ts_us, now_us);
                 let (place, _) = self.shard.place(symbol);
-                self.judge(OwnTick { row, place, now_us }, batch, alerts);
+                self.judge(OwnTick { row, place, now_us }, batch, raised);
             }
             self.set_behind(before_us, Now { clock_us: now_us, decoded_at_us });
             return;
@@ -168,15 +172,15 @@ impl Detectors {
             let (place, is_own) = self.shard.place(symbol);
             // Whosever tick it is that lets the list look for the silent, all that came before it must have been seen.
             if self.is_due(now_us) {
-                own[..count].iter().for_each(|tick| self.judge(*tick, batch, alerts));
+                own[..count].iter().for_each(|tick| self.judge(*tick, batch, raised));
                 count = 0;
-                self.advance(Now { clock_us: now_us, decoded_at_us }, alerts);
+                self.advance(Now { clock_us: now_us, decoded_at_us }, raised);
             }
             own[count] = OwnTick { row, place, now_us };
             count += usize::from(is_own);
         }
-        own[..count].iter().for_each(|tick| self.judge(*tick, batch, alerts));
-        self.advance(Now { clock_us: now_us, decoded_at_us }, alerts);
+        own[..count].iter().for_each(|tick| self.judge(*tick, batch, raised));
+        self.advance(Now { clock_us: now_us, decoded_at_us }, raised);
         self.own = own;
         self.set_behind(before_us, Now { clock_us: now_us, decoded_at_us });
     }
@@ -188,56 +192,59 @@ impl Detectors {
         }
     }
 
-    /// Tells that nothing has come until now, microseconds since the Unix epoch, and that nothing waits to: adds alerts about what time alone
-    /// decides. The feed's clock goes on from where its last tick was.
-    pub fn idle(&mut self, now_us: i64, alerts: &mut Vec<Alert>) {
+    /// Tells that nothing has come until now, microseconds since the Unix epoch, and that nothing waits to. Adds alerts
+    /// that time alone decides, without a row. The feed's clock goes on from where its last tick was.
+    pub fn idle(&mut self, now_us: i64, raised: &mut Vec<Raised>) {
         let clock_us = now_us.saturating_sub(self.behind_us);
         if !self.feed.has_begun() || clock_us <= self.symbols.now_us() {
             return;
         }
         let now = Now { clock_us, decoded_at_us: Some(now_us) };
-        self.looks(now, alerts);
-        self.silences(now, true, alerts);
+        self.looks(now);
+        self.silences(now, true);
+        Raised::credit(&mut self.alerts, None, raised);
     }
 
-    /// Tells that nothing comes any more: adds alerts about prices of which the next ones would have told more.
-    pub fn finish(&mut self, now_us: Option<i64>, alerts: &mut Vec<Alert>) {
+    /// Tells that nothing comes any more. Adds alerts, without a row, about far prices that wait for the next ones.
+    pub fn finish(&mut self, now_us: Option<i64>, raised: &mut Vec<Raised>) {
         let now = Now { clock_us: self.symbols.now_us(), decoded_at_us: now_us };
         for slot in 0..self.symbols.slots() {
             if let Some(watched) = self.symbols.at(slot).filter(|watched| watched.is_suspicious()) {
-                self.suppressed += self.watchers.decide(slot, watched, now, alerts);
+                self.suppressed += self.watchers.decide(slot, watched, now, &mut self.alerts);
             }
         }
+        Raised::credit(&mut self.alerts, None, raised);
     }
 
     /// Moves the clock on, and adds alerts about what time has decided by then and about who has been silent for too long.
     #[inline]
-    fn advance(&mut self, now: Now, alerts: &mut Vec<Alert>) {
+    fn advance(&mut self, now: Now, raised: &mut Vec<Raised>) {
         if self.is_due(now.clock_us) {
-            self.second_is_over(now, alerts);
+            self.second_is_over(now, raised);
         } else {
             self.symbols.set_now(now.clock_us);
         }
     }
 
     #[cold]
-    fn second_is_over(&mut self, now: Now, alerts: &mut Vec<Alert>) {
+    fn second_is_over(&mut self, now: Now, raised: &mut Vec<Raised>) {
         let now_us = now.clock_us;
-        self.looks(now, alerts);
+        self.looks(now);
         self.symbols.advance(now_us);
         while let Some(forgotten) = self.symbols.next_forgotten() {
-            self.watchers.forget(forgotten, now, alerts);
+            self.watchers.forget(forgotten, now, &mut self.alerts);
         }
-        self.silences(now, false, alerts);
-        self.feed.seen(self.watchers.usual(), now, alerts);
+        self.silences(now, false);
+        self.feed.seen(self.watchers.usual(), now, &mut self.alerts);
+        Raised::credit(&mut self.alerts, None, raised);
         self.due_us = self.feed.over_us().min(self.symbols.sweep_us());
     }
 
     /// Adds alerts about what time has decided by now: what far prices were, and that events are over.
-    fn looks(&mut self, now: Now, alerts: &mut Vec<Alert>) {
+    fn looks(&mut self, now: Now) {
         while let Some((due_us, slot)) = self.looks.next(now.clock_us) {
             let Some(watched) = self.symbols.at(slot).filter(|watched| watched.is_due(due_us)) else { continue };
-            self.suppressed += self.watchers.look(slot, watched, now, alerts);
+            self.suppressed += self.watchers.look(slot, watched, now, &mut self.alerts);
             if let Some(due_us) = Watchers::next_look_us(watched) {
                 self.looks.set(due_us, slot);
             }
@@ -245,19 +252,19 @@ impl Detectors {
     }
 
     /// Adds alerts about who has been silent for too long by now. Where all were silent at once, that is one alert, of the feed.
-    fn silences(&mut self, now: Now, is_idle: bool, alerts: &mut Vec<Alert>) {
+    fn silences(&mut self, now: Now, is_idle: bool) {
         let gap = self.feed.gap(self.watchers.usual(), now.clock_us);
         // While nothing comes at all, it is the feed that is silent, if it has more than one symbol.
         if !(is_idle && self.feed.has_several()) {
-            self.silences_of_symbols(now, gap.map(|gap| gap.since_us), alerts);
+            self.silences_of_symbols(now, gap.map(|gap| gap.since_us));
         }
         if let Some(gap) = gap {
-            self.feed.set_gap(gap, self.shard.is_first(), self.watchers.usual(), now, alerts);
+            self.feed.set_gap(gap, self.shard.is_first(), self.watchers.usual(), now, &mut self.alerts);
         }
     }
 
     /// The same of each symbol. `feed_since_us` is since when all have been silent for too long, if they have.
-    fn silences_of_symbols(&mut self, now: Now, feed_since_us: Option<i64>, alerts: &mut Vec<Alert>) {
+    fn silences_of_symbols(&mut self, now: Now, feed_since_us: Option<i64>) {
         self.waited_us = self.waited_us.max(now.clock_us.saturating_sub(self.feed.delay_us()));
         let waited_us = self.waited_us;
         while let Some((due_us, slot)) = self.silent.next(waited_us) {
@@ -279,7 +286,7 @@ impl Detectors {
                 }
                 (Some(until_us), _) => {
                     watched.activity.silence.set_gap(until_us);
-                    self.watchers.gap(slot, watched, until_us, now, alerts);
+                    self.watchers.gap(slot, watched, until_us, now, &mut self.alerts);
                 }
                 // Not for long enough on the list: the next tick sets it again.
                 (None, _) => {}
@@ -292,19 +299,19 @@ impl Detectors {
         now_us >= self.due_us
     }
 
-    fn judge(&mut self, tick: OwnTick, batch: Batch<'_>, alerts: &mut Vec<Alert>) {
+    fn judge(&mut self, tick: OwnTick, batch: Batch<'_>, raised: &mut Vec<Raised>) {
         let OwnTick { row, place, now_us } = tick;
         let Batch { ticks, names, decoded_at_us } = batch;
         let now = Now { clock_us: now_us, decoded_at_us };
-        let row = row as usize;
-        let ts_us = ticks.ts_us[row];
-        self.advance(now, alerts);
-        if self.skips.holds(ticks.conditions[row], &names.conditions) {
+        let at = row as usize;
+        let ts_us = ticks.ts_us[at];
+        self.advance(now, raised);
+        if self.skips.holds(ticks.conditions[at], &names.conditions) {
             self.skipped += 1;
             return;
         }
         let first_us = ts_us.min(decoded_at_us.unwrap_or(i64::MAX));
-        let symbol = ticks.symbol[row];
+        let symbol = ticks.symbol[at];
         // The id of a guest may stand for another name in the next batch, so nothing is known by it.
         let is_kept = || !names.symbols.is_guest(symbol);
         let watch =
@@ -316,13 +323,13 @@ impl Detectors {
             }
             return;
         };
-        let raised = alerts.len();
-        let tick = Observation { ts_us, price: ticks.price[row], volume: ticks.volume[row], now };
-        self.suppressed += self.watchers.observe(slot, watched, tick, alerts);
-        if (alerts.len() > raised || watched.is_timed())
-            && let Some(due_us) = Watchers::next_look_us(watched)
-        {
-            self.looks.set(due_us, slot);
+        let tick = Observation { ts_us, price: ticks.price[at], volume: ticks.volume[at], now };
+        self.suppressed += self.watchers.observe(slot, watched, tick, &mut self.alerts);
+        if !self.alerts.is_empty() || watched.is_timed() {
+            if let Some(due_us) = Watchers::next_look_us(watched) {
+                self.looks.set(due_us, slot);
+            }
+            Raised::credit(&mut self.alerts, Some(row), raised);
         }
         // A late tick tells nothing of a silence that is over, or was alerted.
         if watched.activity.due_us == NEVER_US
@@ -396,9 +403,4 @@ struct OwnTick {
     place: u32,
     /// The list's clock at that tick.
     now_us: i64,
-}
-
-/// `duration` in microseconds; one that is longer than these can say counts as the longest.
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -12,6 +12,7 @@ use ticklake_schemas::Table;
 use crate::alert::Alert;
 use crate::commit::{Layout, Remaining, kept_rows};
 use crate::decode::Reject;
+use crate::detect::Raised;
 use crate::lake::Partition;
 use crate::tick::TickBatch;
 
@@ -70,8 +71,8 @@ pub struct Decoded<M> {
     pub ticks: TickBatch,
     /// Their bad ticks and bodies.
     pub rejects: Vec<Reject>,
-    /// The alerts that their ticks raised.
-    pub alerts: Vec<Alert>,
+    /// The alerts that their ticks made certain, or the clock while they were seen.
+    pub alerts: Vec<Raised>,
 }
 
 impl<M> Default for Decoded<M> {
@@ -200,6 +201,7 @@ impl<M> Contents<M> {
 impl<M> From<Decoded<M>> for Contents<M> {
     fn from(batch: Decoded<M>) -> Self {
         let Decoded { messages, ticks, rejects, alerts } = batch;
+        let alerts = alerts.into_iter().map(|raised| raised.alert).collect();
         Self { messages, ticks: vec![ticks], rejects, alerts }
     }
 }
@@ -311,7 +313,7 @@ impl<M> EpochBuilder<M> {
         self.contents.messages.append(&mut batch.messages);
         self.add_ticks(&mut batch.ticks);
         self.contents.rejects.append(&mut batch.rejects);
-        self.contents.alerts.append(&mut batch.alerts);
+        self.contents.alerts.extend(batch.alerts.drain(..).map(|raised| raised.alert));
     }
 
     fn add_ticks(&mut self, ticks: &mut TickBatch) {

@@ -123,7 +123,6 @@ impl Committer {
     }
 }
 
-
 /// A message, and its position in its epoch.
 struct Numbered {
     index: usize,

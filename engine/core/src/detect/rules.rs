@@ -3,12 +3,12 @@
 //! It does *not* own which symbols they are for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::activity::ActivityRules;
 use super::anomaly::{Anomaly, Detector, Window};
 use super::config::{ClockConfig, DetectConfig, LevelShiftConfig};
 use super::events::Scene;
-use super::micros;
 use super::spike::Spike;
 use super::watched::Now;
 use crate::alert::{AlertTick, Direction, Severity};
@@ -70,4 +70,9 @@ impl Rules {
             detector: Detector::Clock,
         })
     }
+}
+
+/// `duration` in microseconds; one that is longer than these can say counts as the longest.
+pub(super) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

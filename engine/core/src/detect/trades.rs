@@ -67,8 +67,9 @@ impl Trades {
     }
 
     fn alerts(&self, config: &DetectConfig) -> Vec<Alert> {
-        let mut alerts = Vec::new();
-        Detectors::new(config).observe(&self.ticks, &self.names, None, &mut alerts);
+        let mut raised = Vec::new();
+        Detectors::new(config).observe(&self.ticks, &self.names, None, &mut raised);
+        let mut alerts: Vec<Alert> = raised.into_iter().map(|raised| raised.alert).collect();
         alerts.retain(|alert| alert.kind == Kind::Spike && alert.state == State::Open);
         alerts
     }

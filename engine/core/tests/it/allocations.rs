@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use ticklake_core::decode::{DecodeConfig, Decoder, Message};
-use ticklake_core::detect::{DetectConfig, Detectors};
+use ticklake_core::detect::{DetectConfig, Detectors, Raised};
 use ticklake_core::encode::{EncodeConfig, Encoder};
 use ticklake_core::epoch::{Decoded, EpochBuilder, EpochLimits, RollReason};
 use ticklake_core::lake::EpochId;
@@ -58,6 +58,7 @@ struct Stages {
     epochs: EpochBuilder<()>,
     encoder: Encoder,
     batch: Decoded<()>,
+    raised: Vec<Raised>,
 }
 
 /// Allocations of one epoch, by stage.
@@ -78,6 +79,7 @@ impl Stages {
             epochs: EpochBuilder::new(EpochLimits::default()),
             encoder: Encoder::new(&EncodeConfig::default(), names.clone()).unwrap(),
             batch: Decoded::default(),
+            raised: Vec::new(),
             names,
         }
     }
@@ -88,17 +90,17 @@ impl Stages {
             let body = body.as_bytes();
             let message =
                 Message { id: "", body, content_encoding: None, sent_at_us: None, received_at_us: AFTERNOON_US };
-            let Self { decoder, detectors, epochs, batch, names, .. } = self;
+            let Self { decoder, detectors, epochs, batch, raised, names, .. } = self;
             counts.decode += measure(|| decoder.decode(&message, &mut batch.ticks, &mut batch.rejects)).count_total;
             batch.messages.push(());
             counts.detect += measure(|| {
-                detectors.observe(&batch.ticks, names, Some(AFTERNOON_US), &mut batch.alerts);
+                detectors.observe(&batch.ticks, names, Some(AFTERNOON_US), raised);
             })
             .count_total;
             counts.build += measure(|| epochs.add(Duration::ZERO, batch)).count_total;
         }
         let epoch = self.epochs.roll(Duration::ZERO, RollReason::Flush).unwrap();
-        assert_eq!((epoch.contents.rows(), epoch.contents.alerts.len()), (TICKS, 0));
+        assert_eq!((epoch.contents.rows(), self.raised.len()), (TICKS, 0));
         let id = EpochId::new(Arc::from("w"), epoch.number);
         let mut files = Vec::new();
         counts.encode += measure(|| files = self.encoder.encode(&id, &epoch.contents).unwrap()).count_total;

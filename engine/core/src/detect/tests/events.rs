@@ -116,8 +116,9 @@ fn far_price_is_decided_by_time_or_at_the_end_where_no_other_follows() {
     assert_eq!(others(&mut desk, 200..210), Vec::<String>::new());
     assert_eq!(others(&mut desk, 210..212), ["spike-up-AAPL-1795442600000000"]);
     desk.said(212, [80.0]);
-    let mut alerts = Vec::new();
-    desk.detectors.finish(None, &mut alerts);
+    let mut raised = Vec::new();
+    desk.detectors.finish(None, &mut raised);
+    let alerts = alerts_of(raised);
     assert_eq!(alerts.iter().map(|alert| alert.id.as_str()).collect::<Vec<_>>(), ["spike-down-AAPL-1795442612000000"]);
     assert_eq!(alerts[0].ticks.last().map(|tick| tick.price), Some(80.0));
 }
@@ -225,13 +226,14 @@ fn feed_that_falls_silent_is_told_by_time_alone_and_over_when_it_is_back() {
         let mut desk =
             Desk::new(&DetectConfig { gap, ..only_spikes(SpikeConfig { enabled: false, ..SpikeConfig::default() }) });
         assert_eq!(feed(&mut desk, symbols, 0..400), []);
-        let mut alerts = Vec::new();
-        let idle = |desk: &mut Desk, at_s: i64, alerts: &mut Vec<Alert>| {
-            desk.detectors.idle(START_US + at_s * SECOND_US, alerts);
+        let mut raised = Vec::new();
+        let idle = |desk: &mut Desk, at_s: i64, raised: &mut Vec<Raised>| {
+            desk.detectors.idle(START_US + at_s * SECOND_US, raised);
         };
-        idle(&mut desk, 410, &mut alerts);
-        assert_eq!(alerts, []);
-        (411..500).for_each(|at_s| idle(&mut desk, at_s, &mut alerts));
+        idle(&mut desk, 410, &mut raised);
+        assert_eq!(raised, []);
+        (411..500).for_each(|at_s| idle(&mut desk, at_s, &mut raised));
+        let alerts = alerts_of(raised);
         let [alert] = &alerts[..] else { panic!("{alerts:?}") };
         assert_eq!((&*alert.symbol, alert.kind, alert.state), (of, Kind::Gap, State::Open));
         let back = feed(&mut desk, symbols, 500..600);
@@ -244,11 +246,11 @@ fn feed_that_falls_silent_is_told_by_time_alone_and_over_when_it_is_back() {
 fn far_price_is_decided_while_nothing_comes() {
     let mut desk = Desk::new(&shifts());
     desk.said(0, calm(200).chain([110.0]));
-    let mut alerts = Vec::new();
-    desk.detectors.idle(START_US + 209 * SECOND_US, &mut alerts);
-    assert_eq!(alerts, []);
-    desk.detectors.idle(START_US + 210 * SECOND_US, &mut alerts);
-    assert_eq!(alerts.len(), 1);
+    let mut raised = Vec::new();
+    desk.detectors.idle(START_US + 209 * SECOND_US, &mut raised);
+    assert_eq!(raised, []);
+    desk.detectors.idle(START_US + 210 * SECOND_US, &mut raised);
+    assert_eq!(raised.len(), 1);
 }
 
 #[test]
