@@ -124,6 +124,7 @@ fn received(bodies: &[String], messages: usize) -> Vec<Vec<ReceivedMessage>> {
             content_encoding: None,
             sent_at_us: None,
             receive_count: 1,
+            was_dead_lettered: false,
         };
         batch.map(message).collect()
     });

@@ -4,6 +4,7 @@
 //! does; the store keeps the first of two writers; the topic keeps everything.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub struct MemoryQueue {
     visibility_timeout: Duration,
     messages: Mutex<Messages>,
     arrived: Notify,
+    has_sources: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -38,7 +40,12 @@ impl MemoryQueue {
     /// An empty queue.
     #[must_use]
     pub fn new(visibility_timeout: Duration) -> Self {
-        Self { visibility_timeout, messages: Mutex::default(), arrived: Notify::new() }
+        Self {
+            visibility_timeout,
+            messages: Mutex::default(),
+            arrived: Notify::new(),
+            has_sources: AtomicBool::new(false),
+        }
     }
 
     /// Sends one message; returns its id.
@@ -53,10 +60,16 @@ impl MemoryQueue {
             content_encoding: content_encoding.map(str::to_owned),
             sent_at_us: Some(now_us()),
             receive_count: 0,
+            was_dead_lettered: false,
         });
         drop(messages);
         self.arrived.notify_waiters();
         id
+    }
+
+    /// Says whether this is the dead-letter queue of others.
+    pub fn set_has_sources(&self, has_sources: bool) {
+        self.has_sources.store(has_sources, Ordering::SeqCst);
     }
 
     fn messages(&self) -> MutexGuard<'_, Messages> {
@@ -139,6 +152,10 @@ impl Queue for MemoryQueue {
     async fn backlog(&self) -> Result<Backlog, PortError> {
         let messages = self.messages();
         Ok(Backlog { visible: messages.visible.len() as u64, in_flight: messages.held.len() as u64, delayed: 0 })
+    }
+
+    async fn has_sources(&self) -> Result<bool, PortError> {
+        Ok(self.has_sources.load(Ordering::SeqCst))
     }
 }
 

@@ -38,6 +38,8 @@ pub struct ReceivedMessage {
     pub sent_at_us: Option<i64>,
     /// How often it was delivered, this time included.
     pub receive_count: u32,
+    /// Whether the queue says that it was moved here because it was received too often elsewhere.
+    pub was_dead_lettered: bool,
 }
 
 impl ReceivedMessage {
@@ -50,10 +52,11 @@ impl ReceivedMessage {
         content_encoding: Option<String>,
         sent_at_ms: Option<i64>,
         receive_count: Option<i64>,
+        was_dead_lettered: bool,
     ) -> Self {
         let sent_at_us = sent_at_ms.map(|ms| ms.saturating_mul(1_000));
         let receive_count = receive_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(2);
-        Self { id, receipt, body, content_encoding, sent_at_us, receive_count }
+        Self { id, receipt, body, content_encoding, sent_at_us, receive_count, was_dead_lettered }
     }
 }
 
@@ -238,6 +241,9 @@ pub trait Queue: Send + Sync {
 
     /// About how many messages the queue holds.
     async fn backlog(&self) -> Result<Backlog, PortError>;
+
+    /// Whether other queues move messages here that were received too often.
+    async fn has_sources(&self) -> Result<bool, PortError>;
 }
 
 /// A store of objects that are never changed, with reads that see every write before them.

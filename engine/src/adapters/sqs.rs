@@ -27,17 +27,20 @@ const DELETE: Call = Call { action: "delete messages", permission: "sqs:DeleteMe
 const EXTEND: Call = Call { action: "extend messages", permission: "sqs:ChangeMessageVisibility" };
 const RELEASE: Call = Call { action: "release messages", permission: "sqs:ChangeMessageVisibility" };
 const COUNT: Call = Call { action: "count messages", permission: "sqs:GetQueueAttributes" };
+const LIST_SOURCES: Call =
+    Call { action: "list the queues of a dead-letter queue", permission: "sqs:ListDeadLetterSourceQueues" };
 
 const CONTENT_ENCODING: &str = "content-encoding";
 
 const SENT_AT: &str = "SentTimestamp";
 const RECEIVE_COUNT: &str = "ApproximateReceiveCount";
+const DEAD_LETTER_SOURCE: &str = "DeadLetterQueueSourceArn";
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct ReceiveBody<'a> {
     queue_url: &'a str,
-    message_system_attribute_names: [&'a str; 2],
+    message_system_attribute_names: [&'a str; 3],
     message_attribute_names: [&'a str; 1],
     max_number_of_messages: usize,
     visibility_timeout: u64,
@@ -102,7 +105,7 @@ impl SqsQueue {
     fn receive_body(&self, wait: Duration) -> String {
         let body = ReceiveBody {
             queue_url: &self.url,
-            message_system_attribute_names: [SENT_AT, RECEIVE_COUNT],
+            message_system_attribute_names: [SENT_AT, RECEIVE_COUNT, DEAD_LETTER_SOURCE],
             message_attribute_names: [CONTENT_ENCODING],
             max_number_of_messages: BATCH_MAX,
             visibility_timeout: self.visibility_timeout.as_secs(),
@@ -161,6 +164,7 @@ impl Queue for SqsQueue {
             .visibility_timeout(self.visibility_timeout.as_secs() as i32)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .message_system_attribute_names(MessageSystemAttributeName::DeadLetterQueueSourceArn)
             .message_attribute_names(CONTENT_ENCODING)
             .customize()
             .interceptor(note.clone())
@@ -225,6 +229,12 @@ impl Queue for SqsQueue {
             PortError::Retry { action: COUNT.action, text }
         })
     }
+
+    async fn has_sources(&self) -> Result<bool, PortError> {
+        let call = self.client.list_dead_letter_source_queues().queue_url(&self.url).max_results(1);
+        let answer = call.send().await.map_err(|error| LIST_SOURCES.failed(&self.url, &error))?;
+        Ok(!answer.queue_urls.is_empty())
+    }
 }
 
 fn failed(entries: &[BatchResultErrorEntry]) -> impl Iterator<Item = (&str, &str, bool)> {
@@ -236,6 +246,8 @@ fn received(message: Message) -> Option<ReceivedMessage> {
     let attribute = |name| message.attributes.as_ref()?.get(&name)?.parse().ok();
     let sent_at_ms = attribute(MessageSystemAttributeName::SentTimestamp);
     let receive_count = attribute(MessageSystemAttributeName::ApproximateReceiveCount);
+    let source = MessageSystemAttributeName::DeadLetterQueueSourceArn;
+    let was_dead_lettered = message.attributes.as_ref().is_some_and(|all| all.contains_key(&source));
     let encoding = message.message_attributes.and_then(|mut all| all.remove(CONTENT_ENCODING)?.string_value);
     Some(ReceivedMessage::new(
         message.message_id.unwrap_or_default(),
@@ -244,5 +256,6 @@ fn received(message: Message) -> Option<ReceivedMessage> {
         encoding,
         sent_at_ms,
         receive_count,
+        was_dead_lettered,
     ))
 }

@@ -138,6 +138,38 @@ async fn clock_that_jumps_is_learnt_from_the_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dead_letter_says_so_by_both_ways_to_receive_and_its_queue_has_sources() {
+    let world = Signed::new(credentials()).await;
+    let sqs = &world.clients.sqs;
+    let queue = world.queue(Some(MINUTE));
+    assert!(!queue.has_sources().await.unwrap());
+    let policy = r#"{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:ticks","maxReceiveCount":1}"#;
+    let create = sqs.create_queue().queue_name("source").attributes(QueueAttributeName::RedrivePolicy, policy);
+    let source = create.send().await.unwrap().queue_url.unwrap();
+    assert!(queue.has_sources().await.unwrap());
+
+    for (url, body) in [(&source, "dead"), (&world.url, "alive")] {
+        sqs.send_message().queue_url(url).message_body(body).send().await.unwrap();
+    }
+    for delivered in [1, 0] {
+        let receive = sqs.receive_message().queue_url(&source).visibility_timeout(0).send().await.unwrap();
+        assert_eq!(receive.messages().len(), delivered);
+    }
+    for repeated in [0, 1] {
+        let messages = queue.receive(WAIT).await.unwrap();
+        assert_eq!((messages.len(), queue.repeated()), (2, repeated));
+        for message in &messages {
+            assert_eq!(message.was_dead_lettered, &message.body[..] == b"dead");
+        }
+        assert!(queue.release(&receipts(&messages)).await.unwrap().is_empty());
+    }
+
+    world.aws.faults().deny("sqs:ListDeadLetterSourceQueues");
+    let error = queue.has_sources().await.unwrap_err();
+    assert!(error.to_string().contains("sqs:ListDeadLetterSourceQueues"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_fails_without_the_sdk_is_made_again_by_it() {
     let world = Signed::new(credentials()).await;
     let queue = world.queue(Some(Duration::from_secs(5)));
@@ -334,6 +366,10 @@ impl Queue for Limited {
 
     async fn backlog(&self) -> Result<Backlog, PortError> {
         self.queue.backlog().await
+    }
+
+    async fn has_sources(&self) -> Result<bool, PortError> {
+        self.queue.has_sources().await
     }
 }
 

@@ -206,6 +206,10 @@ impl Queue for Undeleting {
     async fn backlog(&self) -> Result<Backlog, PortError> {
         self.queue.backlog().await
     }
+
+    async fn has_sources(&self) -> Result<bool, PortError> {
+        self.queue.has_sources().await
+    }
 }
 
 /// Starts a worker, which is killed when the handle is aborted.

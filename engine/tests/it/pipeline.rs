@@ -521,6 +521,10 @@ impl Queue for SilentRelease {
     async fn backlog(&self) -> Result<Backlog, PortError> {
         self.0.backlog().await
     }
+
+    async fn has_sources(&self) -> Result<bool, PortError> {
+        self.0.has_sources().await
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -585,6 +589,10 @@ impl Queue for HalfFailing {
 
     async fn backlog(&self) -> Result<Backlog, PortError> {
         self.queue.backlog().await
+    }
+
+    async fn has_sources(&self) -> Result<bool, PortError> {
+        self.queue.has_sources().await
     }
 }
 
@@ -755,6 +763,10 @@ impl Queue for Refusing {
 
     async fn backlog(&self) -> Result<Backlog, PortError> {
         self.queue.backlog().await
+    }
+
+    async fn has_sources(&self) -> Result<bool, PortError> {
+        self.queue.has_sources().await
     }
 }
 

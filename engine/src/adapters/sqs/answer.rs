@@ -9,7 +9,7 @@ use simd_json::prelude::*;
 use simd_json::tape::{Array, Value};
 use simd_json::{Buffers, INPUT_PADDING, Tape, fill_tape_padded};
 
-use super::{CONTENT_ENCODING, RECEIVE_COUNT, SENT_AT};
+use super::{CONTENT_ENCODING, DEAD_LETTER_SOURCE, RECEIVE_COUNT, SENT_AT};
 use crate::adapters::failures;
 use crate::ports::{BATCH_MAX, EntryFailure, ReceivedMessage};
 
@@ -70,6 +70,7 @@ fn read<'input>(message: Value<'_, 'input>) -> Option<(ReceivedMessage, &'input 
         encoding.map(str::to_owned),
         number(SENT_AT),
         number(RECEIVE_COUNT),
+        attributes.as_ref().is_some_and(|all| all.contains_key(DEAD_LETTER_SOURCE)),
     );
     Some((message, text("Body").unwrap_or_default()))
 }
@@ -114,7 +115,8 @@ mod tests {
     fn bodies_are_unescaped_and_fields_read() {
         let answer = r#"{"Messages":[
             {"MessageId":"a","ReceiptHandle":"r\/1","Body":"{\"s\":\"\u00e4\uD83D\uDE00\",\"n\":1}\n","MD5OfBody":"x",
-             "Attributes":{"SentTimestamp":"1780320600123","ApproximateReceiveCount":"3"},
+             "Attributes":{"SentTimestamp":"1780320600123","ApproximateReceiveCount":"3",
+                           "DeadLetterQueueSourceArn":"arn:aws:sqs:eu-west-1:1:q"},
              "MessageAttributes":{"content-encoding":{"StringValue":"zstd","DataType":"String"}}},
             {"ReceiptHandle":"r2","Body":""}]}"#;
         let found = messages(answer.as_bytes().to_vec()).unwrap();
@@ -122,6 +124,7 @@ mod tests {
         let [first, second] = &found[..] else { panic!("two messages: {found:?}") };
         assert_eq!((first.id.as_str(), &*first.receipt), ("a", "r/1"));
         assert_eq!((first.sent_at_us, first.receive_count), (Some(1_780_320_600_123_000), 3));
+        assert_eq!((first.was_dead_lettered, second.was_dead_lettered), (true, false));
         assert_eq!(first.content_encoding.as_deref(), Some("zstd"));
         assert_eq!((&second.body[..], second.sent_at_us, second.receive_count), (&b""[..], None, 2));
     }
