@@ -115,6 +115,19 @@ pub struct Queue {
     /// Workers that drain the queue at the same time. SQS allows 120,000 messages in flight per queue, over all of
     /// them: each holds no more than its share, however large its budget is.
     pub workers: usize,
+    /// What makes two deliveries the same message.
+    pub identity: Identity,
+}
+
+/// What makes two deliveries the same message.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Identity {
+    /// The id that the queue gives. It stays the same in a dead-letter queue, and not over a redrive to the source.
+    #[default]
+    MessageId,
+    /// The body. Only for producers that never send one body twice: what is sent twice is stored once. Every message is looked up in the ledger.
+    Body,
 }
 
 impl Default for Queue {
@@ -126,6 +139,7 @@ impl Default for Queue {
             wait: Duration::from_secs(20),
             visibility_timeout: Duration::from_mins(5),
             workers: 1,
+            identity: Identity::MessageId,
         }
     }
 }

@@ -146,6 +146,8 @@ pub async fn run(
             flush: flush.clone(),
             visibility_timeout,
             held: held.clone(),
+            identity: config.queue.identity,
+            is_dead_letters: false,
             to_extend,
             wait: if options.drain { Drain::WAIT } else { config.queue.wait },
             to_decode: to_decode.clone(),

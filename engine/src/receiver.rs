@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use ticklake_core::commit::{Arrival, MessageId};
+use ticklake_core::commit::{Arrival, MessageId, is_first_delivery};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -16,6 +16,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::budget::{Amount, Permit};
 use crate::clock::{Moment, now_us};
+use crate::config::Identity;
 use crate::flush::Flush;
 use crate::hold::{HeldMessages, Hold};
 use crate::lease::{Lease, Term};
@@ -23,7 +24,7 @@ use crate::message::{Delivered, ReceivedBatch};
 use crate::meter::QueueMeter;
 use crate::pace::Pace;
 use crate::ports::{BATCH_MAX, PortError, Queue, ReceivedMessage};
-use crate::retry::Backoff;
+use crate::retry::{Backoff, GaveUp, retry};
 use crate::stats::{Stage, Stats};
 use crate::stop::Stop;
 
@@ -61,6 +62,9 @@ pub(crate) struct Poll {
     pub(crate) visibility_timeout: Duration,
     /// What this worker holds, where what was delivered before is looked up in the ledger.
     pub(crate) held: Option<Arc<HeldMessages>>,
+    pub(crate) identity: Identity,
+    /// Whether the queue is the dead-letter queue of others, so that its counts may say nothing.
+    pub(crate) is_dead_letters: bool,
     /// Takes what is received to the heartbeat, which bounds it by the budget.
     pub(crate) to_extend: mpsc::UnboundedSender<Vec<Arc<Term>>>,
     pub(crate) to_decode: Sender<ReceivedBatch>,
@@ -83,6 +87,7 @@ impl Receivers {
     pub(crate) async fn run(mut self) {
         let (mut polls, mut setbacks) = (JoinSet::new(), Setbacks::default());
         let stop = self.poll.stop.clone();
+        self.poll.is_dead_letters = self.is_dead_letters().await;
         // On a quiet queue the first answer takes 20 seconds, and nothing is wrong meanwhile.
         self.poll.meter.set_receiving(true);
         loop {
@@ -112,6 +117,25 @@ impl Receivers {
                 () = setbacks.over(), if polls.len() < self.pace.polls() && !stop.has_begun() => {}
                 () = stop.begun(), if polls.is_empty() => return self.poll.meter.set_receiving(false),
             }
+        }
+    }
+}
+
+impl Receivers {
+    /// Whether other queues have their dead letters here. Needed only where messages are looked up.
+    async fn is_dead_letters(&self) -> bool {
+        let Poll { queue, held, stop, .. } = &self.poll;
+        if held.is_none() {
+            return false;
+        }
+        match retry(stop.begun(), || queue.has_sources()).await {
+            Ok(has_sources) => has_sources,
+            Err(GaveUp::Stop(error)) => {
+                let text = "messages that carry no DeadLetterQueueSourceArn are taken for new if their count is 1";
+                info!(%error, "cannot tell whether this is a dead-letter queue: {text}");
+                false
+            }
+            Err(GaveUp::TimeIsUp) => false,
         }
     }
 }
@@ -267,9 +291,14 @@ impl Poll {
 
     /// What a message is to this worker. Where nothing is looked up in the ledger, all of them are new.
     fn arrival(&self, message: &ReceivedMessage) -> (Arrival, Option<Hold>) {
-        match &self.held {
-            Some(held) => held.arrive(MessageId::new(&message.id), message.receive_count == 1),
-            None => (Arrival::First, None),
+        let Some(held) = &self.held else { return (Arrival::First, None) };
+        match self.identity {
+            Identity::MessageId => {
+                let was_dead_lettered = message.was_dead_lettered || self.is_dead_letters;
+                held.arrive(MessageId::new(&message.id), is_first_delivery(message.receive_count, was_dead_lettered))
+            }
+            // A redrive makes a new message of it, with a count of its own.
+            Identity::Body => held.arrive(MessageId::of_body(&message.body), false),
         }
     }
 

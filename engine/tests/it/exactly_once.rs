@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ticklake::config::{Config, Delivery, Settings};
+use ticklake::config::{Config, Delivery, Identity, Settings};
 use ticklake::memory::{MemoryNotifier, MemoryQueue, MemoryStore};
 use ticklake::pipeline::{Meters, RunError, RunOptions, run};
 use ticklake::ports::{
@@ -59,6 +59,11 @@ impl World {
     fn new() -> Self {
         let world =
             Self { queue: Arc::new(MemoryQueue::new(VISIBILITY)), store: Arc::default(), notifier: Arc::default() };
+        Self::fill(&world.queue);
+        world
+    }
+
+    fn fill(queue: &MemoryQueue) {
         for message in 0..MESSAGES {
             let tick = |tick: usize| {
                 let seq = message * 10 + tick;
@@ -67,10 +72,9 @@ impl World {
                 format!(r#"{{"symbol":"AAPL","price":{price},"volume":1,"ts":{ts},"seq":{seq}}}"#)
             };
             let ticks: Vec<String> = (0..10).map(tick).collect();
-            world.queue.send(format!("[{}]", ticks.join(",")), None);
+            queue.send(format!("[{}]", ticks.join(",")), None);
         }
-        world.queue.send("garbage", None);
-        world
+        queue.send("garbage", None);
     }
 
     fn ports(&self) -> Ports {
@@ -497,7 +501,7 @@ async fn only_worker_that_is_frozen_stores_every_row_and_every_alert_that_it_pub
         cases.spawn(async move {
             let world = World::new();
             let store = Stalling::new(&world.store, kind, 1, answer_only);
-            let queue = Arc::new(Unextended(world.queue.clone()));
+            let queue = Arc::new(Altered { extends: false, ..Altered::new(&world.queue) });
             let ports = Ports { store: store.clone(), queues: vec![queue], ..world.ports() };
             let worker = tokio::spawn(async move {
                 let (config, options) = (config(), RunOptions { drain: true });
@@ -514,54 +518,40 @@ async fn only_worker_that_is_frozen_stores_every_row_and_every_alert_that_it_pub
     cases.join_all().await;
 }
 
-/// A queue that hides nothing for longer than it did.
-struct Unextended(Arc<MemoryQueue>);
-
-#[async_trait]
-impl Queue for Unextended {
-    async fn receive(&self, wait: Duration) -> Result<Vec<ReceivedMessage>, PortError> {
-        self.0.receive(wait).await
-    }
-
-    async fn delete(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
-        self.0.delete(receipts).await
-    }
-
-    async fn extend(&self, _: &[Receipt], _: Duration) -> Result<Vec<EntryFailure>, PortError> {
-        std::future::pending().await
-    }
-
-    async fn release(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
-        self.0.release(receipts).await
-    }
-
-    async fn backlog(&self) -> Result<u64, PortError> {
-        self.0.backlog().await
-    }
-}
-
-/// A queue that hands every message out twice, with other counts than it should.
-struct Copying {
+/// A queue that is not as it should be.
+struct Altered {
     queue: Arc<MemoryQueue>,
-    /// The counts of the first and of the second of both.
-    counts: (u32, u32),
-    waiting: std::sync::Mutex<Vec<ReceivedMessage>>,
+    /// The count that is shown in place of the true one.
+    count: Option<u32>,
+    /// Each message is handed out twice, the second time with this count.
+    copy_count: Option<u32>,
+    copies: std::sync::Mutex<Vec<ReceivedMessage>>,
+    /// Whether messages can be hidden for longer.
+    extends: bool,
+    has_sources: bool,
+}
+
+impl Altered {
+    fn new(queue: &Arc<MemoryQueue>) -> Self {
+        let (copies, queue) = (std::sync::Mutex::default(), queue.clone());
+        Self { queue, count: None, copy_count: None, copies, extends: true, has_sources: false }
+    }
 }
 
 #[async_trait]
-impl Queue for Copying {
+impl Queue for Altered {
     async fn receive(&self, wait: Duration) -> Result<Vec<ReceivedMessage>, PortError> {
-        let mut copies = std::mem::take(&mut *self.waiting.lock().unwrap());
+        let mut copies = std::mem::take(&mut *self.copies.lock().unwrap());
         if copies.len() >= BATCH_MAX {
-            *self.waiting.lock().unwrap() = copies.split_off(BATCH_MAX);
+            *self.copies.lock().unwrap() = copies.split_off(BATCH_MAX);
             return Ok(copies);
         }
         let mut messages = self.queue.receive(wait).await?;
         for message in &mut messages {
-            copies.push(ReceivedMessage { receive_count: self.counts.1, ..message.clone() });
-            message.receive_count = self.counts.0;
+            copies.extend(self.copy_count.map(|receive_count| ReceivedMessage { receive_count, ..message.clone() }));
+            message.receive_count = self.count.unwrap_or(message.receive_count);
         }
-        *self.waiting.lock().unwrap() = copies;
+        *self.copies.lock().unwrap() = copies;
         Ok(messages)
     }
 
@@ -570,23 +560,68 @@ impl Queue for Copying {
     }
 
     async fn extend(&self, receipts: &[Receipt], timeout: Duration) -> Result<Vec<EntryFailure>, PortError> {
-        self.queue.extend(receipts, timeout).await
+        if self.extends { self.queue.extend(receipts, timeout).await } else { std::future::pending().await }
     }
 
     async fn release(&self, receipts: &[Receipt]) -> Result<Vec<EntryFailure>, PortError> {
         self.queue.release(receipts).await
     }
 
-    async fn backlog(&self) -> Result<u64, PortError> {
+    async fn backlog(&self) -> Result<Backlog, PortError> {
         self.queue.backlog().await
     }
+
+    async fn has_sources(&self) -> Result<bool, PortError> {
+        Ok(self.has_sources)
+    }
+}
+
+/// Its counts begin anew, and so say that nothing was delivered before.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_a_dead_letter_queue_are_stored_once_whatever_its_counts_say() {
+    let world = World::new();
+    let queue = Undeleting::new(&world.queue, 0);
+    let worker = start(Ports { queues: vec![queue.clone()], ..world.ports() });
+    tokio::time::timeout(MINUTE, queue.stalled.notified()).await.expect("the worker gets there");
+    worker.abort();
+    let queue = Arc::new(Altered { count: Some(1), has_sources: true, ..Altered::new(&world.queue) });
+    let (config, options) = (config(), RunOptions { drain: true });
+    let ports = Ports { queues: vec![queue], ..world.ports() };
+    let run = run(ports, &config, options, Meters::new(&config), std::future::pending());
+    tokio::time::timeout(MINUTE, run).await.expect("the queue is drained").unwrap();
+    world.assert_exact().await;
+}
+
+/// A redrive makes new messages, with new ids and counts that begin anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_were_redriven_are_stored_once_where_their_bodies_tell_them() {
+    let world = World::new();
+    let mut settings = (*config()).clone();
+    settings.queue.identity = Identity::Body;
+    let config = settings.validate().unwrap();
+    let queue = Undeleting::new(&world.queue, 0);
+    let ports = Ports { queues: vec![queue.clone()], ..world.ports() };
+    let first = config.clone();
+    let worker = tokio::spawn(async move {
+        run(ports, &first, RunOptions::default(), Meters::new(&first), std::future::pending()).await
+    });
+    tokio::time::timeout(MINUTE, queue.stalled.notified()).await.expect("the worker gets there");
+    worker.abort();
+    let redriven = World { queue: Arc::new(MemoryQueue::new(VISIBILITY)), ..World::new() };
+    World::fill(&redriven.queue);
+    let world = World { queue: redriven.queue, ..world };
+    let options = RunOptions { drain: true };
+    let run = run(world.ports(), &config, options, Meters::new(&config), std::future::pending());
+    tokio::time::timeout(MINUTE, run).await.expect("the queue is drained").unwrap();
+    world.assert_exact().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_of_held_messages_are_stored_once_whatever_their_counts_say() {
     for counts in [(1, 1), (1, 2), (2, 1), (3, 2)] {
         let world = World::new();
-        let queue = Arc::new(Copying { queue: world.queue.clone(), counts, waiting: std::sync::Mutex::default() });
+        let (count, copy_count) = (Some(counts.0), Some(counts.1));
+        let queue = Arc::new(Altered { count, copy_count, ..Altered::new(&world.queue) });
         let (config, options) = (config(), RunOptions { drain: true });
         let meters = Meters::new(&config);
         let ports = Ports { queues: vec![queue], ..world.ports() };
@@ -616,7 +651,7 @@ async fn decoded_differently(body: &str, change: impl FnOnce(&mut Settings)) -> 
     }
     worker.abort();
     world.drain(true).await.0.unwrap();
-    assert_eq!(world.queue.backlog().await.unwrap(), 0);
+    assert_eq!(world.queue.backlog().await.unwrap(), Backlog::default());
     world.store.objects()
 }
 

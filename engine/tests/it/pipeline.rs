@@ -638,6 +638,10 @@ impl Queue for Together {
         self.queue.release(receipts).await
     }
 
+    async fn has_sources(&self) -> Result<bool, PortError> {
+        Ok(false)
+    }
+
     async fn backlog(&self) -> Result<Backlog, PortError> {
         self.queue.backlog().await
     }
