@@ -88,7 +88,10 @@ impl Resolver {
             &left,
             |message| message.yielded,
             |message| in_doubt(message.unresolved.as_deref(), received_at_us),
-            |message, yielded, layout| (message.yielded, message.layout) = (yielded, layout),
+            |message, yielded, layout| {
+                // The body is not needed any more.
+                (message.yielded, message.layout, message.unresolved) = (yielded, layout, None);
+            },
         );
         let in_doubt = left.iter().filter(|left| **left == Remaining::InDoubt).count();
         let (ticks, rejects) =
