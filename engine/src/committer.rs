@@ -158,7 +158,7 @@ impl Committer {
         if are_out {
             commit.published();
         }
-        if are_noted || self.notes.is_none() {
+        if are_noted {
             commit.noted();
         }
         notes

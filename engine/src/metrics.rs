@@ -46,7 +46,7 @@ pub const TABLE: [Metric; 33] = [
     counter("ticklake_messages_redelivered_total", "messages received that were received before", |s| {
         s.messages_redelivered.get()
     }),
-    counter("ticklake_messages_repeated_total", "messages that SQS delivered twice as if for the first time", |s| {
+    counter("ticklake_messages_repeated_total", "copies of held messages, which were left alone", |s| {
         s.messages_repeated.get()
     }),
     counter("ticklake_messages_extended_total", "times that a held message was hidden for longer", |s| {

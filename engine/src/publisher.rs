@@ -94,17 +94,16 @@ impl Publisher {
         Vec::new()
     }
 
-    /// Has alerts stored that are in no batch: those that sum others up.
-    async fn carry_summaries(&self, publish: &[Alert], batches: &[AlertBatch]) {
+    /// Those of the alerts to publish that are in no batch, for they sum others up, with their note.
+    async fn summaries(&self, publish: &[Alert], batches: &[AlertBatch]) -> Option<CarriedAlerts> {
         let known: HashSet<&str> =
             batches.iter().flat_map(|batch| &batch.alerts).map(|alert| alert.id.as_str()).collect();
         let alerts: Vec<Alert> = publish.iter().filter(|alert| !known.contains(alert.id.as_str())).cloned().collect();
         if alerts.is_empty() {
-            return;
+            return None;
         }
         let notes = self.noted(&alerts).await;
-        // Without a builder the run is ending, and another worker adopts the note.
-        let _ = self.carried.send(CarriedAlerts { alerts, notes, is_out: true });
+        Some(CarriedAlerts { alerts, notes, is_out: true })
     }
 
     /// For each batch, whether all its alerts were published, summed up or refused for good.
@@ -124,7 +123,7 @@ impl Publisher {
             batch.alerts.iter().for_each(|alert| self.outbox.take(alert, taken_us, &mut publish));
             entries.extend(publish[before..].iter().map(|alert| (at, notification(alert))));
         }
-        self.carry_summaries(&publish, batches).await;
+        let summaries = self.summaries(&publish, batches).await;
         self.stats.alerts_held_back.add((self.outbox.held_back() - held_back) as usize);
         if entries.is_empty() {
             return vec![true; batches.len()];
@@ -147,6 +146,10 @@ impl Publisher {
         }
         for (batch, _) in batches.iter().zip(&outcomes).filter(|(_, published)| **published) {
             self.stats.record_alert_latency(now_us - batch.received_at_us, batch.alerts.len());
+        }
+        if let Some(summaries) = summaries.filter(|_| settled.undecided.is_empty()) {
+            // Without a builder the run is ending, and another worker adopts the note.
+            let _ = self.carried.send(summaries);
         }
         if let Some(error) = settled.error {
             self.stop.fail(error);

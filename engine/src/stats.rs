@@ -74,7 +74,7 @@ pub struct Stats {
     pub messages_received: Counter,
     /// Messages received whose receive count was above 1.
     pub messages_redelivered: Counter,
-    /// Messages received twice with a receive count of 1.
+    /// Copies of messages that were held already.
     pub messages_repeated: Counter,
     /// Messages deleted after their rows were stored.
     pub messages_deleted: Counter,
