@@ -4,6 +4,7 @@ pub(crate) mod callgrind;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod scene;
+pub(crate) mod topic;
 
 use std::time::Duration;
 

@@ -1,15 +1,17 @@
 //! `check TOPIC`: measures every figure that is claimed about a topic, and prints it beside its bound.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use benches::exactly_once::harass::Rounds;
+use benches::exactly_once::{Endpoints, Engine, Options};
 use benches::figure::Figure;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Measures what ticklake claims.
 #[derive(Parser)]
-struct Args {
+struct CommandLine {
     #[command(subcommand)]
     command: Command,
 }
@@ -36,14 +38,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         trades: Option<PathBuf>,
     },
-    /// Kill and freeze workers, and cut them off, for as many rounds as wanted; exit status 1 where anything is lost or doubled
-    Harass {
-        #[arg(long, default_value_t = 1_000)]
-        rounds: u64,
-        /// From what the moments follow; printed, so that a run can be repeated
-        #[arg(long)]
-        seed: Option<u64>,
-    },
+    /// Play scenarios in which workers are killed, frozen, cut off and more; exit status 1 where anything is lost or doubled
+    Harass(HarassArgs),
     /// The process that `check localaws` measures
     #[command(hide = true)]
     ServeLocalAws { dir: PathBuf },
@@ -56,6 +52,51 @@ enum Command {
     /// The audit that `check loadgen` measures
     #[command(hide = true)]
     AuditLake { lake: PathBuf, sent: PathBuf },
+}
+
+#[derive(Args)]
+struct HarassArgs {
+    /// How many scenarios to draw
+    #[arg(long, default_value_t = 1_000)]
+    rounds: u64,
+    /// From what they are drawn; printed, so that a run can be repeated
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Play only this round of the seed
+    #[arg(long, requires = "seed", conflicts_with = "rounds")]
+    round: Option<u64>,
+    /// Play only this scenario, as it was printed
+    #[arg(long, value_name = "LINE", conflicts_with_all = ["rounds", "seed", "round"])]
+    scenario: Option<String>,
+    /// Do not look for a smaller scenario that fails
+    #[arg(long)]
+    no_shrink: bool,
+    /// The `ticklake` to put to the test, in place of this program's engine
+    #[arg(long, value_name = "PROGRAM")]
+    engine: Option<PathBuf>,
+    /// Leave logs and lakes of rounds that fail in this folder
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// A server that speaks like SQS; scenarios that need faults of the local endpoint are left out
+    #[arg(long, value_name = "URL")]
+    queue_endpoint: Option<String>,
+    /// A server that speaks like S3
+    #[arg(long, value_name = "URL")]
+    store_endpoint: Option<String>,
+}
+
+impl HarassArgs {
+    fn run(self, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
+        let Self { rounds, seed, round, scenario, no_shrink, engine, keep, queue_endpoint, store_endpoint } = self;
+        let rounds = match (scenario, seed, round) {
+            (Some(line), ..) => Rounds::Scenario(line),
+            (None, Some(seed), Some(round)) => Rounds::One { seed, round },
+            (None, seed, _) => Rounds::Many { rounds, seed },
+        };
+        let endpoints = Endpoints { queue: queue_endpoint, store: store_endpoint };
+        let options = Options { engine: Engine { program: engine }, endpoints, keep };
+        benches::exactly_once::harass::figures(&rounds, &options, !no_shrink, report)
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -86,43 +127,50 @@ fn trades_by_environment() -> Option<PathBuf> {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let (topic, trades, rounds, seed) = match Args::parse().command {
-        Command::Check { topic, trades, rounds, seed } => {
-            (Some(topic), trades.or_else(trades_by_environment), rounds, seed)
-        }
-        Command::Encodings { trades } => {
-            let trades = trades.or_else(trades_by_environment);
-            return benches::encodings::print(trades.as_deref(), &mut io::stdout()).map(|()| ExitCode::SUCCESS);
-        }
-        Command::ServeLocalAws { dir } => return benches::localaws::serve(&dir).map(|()| ExitCode::SUCCESS),
-        Command::Harass { rounds, seed } => (None, None, rounds, seed),
-        Command::Engine(args) => return benches::fleet::engine(&args).map(|()| ExitCode::SUCCESS),
-        Command::PlainConsumer { endpoint, queue, messages } => {
-            return benches::sqs_edge::plain::consume(&endpoint, &queue, messages).map(|()| ExitCode::SUCCESS);
-        }
-        Command::AuditLake { lake, sent } => {
-            return benches::generator::audit_lake(&lake, &sent).map(|()| ExitCode::SUCCESS);
-        }
-    };
     let mut passed = true;
     let mut report = |figure: Figure| {
         passed &= figure.holds();
         writeln!(io::stdout(), "{figure}")
     };
-    let trades = trades.filter(|trades| trades.exists());
-    match topic {
-        None => benches::exactly_once::harass_figures(rounds, seed, &mut report)?,
-        Some(Topic::Detection) => benches::detection::figures(trades.as_deref(), &mut report)?,
-        Some(Topic::HotPath) => benches::hot_path::figures(trades.as_deref(), &mut report)?,
-        Some(Topic::Lake) => benches::lake::figures(trades.as_deref(), &mut report)?,
-        Some(Topic::Pipeline) => benches::pipeline::figures(&mut report)?,
-        Some(Topic::ExactlyOnce) => benches::exactly_once::figures(rounds, seed, &mut report)?,
-        Some(Topic::SqsEdge) => benches::sqs_edge::figures(&mut report)?,
-        Some(Topic::Loadgen) => benches::generator::figures(&mut report)?,
-        Some(Topic::Localaws) => benches::localaws::figures(&mut report)?,
-    }
-    if matches!(topic, Some(Topic::Detection | Topic::HotPath | Topic::Lake)) && trades.is_none() {
-        writeln!(io::stdout(), "skip what is about recorded trades: no file at --trades or {TRADES}")?;
+    match CommandLine::parse().command {
+        Command::Check { topic, trades, rounds, seed } => {
+            let trades = trades.or_else(trades_by_environment).filter(|trades| trades.exists());
+            check(topic, trades.as_deref(), rounds, seed, &mut report)?;
+        }
+        Command::Encodings { trades } => {
+            let trades = trades.or_else(trades_by_environment);
+            benches::encodings::print(trades.as_deref(), &mut io::stdout())?;
+        }
+        Command::ServeLocalAws { dir } => benches::localaws::serve(&dir)?,
+        Command::Harass(args) => args.run(&mut report)?,
+        Command::Engine(args) => benches::fleet::engine(&args)?,
+        Command::PlainConsumer { endpoint, queue, messages } => {
+            benches::sqs_edge::plain::consume(&endpoint, &queue, messages)?;
+        }
+        Command::AuditLake { lake, sent } => benches::generator::audit_lake(&lake, &sent)?,
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn check(
+    topic: Topic,
+    trades: Option<&Path>,
+    rounds: u64,
+    seed: Option<u64>,
+    report: &mut impl FnMut(Figure) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    match topic {
+        Topic::Detection => benches::detection::figures(trades, report)?,
+        Topic::HotPath => benches::hot_path::figures(trades, report)?,
+        Topic::Lake => benches::lake::figures(trades, report)?,
+        Topic::Pipeline => benches::pipeline::figures(report)?,
+        Topic::ExactlyOnce => benches::exactly_once::figures(rounds, seed, report)?,
+        Topic::SqsEdge => benches::sqs_edge::figures(report)?,
+        Topic::Loadgen => benches::generator::figures(report)?,
+        Topic::Localaws => benches::localaws::figures(report)?,
+    }
+    if matches!(topic, Topic::Detection | Topic::HotPath | Topic::Lake) && trades.is_none() {
+        writeln!(io::stdout(), "skip what is about recorded trades: no file at --trades or {TRADES}")?;
+    }
+    Ok(())
 }

@@ -1,52 +1,93 @@
-//! What a round leaves in the tables beside the ticks: each reject once, no alert twice, none stored that was not published.
+//! The rows of a lake's tables, as an audit needs them. It does *not* judge them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use arrow::array::AsArray as _;
-use arrow::datatypes::DataType;
+use arrow::array::{Array as _, AsArray as _, Float64Array, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use ticklake_core::commit::{claim_name, read_claim};
+use ticklake_core::lake::partition_path;
+use ticklake_schemas::Table;
 
-/// What was found.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Tables {
-    /// Rejects that were sent and are not in the lake.
-    pub(super) rejects_lost: u64,
-    /// Alerts in the lake.
-    pub(super) alerts: u64,
-    /// Alerts in the lake that nobody was told of.
-    pub(super) alerts_lost: u64,
-    /// Alerts that an epoch has claimed for one of its messages and that are not in the lake.
-    pub(super) alerts_unstored: u64,
-    /// Rejects that are there more than once.
-    pub(super) rejects_duplicate: u64,
-    /// Alerts that are there more than once.
-    pub(super) alerts_duplicate: u64,
+/// A row of the ticks table.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct TickRow {
+    pub(super) symbol: String,
+    pub(super) seq: Option<i64>,
+    pub(super) ts_us: i64,
+    pub(super) price: f64,
+    pub(super) volume: f64,
+    /// Whether the file lies in the partition of its time.
+    pub(super) is_in_place: bool,
+    pub(super) file: PathBuf,
 }
 
-/// Compares the lake in the folder `lake` with the bodies that had to be rejected and the ids of the alerts that arrived.
-pub(super) fn compare(lake: &Path, rejects: &BTreeSet<String>, published: &BTreeSet<String>) -> anyhow::Result<Tables> {
-    let (bodies, ids) = (places(lake, "quarantine", "body")?, places(lake, "alerts", "id")?);
-    let duplicate = |rows: &Places| {
-        let twice = rows.iter().filter(|(_, files)| files.len() > 1);
-        twice.map(|(value, files)| tell(value, files)).count() as u64
-    };
-    Ok(Tables {
-        rejects_lost: rejects.iter().filter(|body| !bodies.contains_key(*body)).count() as u64,
-        alerts: ids.len() as u64,
-        alerts_lost: ids.keys().filter(|id| !published.contains(*id)).count() as u64,
-        alerts_unstored: unstored(lake, ids.keys())?,
-        rejects_duplicate: duplicate(&bodies),
-        alerts_duplicate: duplicate(&ids),
-    })
+/// A row of the quarantine table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RejectRow {
+    /// Whether the body is that of a whole message.
+    pub(super) is_whole: bool,
+    pub(super) reason: String,
+    pub(super) body: String,
+    pub(super) file: PathBuf,
 }
 
-/// How many alerts were claimed that are none of `ids`. What time alone made certain is lost with its worker: such claims say so.
-fn unstored<'a>(lake: &Path, ids: impl Iterator<Item = &'a String>) -> anyhow::Result<u64> {
+/// All rows of the ticks table.
+pub(super) fn ticks(lake: &Path) -> anyhow::Result<Vec<TickRow>> {
+    let mut rows = Vec::new();
+    read(lake, Table::Ticks, &["symbol", "seq", "ts", "price", "volume"], |file, batch| {
+        let (symbols, seqs) = (texts(batch, "symbol")?, integers(batch, "seq")?);
+        let (ts, price, volume) = (integers(batch, "ts")?, floats(batch, "price")?, floats(batch, "volume")?);
+        for (at, symbol) in symbols.into_iter().enumerate() {
+            let ts_us = ts.value(at);
+            rows.push(TickRow {
+                symbol: symbol.context("a tick has no symbol")?,
+                seq: seqs.is_valid(at).then(|| seqs.value(at)),
+                ts_us,
+                price: price.value(at),
+                volume: volume.value(at),
+                is_in_place: file.parent() == Some(Path::new(&partition_path(Table::Ticks, ts_us))),
+                file: file.to_owned(),
+            });
+        }
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// All rows of the quarantine table.
+pub(super) fn rejects(lake: &Path) -> anyhow::Result<Vec<RejectRow>> {
+    let mut rows = Vec::new();
+    read(lake, Table::Quarantine, &["index", "reason", "body"], |file, batch| {
+        let (indexes, reasons, bodies) = (integers(batch, "index")?, texts(batch, "reason")?, texts(batch, "body")?);
+        for (at, (reason, body)) in reasons.into_iter().zip(bodies).enumerate() {
+            let (reason, body) = (reason.context("no reason")?, body.context("no body")?);
+            rows.push(RejectRow { is_whole: indexes.is_null(at), reason, body, file: file.to_owned() });
+        }
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// How many rows each alert has, by its id.
+pub(super) fn alerts(lake: &Path) -> anyhow::Result<BTreeMap<String, u64>> {
+    let mut rows = BTreeMap::new();
+    read(lake, Table::Alerts, &["id"], |_, batch| {
+        for id in texts(batch, "id")?.into_iter().flatten() {
+            *rows.entry(id).or_default() += 1;
+        }
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// How many alerts were claimed that are none of `ids`. What time alone made certain is lost with its worker: such
+/// claims say so.
+pub(super) fn unstored<'a>(lake: &Path, ids: impl Iterator<Item = &'a String>) -> anyhow::Result<u64> {
     let of_alert = |claim: String| claim.rsplit_once('-').map(|(alert, _)| alert.to_owned());
     let stored: BTreeSet<_> = ids.filter_map(|id| of_alert(claim_name(id, 0))).collect();
     let mut claimed = BTreeSet::new();
@@ -62,32 +103,23 @@ fn unstored<'a>(lake: &Path, ids: impl Iterator<Item = &'a String>) -> anyhow::R
     Ok(claimed.difference(&stored).count() as u64)
 }
 
-/// The files of each value of a column, one for each of its rows.
-type Places = BTreeMap<String, Vec<PathBuf>>;
-
-/// Where a value is that should be in one place, for whoever has to find out why.
-fn tell(value: &str, files: &[PathBuf]) {
-    use std::io::Write as _;
-    // With stderr gone there is nobody to tell; the figures still do.
-    let _ = writeln!(std::io::stderr(), "{value} is there {} times: {files:?}", files.len());
-}
-
-fn places(lake: &Path, table: &str, column: &str) -> anyhow::Result<Places> {
-    let mut places = Places::new();
-    for path in files(&lake.join(table))? {
+/// Hands the rows of a table to `take`, with the name of their file below the lake.
+fn read(
+    lake: &Path,
+    table: Table,
+    columns: &[&str],
+    mut take: impl FnMut(&Path, &RecordBatch) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    for path in files(&lake.join(table.name()))? {
         let file = File::open(&path).with_context(|| format!("failed to open {}", path.display()))?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
-        let mask = ProjectionMask::columns(builder.parquet_schema(), [column]);
+        let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+        let name = path.strip_prefix(lake)?;
         for batch in builder.with_projection(mask).build()? {
-            let batch = batch?;
-
-            let values = arrow::compute::cast(batch.column(0), &DataType::Utf8)?;
-            for value in values.as_string::<i32>().iter().flatten() {
-                places.entry(value.to_owned()).or_default().push(path.clone());
-            }
+            take(name, &batch?).with_context(|| format!("failed to read {}", path.display()))?;
         }
     }
-    Ok(places)
+    Ok(())
 }
 
 /// The Parquet files of a table that may have none.
@@ -107,4 +139,22 @@ fn files(table: &Path) -> anyhow::Result<Vec<PathBuf>> {
         }
     }
     Ok(files)
+}
+
+fn cast(batch: &RecordBatch, column: &str, to: &DataType) -> anyhow::Result<arrow::array::ArrayRef> {
+    let column = batch.column_by_name(column).with_context(|| format!("there is no column {column}"))?;
+    Ok(arrow::compute::cast(column, to)?)
+}
+
+fn texts(batch: &RecordBatch, column: &str) -> anyhow::Result<Vec<Option<String>>> {
+    let column = cast(batch, column, &DataType::Utf8)?;
+    Ok(column.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect())
+}
+
+fn integers(batch: &RecordBatch, column: &str) -> anyhow::Result<Int64Array> {
+    Ok(cast(batch, column, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
+}
+
+fn floats(batch: &RecordBatch, column: &str) -> anyhow::Result<Float64Array> {
+    Ok(cast(batch, column, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
 }

@@ -1,6 +1,7 @@
 //! A process that is watched: its signals, its end, and what it used and said until then.
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,14 @@ pub(crate) struct Process {
     pid: u32,
     name: String,
     started: Instant,
-    stderr: NamedTempFile,
+    log: Log,
+}
+
+/// Where what it says goes to.
+enum Log {
+    /// Gone with the process.
+    Temporary(NamedTempFile),
+    Kept(PathBuf),
 }
 
 /// A process that has ended, with success.
@@ -32,13 +40,28 @@ pub(crate) struct Ended {
 }
 
 impl Process {
-    pub(crate) fn start(mut command: Command) -> anyhow::Result<Self> {
+    pub(crate) fn start(command: Command) -> anyhow::Result<Self> {
+        let log = NamedTempFile::new().context("failed to make a file for a log")?;
+        let file = log.reopen().context("failed to open the file for a log")?;
+        Self::start_with(command, file, Log::Temporary(log))
+    }
+
+    /// Its log stays, at `path`.
+    pub(crate) fn start_with_log(command: Command, path: PathBuf) -> anyhow::Result<Self> {
+        let file = File::create(&path).with_context(|| format!("failed to create {}", path.display()))?;
+        Self::start_with(command, file, Log::Kept(path))
+    }
+
+    fn start_with(mut command: Command, file: File, log: Log) -> anyhow::Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
-        let stderr = NamedTempFile::new().context("failed to make a file for a log")?;
-        let log: File = stderr.reopen().context("failed to open the file for a log")?;
-        let child = command.stdin(Stdio::null()).stderr(log).spawn();
+        let child = command.stdin(Stdio::null()).stderr(file).spawn();
         let child = child.with_context(|| format!("failed to start {name}"))?;
-        Ok(Self { pid: child.id(), child: Some(child), name, started: Instant::now(), stderr })
+        Ok(Self { pid: child.id(), child: Some(child), name, started: Instant::now(), log })
+    }
+
+    /// Whether it has ended, by itself or because it was asked to.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
     }
 
     pub(crate) fn signal(&self, signal: &str) -> anyhow::Result<()> {
@@ -61,6 +84,19 @@ impl Process {
         self.started.elapsed()
     }
 
+    fn log(&self) -> String {
+        let path = match &self.log {
+            Log::Temporary(file) => file.path(),
+            Log::Kept(path) => path,
+        };
+        std::fs::read_to_string(path).unwrap_or_default()
+    }
+
+    /// The last line of its log.
+    pub(crate) fn last_words(&self) -> String {
+        self.log().lines().last().unwrap_or_default().to_owned()
+    }
+
     /// Ends it on the spot.
     pub(crate) fn kill(self) {
         drop(self);
@@ -77,7 +113,7 @@ impl Process {
             anyhow::bail!("{name} did not end within {PATIENCE:?}");
         };
         let ended = ended?.with_context(|| format!("failed to wait for {name}"))?;
-        let log = std::fs::read_to_string(self.stderr.path()).unwrap_or_default();
+        let log = self.log();
         let last = log.lines().last().unwrap_or_default();
         anyhow::ensure!(ended.status.success(), "{name} ended with {}: {last}", ended.status);
         let cpu = ended.rusage.utime + ended.rusage.stime;

@@ -1,8 +1,7 @@
 //! A queue with ticks in it, behind an endpoint in another process, and the processes that drain it.
 
-use std::collections::BTreeSet;
 use std::num::NonZeroU64;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::slice::from_ref;
 use std::sync::Arc;
@@ -41,18 +40,29 @@ pub(crate) async fn connect(url: &str) -> Clients {
     Clients::connect_as(&config, Credentials::new("local", "local", None, None, "local")).await
 }
 
+/// The environment of an engine that stores in `bucket`, wherever its endpoints are.
+pub(crate) fn set_up(command: &mut Command, bucket: &str) {
+    command
+        .env("AWS_ACCESS_KEY_ID", "local")
+        .env("AWS_SECRET_ACCESS_KEY", "local")
+        .env("TICKLAKE_AWS__REGION", REGION)
+        .env("TICKLAKE_AWS__S3_PATH_STYLE", "true")
+        .env("TICKLAKE_LAKE__BUCKET", bucket)
+        .env("TICKLAKE_METRICS__LISTEN", "")
+        // What is stored is published, and can be compared.
+        .env("TICKLAKE_ALERTS__PER_MINUTE_MAX", "0")
+        .env("TICKLAKE_ALERTS__MARKET_SYMBOLS_MIN", "0")
+        .env("TICKLAKE_LOG__FORMAT", "json");
+}
+
 impl Scene {
     pub(crate) async fn new(served: &Served, name: &str) -> anyhow::Result<Self> {
-        Self::at(&served.url, served.dir(), name).await
-    }
-
-    pub(crate) async fn at(url: &str, dir: &Path, name: &str) -> anyhow::Result<Self> {
-        let clients = connect(url).await;
+        let clients = connect(&served.url).await;
         let bucket = format!("lake-{name}");
         let created = clients.sqs.create_queue().queue_name(name).send().await.context("failed to create the queue")?;
         let queue = created.queue_url.context("the queue has no URL")?;
         clients.s3.create_bucket().bucket(&bucket).send().await.context("failed to create the bucket")?;
-        Ok(Self { url: url.to_owned(), dir: dir.to_owned(), clients, bucket, queue })
+        Ok(Self { url: served.url.clone(), dir: served.dir().to_owned(), clients, bucket, queue })
     }
 
     /// Sends the first `ticks` of the default market with [`SPIKES`], as fast as possible or at a rate.
@@ -80,31 +90,6 @@ impl Scene {
         Ok(loadgen::run(sqs, from_ref(&self.queue), plan, Arc::default()).await?)
     }
 
-    /// Sends bodies one by one, spread over `span`.
-    pub(crate) async fn send_bodies(&self, bodies: impl Iterator<Item = String>, span: Duration) -> anyhow::Result<()> {
-        let bodies: Vec<String> = bodies.collect();
-        let mut turns = tokio::time::interval(span.div_f64(bodies.len().max(1) as f64));
-        for body in bodies {
-            turns.tick().await;
-            self.clients.sqs.send_message().queue_url(&self.queue).message_body(body).send().await?;
-        }
-        Ok(())
-    }
-
-    /// A topic for alerts, all of which are kept.
-    pub(crate) async fn topic(&self) -> anyhow::Result<Topic> {
-        let name = format!("{}-alerts", self.bucket);
-        let queue = self.clients.sqs.create_queue().queue_name(&name).send().await?.queue_url;
-        let queue = queue.context("the queue has no URL")?;
-        let asked = self.clients.sqs.get_queue_attributes().queue_url(&queue);
-        let asked = asked.attribute_names(QueueAttributeName::QueueArn).send().await?;
-        let arn = asked.attributes.and_then(|mut all| all.remove(&QueueAttributeName::QueueArn));
-        let topic = self.clients.sns.create_topic().name(&name).send().await?.topic_arn.context("no topic")?;
-        let subscribe = self.clients.sns.subscribe().topic_arn(&topic).protocol("sqs").set_endpoint(arn);
-        subscribe.attributes("RawMessageDelivery", "true").send().await?;
-        Ok(Topic { clients: self.clients.clone(), arn: topic, queue })
-    }
-
     /// The client of its queue, and the queue.
     pub(crate) fn sqs(&self) -> &aws_sdk_sqs::Client {
         &self.clients.sqs
@@ -127,20 +112,8 @@ impl Scene {
     /// The same, with a proxy before the endpoint.
     pub(crate) fn engine_at(&self, url: &str) -> anyhow::Result<Command> {
         let mut command = Command::new(std::env::current_exe().context("failed to find this program")?);
-        command
-            .arg("engine")
-            .env("AWS_ACCESS_KEY_ID", "local")
-            .env("AWS_SECRET_ACCESS_KEY", "local")
-            .env("TICKLAKE_AWS__ENDPOINT_URL", url)
-            .env("TICKLAKE_AWS__REGION", REGION)
-            .env("TICKLAKE_AWS__S3_PATH_STYLE", "true")
-            .env("TICKLAKE_QUEUE__URL", &self.queue)
-            .env("TICKLAKE_LAKE__BUCKET", &self.bucket)
-            .env("TICKLAKE_METRICS__LISTEN", "")
-            // What is stored is published, and can be compared.
-            .env("TICKLAKE_ALERTS__PER_MINUTE_MAX", "0")
-            .env("TICKLAKE_ALERTS__MARKET_SYMBOLS_MIN", "0")
-            .env("TICKLAKE_LOG__FORMAT", "json");
+        command.arg("engine").env("TICKLAKE_AWS__ENDPOINT_URL", url).env("TICKLAKE_QUEUE__URL", &self.queue);
+        set_up(&mut command, &self.bucket);
         Ok(command)
     }
 
@@ -163,11 +136,6 @@ impl Scene {
         anyhow::bail!("the queue was not drained within {PATIENCE:?}")
     }
 
-    /// The endpoint's URL.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
-    }
-
     /// The plain consumer of so many messages.
     pub(crate) fn plain_consumer(&self, messages: u64) -> anyhow::Result<Command> {
         let mut command = Command::new(std::env::current_exe().context("failed to find this program")?);
@@ -185,34 +153,5 @@ impl Scene {
     pub(crate) async fn audit(&self, sent: Sent) -> anyhow::Result<loadgen::Report> {
         let lake = self.lake();
         Ok(tokio::task::spawn_blocking(move || loadgen::audit(&lake, &sent)).await??)
-    }
-}
-
-/// A topic, and the queue in which everything that was published is.
-pub(crate) struct Topic {
-    clients: Clients,
-    arn: String,
-    queue: String,
-}
-
-impl Topic {
-    pub(crate) fn arn(&self) -> &str {
-        &self.arn
-    }
-
-    /// The ids of all alerts that were published so far and not asked for before.
-    pub(crate) async fn published(&self) -> anyhow::Result<BTreeSet<String>> {
-        let mut ids = BTreeSet::new();
-        loop {
-            let receive = self.clients.sqs.receive_message().queue_url(&self.queue).max_number_of_messages(10);
-            let messages = receive.send().await?.messages.unwrap_or_default();
-            if messages.is_empty() {
-                return Ok(ids);
-            }
-            for message in messages {
-                let alert: serde_json::Value = serde_json::from_str(message.body.as_deref().unwrap_or_default())?;
-                ids.insert(alert["id"].as_str().context("an alert has no id")?.to_owned());
-            }
-        }
     }
 }
