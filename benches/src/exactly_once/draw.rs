@@ -180,6 +180,7 @@ mod tests {
         assert_eq!(Scenario::draw(7, 3), Scenario::draw(7, 3));
         assert_ne!(Scenario::draw(7, 3).events, Scenario::draw(8, 3).events);
         assert_ne!(Scenario::draw(7, 3).events, Scenario::draw(7, 11).events);
+        assert_ne!(Scenario::draw(7, 11).events, Scenario::draw(15, 3).events);
     }
 
     #[test]

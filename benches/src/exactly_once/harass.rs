@@ -66,7 +66,7 @@ pub fn figures(
         Rounds::One { round, .. } => vec![Scenario::draw(seed, *round)],
         Rounds::Scenario(line) => vec![line.parse()?],
     };
-    let scenarios = scenarios.into_iter().filter(|scenario| options.can_play(scenario)).collect();
+    let scenarios = scenarios.into_iter().filter_map(|scenario| options.playable(scenario)).collect();
     let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime of the clients")?;
     let total = runtime.block_on(play_all(scenarios, options))?;
     if let Some(failed) = total.failed.clone().filter(|_| shrinks) {

@@ -37,9 +37,12 @@ pub struct Options {
 }
 
 impl Options {
-    /// Whether the servers can play the scenario: only the local endpoint has faults.
-    pub(super) fn can_play(&self, scenario: &Scenario) -> bool {
-        self.endpoints.queue.is_none() || scenario.copies.is_none() && !scenario.old_receipts
+    /// The scenario as the servers can play it: only the local endpoint has faults.
+    pub(super) fn playable(&self, scenario: Scenario) -> Option<Scenario> {
+        if self.endpoints.queue.is_none() {
+            return Some(scenario);
+        }
+        scenario.copies.is_none().then_some(Scenario { old_receipts: false, ..scenario })
     }
 }
 

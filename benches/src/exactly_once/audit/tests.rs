@@ -151,6 +151,20 @@ fn body_of_a_message_decoded_differently_stands_for_its_ticks_and_doubles_none()
 }
 
 #[test]
+fn body_of_a_message_decoded_differently_doubles_no_reject_wherever_it_stands() {
+    for at in [0, 1] {
+        let mut lake = mixed();
+        let body = reject(&lake.message().body, true, DECODED_DIFFERENTLY);
+        lake.rejects.clear();
+        lake.scenario.malformed = 0;
+        lake.feed.messages.retain(|message| !message.ticks.is_empty());
+        lake.reject_tick(0);
+        lake.rejects.insert(at, body);
+        assert_eq!(lake.found(), [], "before or behind the reject of one of its ticks");
+    }
+}
+
+#[test]
 fn body_of_a_message_of_another_reason_does_not_share_its_ticks() {
     let mut lake = mixed();
     let message = lake.message();
