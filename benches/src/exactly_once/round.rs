@@ -25,6 +25,9 @@ const OLD_RECEIPTS: [&str; 2] =
 /// How much longer than a copy may take to come a queue has to be empty before nothing more comes.
 const QUIET: Duration = Duration::from_millis(500);
 
+/// The harness looks so often whether a worker has ended.
+const STEP: Duration = Duration::from_millis(20);
+
 /// What is the same for all rounds.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -203,7 +206,10 @@ enum Moment {
 async fn happen(scenario: &Scenario, site: &mut Site, workers: &mut Workers) -> anyhow::Result<()> {
     let began = Instant::now();
     for (at_ms, number, moment) in moments(&scenario.events) {
-        tokio::time::sleep_until((began + Duration::from_millis(at_ms)).into()).await;
+        while let Some(left) = Duration::from_millis(at_ms).checked_sub(began.elapsed()) {
+            workers.replace_ended(site)?;
+            tokio::time::sleep(left.min(STEP)).await;
+        }
         match moment {
             Moment::Thaws => workers.thaw(number)?,
             Moment::Reopens => site.reopen()?,
@@ -211,7 +217,7 @@ async fn happen(scenario: &Scenario, site: &mut Site, workers: &mut Workers) -> 
             Moment::Begins(Event { worker, what, .. }) => match what {
                 What::Kill => workers.kill(worker, site)?,
                 What::Freeze { replaced, .. } => workers.freeze(number, worker, replaced.then_some(&*site))?,
-                What::Restart { overlap } => workers.restart(worker, overlap, site).await?,
+                What::Restart { overlap } => workers.restart(worker, overlap, site)?,
                 What::Cut { place, .. } => site.shut(place).await,
                 What::Slow { bytes_per_s, .. } => site.slow_down(Some(bytes_per_s)),
                 What::DeleteQueue => site.delete_queue().await?,

@@ -50,6 +50,8 @@ pub(super) struct Workers {
     frozen: BTreeMap<usize, Process>,
     /// Asked to end.
     leaving: Vec<Process>,
+    /// Asked to end, and another one starts when it has.
+    giving_way: Vec<Process>,
     started: usize,
     /// When one was last killed, or frozen: what it has noted, others may take over some time later.
     pub(super) last_loss: Instant,
@@ -68,6 +70,7 @@ impl Workers {
             running: Vec::new(),
             frozen: BTreeMap::new(),
             leaving: Vec::new(),
+            giving_way: Vec::new(),
             started: 0,
             last_loss: Instant::now(),
             logs,
@@ -148,30 +151,27 @@ impl Workers {
     }
 
     /// SIGTERM, and another one: at once, or when the old one has ended.
-    pub(super) async fn restart(&mut self, worker: usize, overlap: bool, site: &Site) -> anyhow::Result<()> {
-        if let Some(leaving) = self.take(worker) {
-            // One that has ended by itself is found later.
-            let _ = leaving.signal("-TERM");
-            if overlap {
-                self.leaving.push(leaving);
-            } else {
-                self.end(leaving).await;
-            }
+    pub(super) fn restart(&mut self, worker: usize, overlap: bool, site: &Site) -> anyhow::Result<()> {
+        let Some(old) = self.take(worker) else { return self.start(site) };
+        // One that has ended by itself is found later.
+        let _ = old.signal("-TERM");
+        if !overlap {
+            self.giving_way.push(old);
+            return Ok(());
         }
+        self.leaving.push(old);
         self.start(site)
     }
 
-    /// Puts others in the place of those that have ended by themselves.
+    /// Puts others in the place of those that have ended: because they were asked to, or by themselves.
     pub(super) fn replace_ended(&mut self, site: &Site) -> anyhow::Result<()> {
-        let mut at = 0;
-        while at < self.running.len() {
-            if self.running[at].has_ended() {
-                let ended = self.running.swap_remove(at);
-                self.findings.find(Fault::WorkerEnded, || ended.last_words());
-                self.start(site)?;
-            } else {
-                at += 1;
-            }
+        for worker in extract_ended(&mut self.giving_way) {
+            self.leaving.push(worker);
+            self.start(site)?;
+        }
+        for worker in extract_ended(&mut self.running) {
+            self.findings.find(Fault::WorkerEnded, || worker.last_words());
+            self.start(site)?;
         }
         Ok(())
     }
@@ -182,6 +182,7 @@ impl Workers {
             let _ = worker.signal("-TERM");
             self.leaving.push(worker);
         }
+        self.leaving.append(&mut self.giving_way);
         for worker in std::mem::take(&mut self.leaving) {
             self.end(worker).await;
         }
@@ -193,6 +194,10 @@ impl Workers {
             self.findings.find(Fault::WorkerEnded, || format!("{error:#}"));
         }
     }
+}
+
+fn extract_ended(workers: &mut Vec<Process>) -> Vec<Process> {
+    workers.extract_if(.., Process::has_ended).collect()
 }
 
 /// Whether this program's engine has that setting; another program is taken for one of the same version.
