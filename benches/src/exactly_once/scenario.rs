@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 /// Ticks of a message.
 pub(super) const PER_MESSAGE: usize = 10;
 
+/// Fewer messages than that are no easier to look at.
+const MESSAGES_MIN: usize = 125;
+
 /// What one round does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -222,7 +225,7 @@ impl Scenario {
         with(&|one| one.copies = None);
         with(&|one| one.receives_max = None);
         with(&|one| one.decodings = vec![Decoding::Default]);
-        with(&|one| one.messages /= 2);
+        with(&|one| one.messages = (one.messages / 2).max(MESSAGES_MIN.min(one.messages)));
         smaller
     }
 }
