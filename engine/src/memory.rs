@@ -22,6 +22,7 @@ use crate::ports::{
 /// A queue in memory.
 #[derive(Debug)]
 pub struct MemoryQueue {
+    name: uuid::Uuid,
     visibility_timeout: Duration,
     messages: Mutex<Messages>,
     arrived: Notify,
@@ -41,6 +42,7 @@ impl MemoryQueue {
     #[must_use]
     pub fn new(visibility_timeout: Duration) -> Self {
         Self {
+            name: uuid::Uuid::now_v7(),
             visibility_timeout,
             messages: Mutex::default(),
             arrived: Notify::new(),
@@ -52,7 +54,8 @@ impl MemoryQueue {
     pub fn send(&self, body: impl Into<Bytes>, content_encoding: Option<&str>) -> String {
         let mut messages = self.messages();
         messages.sent += 1;
-        let id = format!("message-{}", messages.sent);
+        // As SQS's, it is like that of no other message of any queue.
+        let id = format!("message-{}-{}", messages.sent, self.name);
         messages.visible.push_back(ReceivedMessage {
             id: id.clone(),
             receipt: Receipt::from(""),

@@ -97,7 +97,8 @@ impl Notes {
         let mut known = FxHashSet::default();
         loop {
             if let Err(GaveUp::Stop(error)) = self.adopt_once(adopt_after, &mut known, carried).await {
-                return self.stop.fail(error);
+                // A store that refuses everything is found out by the first epoch.
+                warn!(%error, "failed to adopt alerts of workers that are gone");
             }
             self.adopted.notify_one();
             sleep(adopt_after.clamp(REMOVE_EVERY, ADOPT_EVERY_MAX)).await;
