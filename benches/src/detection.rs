@@ -1,8 +1,8 @@
-//! `check detection`: what the detectors find of events planted into recorded trades, how often they alert where there is nothing,
-//! and what they cost.
+//! `check detection`: what the detectors find of events planted into recorded trades, how often they alert where there
+//! is nothing, and what they cost.
 //!
-//! Their thresholds were chosen on the first of the two days, and two of them corrected by the second (benches/README.md); it is the
-//! second one that counts here, in regular hours.
+//! Their thresholds were chosen on the first of the two days, and two of them corrected by the second
+//! (benches/README.md); it is the second one that counts here, in regular hours.
 
 use std::collections::HashSet;
 use std::io;
@@ -118,8 +118,8 @@ fn alerts(trades: &Trades) -> anyhow::Result<Vec<Alert>> {
     Ok(raised.into_iter().map(|raised| raised.alert).filter(|alert| alert.state == State::Open).collect())
 }
 
-/// Events that are missed, and those of which there are several alerts, over several plantings: of single bad prints, and of what lasts,
-/// for what lasts is in everybody's baseline for minutes.
+/// Events that are missed, and those of which there are several alerts, over several plantings: of single bad prints,
+/// and of what lasts, for what lasts is in everybody's baseline for minutes.
 fn found(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     use EventKind as E;
     let prints = [E::Spike50bp, E::Spike100bp, E::DecimalShift];
@@ -170,7 +170,8 @@ fn found(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -> any
 /// What was planted, what was alerted, and how what counts of the two matches.
 type Planted = (Vec<Event>, Vec<Alert>, Score);
 
-/// `own` are the alerts on the trades as they are: what is planted into the cool-down of one of the same kind and symbol is not counted.
+/// `own` are the alerts on the trades as they are: what is planted into the cool-down of one of the same kind and
+/// symbol is not counted.
 fn planted(day: &Trades, own: &[Alert], seed: u64, kinds: &[EventKind]) -> anyhow::Result<Planted> {
     let mut trades = day.clone();
     let every = NonZeroU64::new(EVERY).unwrap_or(NonZeroU64::MIN);
@@ -188,7 +189,8 @@ fn planted(day: &Trades, own: &[Alert], seed: u64, kinds: &[EventKind]) -> anyho
     Ok((events, alerts, score))
 }
 
-/// Events that were told to be of the other kind, or not within twenty ticks: of level shifts, and of bad prints of half a percent and more.
+/// Events that were told to be of the other kind, or not within twenty ticks: of level shifts, and of bad prints of
+/// half a percent and more.
 fn told_apart(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     use EventKind as E;
     let (mut shifts, mut prints, mut wrong) = (0_u32, 0_u32, 0_u32);
@@ -218,7 +220,8 @@ fn told_apart(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -
     Ok(report(Figure { name: name.into(), measured, at_most: 0.05 })?)
 }
 
-/// Bad prints of half a percent that are missed where they follow on five of a percent in a row: right behind, and a minute later.
+/// Bad prints of half a percent that are missed where they follow on five of a percent in a row: right behind, and a
+/// minute later.
 fn in_a_row(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     const MINUTE_US: i64 = 60_000_000;
     let mut rows: Vec<Vec<usize>> = vec![Vec::new(); day.symbols.len()];
@@ -249,8 +252,9 @@ fn in_a_row(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -> 
     Ok(report(Figure { name: name.into(), measured, at_most: 0.02 })?)
 }
 
-/// What a planted day's events are when its trades come in another order, each up to a second late: what is found of what was planted. Sums of
-/// panes do not depend on the order; the median of the last 50 prices and the way from price to price do.
+/// What a planted day's events are when its trades come in another order, each up to a second late: what is found of
+/// what was planted. Sums of panes do not depend on the order; the median of the last 50 prices and the way from price
+/// to price do.
 fn shuffled(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     const LATE_US: u64 = 1_000_000;
     let mut trades = day.clone();

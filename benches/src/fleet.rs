@@ -1,4 +1,5 @@
-//! Engines in processes of their own, before one endpoint in another: what `check sqs-edge` and `check exactly-once` are made of.
+//! Engines in processes of their own, before one endpoint in another: what `check sqs-edge` and `check exactly-once`
+//! are made of.
 
 pub(crate) mod callgrind;
 pub(crate) mod process;

@@ -38,7 +38,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         trades: Option<PathBuf>,
     },
-    /// Play scenarios in which workers are killed, frozen, cut off and more; exit status 1 where anything is lost or doubled
+    /// Play scenarios in which workers are killed, frozen, cut off and more; exit status 1 where anything is lost or
+    /// doubled
     Harass(HarassArgs),
     /// The process that `check localaws` measures
     #[command(hide = true)]

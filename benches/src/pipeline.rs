@@ -1,7 +1,8 @@
 //! `check pipeline`: the engine's CPU stages on their threads, beside the same work in one loop on one thread.
 //!
-//! The threads are those of the engine ([`ticklake::cpu`]), from received bodies to encoded epochs; only the queue, the store
-//! and the topic are left out. The loop calls the same code of the core with nothing between: no channels, no permits.
+//! The threads are those of the engine ([`ticklake::cpu`]), from received bodies to encoded epochs; only the queue, the
+//! store and the topic are left out. The loop calls the same code of the core with nothing between: no channels, no
+//! permits.
 
 use std::io;
 use std::sync::Arc;
@@ -31,12 +32,13 @@ use crate::figure::Figure;
 /// Different ticks; they come round again until there are enough.
 const MARKET: u64 = 500_000;
 const PER_MESSAGE: usize = 500;
-/// Messages of one measurement: six million ticks, so that what happens once, such as the first use of memory, weighs little.
+/// Messages of one measurement: six million ticks, so that what happens once, such as the first use of memory, weighs
+/// little.
 const MESSAGES: usize = 12_000;
 /// Ticks of an epoch: several of them, so that what only one of the encoders can do at the end weighs little.
 const EPOCH_ROWS: usize = 125_000;
-/// Received batches that wait for the decoders, of which each takes about a millisecond: never none, and never a budget full
-/// of bodies, which would measure how fast the system hands out fresh memory.
+/// Received batches that wait for the decoders, of which each takes about a millisecond: never none, and never a budget
+/// full of bodies, which would measure how fast the system hands out fresh memory.
 const LEAD: usize = 32;
 /// Measurements of each kind, in turn. The best counts: what else the machine does is not the engine's.
 const ROUNDS: usize = 4;
@@ -112,8 +114,8 @@ fn config(threads: usize) -> anyhow::Result<Config> {
     Ok(settings.validate()?)
 }
 
-/// `bodies` over and over, `messages` in all, in batches as a receive brings them: made before the clock starts, for receiving
-/// is not what is measured.
+/// `bodies` over and over, `messages` in all, in batches as a receive brings them: made before the clock starts, for
+/// receiving is not what is measured.
 fn received(bodies: &[String], messages: usize) -> Vec<Vec<ReceivedMessage>> {
     let batches = (0..messages).step_by(BATCH_MAX).map(|first| {
         let batch = first..messages.min(first + BATCH_MAX);

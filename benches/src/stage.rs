@@ -115,7 +115,8 @@ impl Pipeline {
 
     /// One epoch of `bodies`; how many bytes of Parquet they make.
     ///
-    /// The detectors see the market's day pass 2,048 times as fast: under load a symbol has ticks each second, and not one in minutes.
+    /// The detectors see the market's day pass 2,048 times as fast: under load a symbol has ticks each second, and not
+    /// one in minutes.
     pub fn run(&mut self, bodies: &[String]) -> anyhow::Result<usize> {
         let mut latest_us = self.start_us;
         for messages in bodies.chunks(MESSAGES_PER_BATCH) {
@@ -154,8 +155,8 @@ pub struct Detecting {
 const BATCH_US: i64 = 10_000_000;
 
 impl Detecting {
-    /// Detectors whose windows are full of prices of `symbols` symbols, and `ticks` ticks, in which these are as frequent as
-    /// one another: the worst case for caches.
+    /// Detectors whose windows are full of prices of `symbols` symbols, and `ticks` ticks, in which these are as
+    /// frequent as one another: the worst case for caches.
     pub fn new(symbols: usize, ticks: usize) -> anyhow::Result<Self> {
         let names = Dictionaries::new(symbols);
         let ids = (0..symbols).map(|symbol| Ok(names.symbols.intern(&format!("S{symbol}"))?.0));
@@ -181,7 +182,8 @@ impl Detecting {
         Ok(this)
     }
 
-    /// Prices of a few cents around one, so that most ticks are judged by the cheap part of the scale, as real ones are.
+    /// Prices of a few cents around one, so that most ticks are judged by the cheap part of the scale, as real ones
+    /// are.
     fn fill(&mut self, symbols: impl Iterator<Item = NameId>, random: &mut fastrand::Rng) {
         self.ticks.clear();
         for symbol in symbols {

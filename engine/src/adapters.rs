@@ -1,7 +1,7 @@
 //! The ports over the AWS SDK.
 //!
-//! Each adapter makes one call per method, names what it did in its errors, and sorts those by what the caller does about
-//! them. Batching, retries and order are the stages'.
+//! Each adapter makes one call per method, names what it did in its errors, and sorts those by what the caller does
+//! about them. Batching, retries and order are the stages'.
 
 mod s3;
 mod sns;
@@ -50,8 +50,8 @@ struct Call {
     permission: &'static str,
 }
 
-/// A call without an answer is told of after so long, and each time that as much has passed again. The SDK tries three times before its
-/// caller knows of any failure: for a store that is too slow, that is minutes.
+/// A call without an answer is told of after so long, and each time that as much has passed again. The SDK tries three
+/// times before its caller knows of any failure: for a store that is too slow, that is minutes.
 const NO_ANSWER: Duration = Duration::from_secs(20);
 
 impl Call {
@@ -89,7 +89,8 @@ impl Call {
 }
 
 /// What became of a batch of `entries`, whose ids are their positions: every entry that is not listed as successful has
-/// failed. SQS and SNS say whose fault it is; throttling is the sender's, yet passes; what is listed nowhere goes again.
+/// failed. SQS and SNS say whose fault it is; throttling is the sender's, yet passes; what is listed nowhere goes
+/// again.
 fn failures<'a>(
     entries: usize,
     successful: impl Iterator<Item = &'a str>,

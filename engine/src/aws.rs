@@ -21,8 +21,8 @@ use crate::config::Aws;
 /// knows what waiting costs; the SDK's share is the connection that was closed while idle and the odd 503.
 pub(crate) const ATTEMPTS: u32 = 3;
 
-/// The region that requests are signed for when an endpoint is given and nothing names a region: what takes the place of
-/// AWS rarely cares, and the SDK refuses to sign without one.
+/// The region that requests are signed for when an endpoint is given and nothing names a region: what takes the place
+/// of AWS rarely cares, and the SDK refuses to sign without one.
 const REGION_OF_CUSTOM_ENDPOINT: &str = "us-east-1";
 
 /// Where the SDK looks for the endpoint of a single service.
@@ -40,8 +40,8 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Clients with credentials and region from the usual chain (environment, profile, web identity, container, instance),
-    /// asked in this order, so that the metadata service is waited for only when nothing else knows.
+    /// Clients with credentials and region from the usual chain (environment, profile, web identity, container,
+    /// instance), asked in this order, so that the metadata service is waited for only when nothing else knows.
     ///
     /// Sends nothing to the three services, and so cannot fail: credentials are loaded by the first request.
     pub async fn connect(config: &Aws) -> Self {

@@ -1,6 +1,7 @@
 //! The bounds that a producer of ever new names can exhaust: a warning at 80 % of each, and one at the bound.
 //!
-//! This file owns what is warned of, and that it is said once. It does *not* own the bounds, nor what happens beyond them.
+//! This file owns what is warned of, and that it is said once. It does *not* own the bounds, nor what happens beyond
+//! them.
 
 use std::sync::atomic::{AtomicIsize, AtomicU8, Ordering};
 
@@ -31,7 +32,8 @@ impl Bound {
         Self { what, setting, beyond, told: AtomicU8::new(Level::Low as u8) }
     }
 
-    /// Warns if a mark is passed for the first time, or again after less than 70 % were used: who stays near a mark is told once.
+    /// Warns if a mark is passed for the first time, or again after less than 70 % were used: who stays near a mark is
+    /// told once.
     fn note(&self, used: usize, max: usize) {
         let Self { what, setting, beyond, .. } = self;
         match self.passed(used, max) {

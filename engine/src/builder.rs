@@ -1,7 +1,7 @@
 //! The building stage: one thread that gathers what the detectors have seen into epochs.
 //!
-//! It hands alerts on at once: they wait neither for the epoch nor for a message that is looked up in the ledger. When an epoch rolls is decided in [`ticklake_core::epoch`], and here, where more can
-//! only come after it is stored.
+//! It hands alerts on at once: they wait neither for the epoch nor for a message that is looked up in the ledger. When
+//! an epoch rolls is decided in [`ticklake_core::epoch`], and here, where more can only come after it is stored.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,16 +24,16 @@ use crate::ports::BATCH_MAX;
 /// How long the stage waits for more before it looks whether the open epoch should roll.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// How long an epoch with messages of a FIFO queue may be open: until it is stored, what follows them in their groups is held
-/// back.
+/// How long an epoch with messages of a FIFO queue may be open: until it is stored, what follows them in their groups
+/// is held back.
 const FIFO_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// The stage's state and its neighbours.
 pub(crate) struct Builder {
     pub(crate) epochs: EpochBuilder<HeldMessage>,
     pub(crate) alerts_done: Vec<AlertsDone>,
-    /// Closed epochs that the encoders have no room for yet. Each holds at least one message, so that the budget bounds them, or
-    /// else alerts that time has made.
+    /// Closed epochs that the encoders have no room for yet. Each holds at least one message, so that the budget bounds
+    /// them, or else alerts that time has made.
     pub(crate) waiting: VecDeque<BuiltEpoch>,
     pub(crate) batches: Receiver<Decoded<HeldMessage>>,
     /// Takes batches with redelivered messages to the resolver; `None` once no more come.
@@ -88,8 +88,8 @@ impl Builder {
         }
     }
 
-    /// Why the open epoch should be closed. Behind one that waits it may grow old: closed, it would only wait as well, and
-    /// be smaller than it need be.
+    /// Why the open epoch should be closed. Behind one that waits it may grow old: closed, it would only wait as well,
+    /// and be smaller than it need be.
     fn due(&self, now: Duration) -> Option<RollReason> {
         let reason = self.epochs.due(now);
         if self.waiting.is_empty() {
@@ -107,12 +107,13 @@ impl Builder {
             || age >= FIFO_AGE_MAX && self.holds_fifo
     }
 
-    /// Nothing came for a while: waiting on is pointless if the budget is what keeps messages away, if the queues are empty, or
-    /// if one holds back what follows the messages of this epoch.
+    /// Nothing came for a while: waiting on is pointless if the budget is what keeps messages away, if the queues are
+    /// empty, or if one holds back what follows the messages of this epoch.
     ///
-    /// Batches may still be with the decoders or detectors, if the machine is that busy. It is not waited for them: a decoder
-    /// may itself wait until the excess of a budget is returned, which is what this epoch holds. They come in time, each pause
-    /// closes what had come before it, and an epoch that is smaller than it need be is all that is lost.
+    /// Batches may still be with the decoders or detectors, if the machine is that busy. It is not waited for them: a
+    /// decoder may itself wait until the excess of a budget is returned, which is what this epoch holds. They come in
+    /// time, each pause closes what had come before it, and an epoch that is smaller than it need be is all that is
+    /// lost.
     fn idle_reason(&self) -> Option<RollReason> {
         let no_room = self.meters.budget.is_starved() || self.meters.budget.is_exceeded();
         let pointless = no_room || self.flush.is_drained() || self.holds_fifo;

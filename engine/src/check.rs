@@ -18,8 +18,8 @@ use crate::aws::Clients;
 use crate::config::Config;
 use crate::redact;
 
-/// How long the check of one service may take. The SDK's own deadlines add up over its attempts; an operator at a prompt
-/// has less patience than a long poll.
+/// How long the check of one service may take. The SDK's own deadlines add up over its attempts; an operator at a
+/// prompt has less patience than a long poll.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is checked.

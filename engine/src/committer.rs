@@ -1,8 +1,8 @@
-//! The committing stage: takes an epoch through the commit protocol of [`ticklake_core::commit`], which decides what may be stored
-//! and what may be deleted.
+//! The committing stage: takes an epoch through the commit protocol of [`ticklake_core::commit`], which decides what
+//! may be stored and what may be deleted.
 //!
-//! This file keeps the order: entry, files and alerts, publishing, deletes, and what is given back. How files are put is in [`files`],
-//! how messages are deleted and released in [`messages`].
+//! This file keeps the order: entry, files and alerts, publishing, deletes, and what is given back. How files are put
+//! is in [`files`], how messages are deleted and released in [`messages`].
 
 mod files;
 mod messages;
@@ -42,8 +42,8 @@ pub(crate) struct Committer {
     /// Encodes alerts once more where another epoch has claimed some.
     pub(crate) encoder: Encoder,
     pub(crate) delivery: Delivery,
-    /// How long a request may take, with all its attempts. A release that SQS takes in only after the message was given to somebody
-    /// else would rob them of it: what is ours for no longer than this is not released.
+    /// How long a request may take, with all its attempts. A release that SQS takes in only after the message was given
+    /// to somebody else would rob them of it: what is ours for no longer than this is not released.
     pub(crate) release_margin: Duration,
     pub(crate) prefix: String,
     pub(crate) epochs: mpsc::Receiver<EncodedEpoch>,
@@ -141,8 +141,8 @@ impl Committer {
         true
     }
 
-    /// Waits until the publisher is done with the epoch's alerts, and returns where they are noted. Published at once as they were raised, they
-    /// mostly are out by now.
+    /// Waits until the publisher is done with the epoch's alerts, and returns where they are noted. Published at once
+    /// as they were raised, they mostly are out by now.
     async fn published(&self, commit: &mut AlertCommit, done: Vec<AlertsDone>) -> Vec<Note> {
         let (mut notes, mut are_out, mut are_noted) = (Vec::new(), true, true);
         for done in done {

@@ -26,8 +26,8 @@ pub use validate::Invalid;
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Several queues in place of `queue.url`, each with polls, leases and counts of its own; all else in `[queue]` holds for
-    /// every one of them.
+    /// Several queues in place of `queue.url`, each with polls, leases and counts of its own; all else in `[queue]`
+    /// holds for every one of them.
     pub queues: Vec<String>,
     /// `[queue]`: where ticks come from.
     pub queue: Queue,
@@ -87,7 +87,8 @@ impl Settings {
         IN_FLIGHT_MAX / self.queue.workers.max(1)
     }
 
-    /// The most messages that this worker may hold: its budget, or its share of what SQS allows in flight, if that is less.
+    /// The most messages that this worker may hold: its budget, or its share of what SQS allows in flight, if that is
+    /// less.
     #[must_use]
     pub fn messages_max(&self) -> usize {
         self.budget.messages_max.min(self.share_of_queue() * self.queue_urls().count())
@@ -102,14 +103,16 @@ pub struct Queue {
     pub url: String,
     /// Long polls that wait at the same time on a quiet queue, 1 to `receivers_max`.
     pub receivers_min: usize,
-    /// Long polls that wait at the same time on a busy one, up to 128. Each brings at most 10 messages per round trip; there is one
-    /// more after each that comes back full, and one less after each that comes back empty.
+    /// Long polls that wait at the same time on a busy one, up to 128. Each brings at most 10 messages per round trip;
+    /// there is one more after each that comes back full, and one less after each that comes back empty.
     pub receivers_max: usize,
-    /// How long a poll waits for a message, 0 to 20 s, in whole seconds. Less than 20 s costs more requests on a quiet queue.
+    /// How long a poll waits for a message, 0 to 20 s, in whole seconds. Less than 20 s costs more requests on a quiet
+    /// queue.
     #[serde(with = "humantime_serde")]
     pub wait: Duration,
-    /// How long a received message stays hidden from other consumers, 5 s to 12 h, in whole seconds, and longer than `wait`. Who is held for longer than
-    /// half of it is hidden for another one. It is also how long others wait for the messages of a worker that died.
+    /// How long a received message stays hidden from other consumers, 5 s to 12 h, in whole seconds, and longer than
+    /// `wait`. Who is held for longer than half of it is hidden for another one. It is also how long others wait for
+    /// the messages of a worker that died.
     #[serde(with = "humantime_serde")]
     pub visibility_timeout: Duration,
     /// Workers that drain the queue at the same time. SQS allows 120,000 messages in flight per queue, over all of
@@ -126,7 +129,8 @@ pub enum Identity {
     /// The id that the queue gives. It stays the same in a dead-letter queue, and not over a redrive to the source.
     #[default]
     MessageId,
-    /// The body. Only for producers that never send one body twice: what is sent twice is stored once. Every message is looked up in the ledger.
+    /// The body. Only for producers that never send one body twice: what is sent twice is stored once. Every message is
+    /// looked up in the ledger.
     Body,
 }
 
@@ -151,11 +155,12 @@ pub struct Lake {
     /// The bucket's name. Required.
     pub bucket: String,
     /// Goes before the tables' folders, without a slash at either end: `market/eu` gives `market/eu/ticks/dt=...`. The
-    /// ledger is below it, too: under another prefix nothing is known of what was stored. Drain the queue before you change
-    /// it, or messages that are delivered again are stored again.
+    /// ledger is below it, too: under another prefix nothing is known of what was stored. Drain the queue before you
+    /// change it, or messages that are delivered again are stored again.
     pub prefix: String,
-    /// `exactly-once`, with a ledger of what is about to be stored; `at-least-once` saves one PUT and one DELETE per epoch and one PUT
-    /// per alert, and stores the rows again of what is delivered again. All workers of a lake have to agree.
+    /// `exactly-once`, with a ledger of what is about to be stored; `at-least-once` saves one PUT and one DELETE per
+    /// epoch and one PUT per alert, and stores the rows again of what is delivered again. All workers of a lake have to
+    /// agree.
     pub delivery: Delivery,
 }
 
@@ -181,7 +186,8 @@ pub struct Alerts {
     pub per_minute_max: u32,
     /// See [`OutboxConfig::market_symbols_min`].
     pub market_symbols_min: u32,
-    /// How old the note of another worker's alerts is before this worker takes that one for dead, and publishes and stores them.
+    /// How old the note of another worker's alerts is before this worker takes that one for dead, and publishes and
+    /// stores them.
     #[serde(with = "humantime_serde")]
     pub adopt_after: Duration,
 }
@@ -213,8 +219,8 @@ pub struct Aws {
     pub endpoint_url: Option<String>,
     /// Put the bucket into the path and not into the host name, as most S3-compatible stores want it.
     pub s3_path_style: bool,
-    /// Make every request through the SDK. Otherwise receives and deletes, of which there are many, repeat what the SDK has sent
-    /// before, with a new signature and a third of the CPU time; whatever fails goes through the SDK.
+    /// Make every request through the SDK. Otherwise receives and deletes, of which there are many, repeat what the SDK
+    /// has sent before, with a new signature and a third of the CPU time; whatever fails goes through the SDK.
     pub sdk_only: bool,
     /// After how long one attempt of a request is given up. Longer than `queue.wait`, or every quiet poll would fail.
     #[serde(with = "humantime_serde")]
@@ -241,7 +247,8 @@ impl Default for Aws {
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Budget {
-    /// Messages, up to 120,000 for each queue: what SQS allows in flight. See `queue.workers` where several workers share it.
+    /// Messages, up to 120,000 for each queue: what SQS allows in flight. See `queue.workers` where several workers
+    /// share it.
     pub messages_max: usize,
     /// Bytes of message bodies and of what they became. At least 10 MiB, ten of the largest messages, for each of
     /// `queue.receivers_max`, as much again, and for each further queue the same for each of `queue.receivers_min`.
@@ -260,10 +267,11 @@ impl Default for Budget {
 pub struct Threads {
     /// Threads that decode, 1 to 64. The default is the number of cores that the process may use.
     pub decode: usize,
-    /// Threads that look for anomalies, 1 to 64: each watches its share of the symbols. The default is the number of cores.
+    /// Threads that look for anomalies, 1 to 64: each watches its share of the symbols. The default is the number of
+    /// cores.
     pub detect: usize,
-    /// Threads that encode, 1 to 64, each an epoch at a time. The default is the number of cores, but at most 4: every epoch
-    /// that is encoded takes its share of the budget, and the store has to keep up.
+    /// Threads that encode, 1 to 64, each an epoch at a time. The default is the number of cores, but at most 4: every
+    /// epoch that is encoded takes its share of the budget, and the store has to keep up.
     pub encode: usize,
 }
 
@@ -294,8 +302,8 @@ impl Default for Shutdown {
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Metrics {
-    /// Address and port of `/metrics`, `/healthz` and `/readyz`. Without one there is no endpoint. It asks nobody who they are: the
-    /// default is reachable from the same machine only.
+    /// Address and port of `/metrics`, `/healthz` and `/readyz`. Without one there is no endpoint. It asks nobody who
+    /// they are: the default is reachable from the same machine only.
     #[serde(with = "unset")]
     pub listen: Option<String>,
 }
@@ -332,8 +340,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// Optional text, where the empty string says "not set": TOML has no null, and an empty environment variable must be able
-/// to take back what the file says.
+/// Optional text, where the empty string says "not set": TOML has no null, and an empty environment variable must be
+/// able to take back what the file says.
 mod unset {
     use serde::{Deserialize, Deserializer, Serializer};
 

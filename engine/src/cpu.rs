@@ -1,4 +1,5 @@
-//! The CPU half of the engine: every thread between a received body and an encoded epoch, and the channels that join them.
+//! The CPU half of the engine: every thread between a received body and an encoded epoch, and the channels that join
+//! them.
 //!
 //! ```text
 //!                    each batch to every detector                      epochs
@@ -9,11 +10,11 @@
 //!                                                          '-- emptied columns --'
 //! ```
 //!
-//! [`crate::pipeline`] joins it to the queue, the store and the topic, and makes every other channel and task. It stands
-//! apart because a benchmark runs it as well, without any of these; other callers than these two it has none.
+//! [`crate::pipeline`] joins it to the queue, the store and the topic, and makes every other channel and task. It
+//! stands apart because a benchmark runs it as well, without any of these; other callers than these two it has none.
 //!
-//! Every channel is bounded. Stages end from the front: when the senders of received batches are gone, each channel closes in
-//! turn, and what is under way flows to its end.
+//! Every channel is bounded. Stages end from the front: when the senders of received batches are gone, each channel
+//! closes in turn, and what is under way flows to its end.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

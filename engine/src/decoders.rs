@@ -1,7 +1,7 @@
 //! The decoding stage: plain threads that turn bodies into columns.
 //!
-//! It owns the loop around [`ticklake_core::decode`], how much is handed on at once, and keeps the budget true to what the
-//! decoded form weighs.
+//! It owns the loop around [`ticklake_core::decode`], how much is handed on at once, and keeps the budget true to what
+//! the decoded form weighs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +20,8 @@ use crate::stop::Stop;
 /// How long to wait before looking again whether the budget has room for more columns.
 const EXCEEDED_WAIT: Duration = Duration::from_millis(5);
 
-/// Ticks that are handed on together, where as many wait: what a hand-over costs is then nothing beside decoding them, which
-/// takes about a millisecond. Nobody waits for ticks that have not come.
+/// Ticks that are handed on together, where as many wait: what a hand-over costs is then nothing beside decoding them,
+/// which takes about a millisecond. Nobody waits for ticks that have not come.
 const TICKS_TOGETHER: usize = 4_096;
 
 /// Few ticks are written in fewer bytes.
@@ -84,8 +84,8 @@ impl Decoding {
         let first = decoded.messages.len();
         let (ticks_before, queue) = (decoded.ticks.len(), batch.queue);
         let mut bytes = Vec::with_capacity(batch.messages.len());
-        // Columns that grow leave holes of every size behind, into which nothing fits that is as large; columns with much more
-        // room than ticks keep memory that nothing uses.
+        // Columns that grow leave holes of every size behind, into which nothing fits that is as large; columns with
+        // much more room than ticks keep memory that nothing uses.
         let text: usize = batch.messages.iter().map(|(message, ..)| message.body.len()).sum();
         decoded.ticks.reserve((text / self.tick_text).min(GATHERED_ROWS_MAX));
         for (message, lease, permit) in batch.messages {
@@ -127,7 +127,8 @@ impl Decoding {
         for detector in others {
             detector.send(batch.clone())?;
         }
-        // The last is given this thread's own reference: with one left behind here, no detector would be the last to let go.
+        // The last is given this thread's own reference: with one left behind here, no detector would be the last to
+        // let go.
         last.send(batch)
     }
 }

@@ -1,8 +1,9 @@
-//! The detecting stage: plain threads that show every tick to the detectors as it arrives, each those of its own symbols.
+//! The detecting stage: plain threads that show every tick to the detectors as it arrives, each those of its own
+//! symbols.
 //!
-//! It owns the loop around [`ticklake_core::detect`]. Every thread is given every batch, in the order in which its decoder
-//! hands them on, so the ticks of a symbol are seen in the order in which they are decoded. Nothing is shared per tick:
-//! how a batch collects the alerts of all threads is in [`crate::message`].
+//! It owns the loop around [`ticklake_core::detect`]. Every thread is given every batch, in the order in which its
+//! decoder hands them on, so the ticks of a symbol are seen in the order in which they are decoded. Nothing is shared
+//! per tick: how a batch collects the alerts of all threads is in [`crate::message`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,8 +48,8 @@ pub(crate) fn run(
         bounds.note_names(names);
         bounds.note_watched(watched, detectors.watched());
         let is_last = matches!(next, Err(RecvTimeoutError::Disconnected));
-        // Sent on before the next batch is looked at, whose last detector may be another: so batches of one decoder arrive
-        // in its order.
+        // Sent on before the next batch is looked at, whose last detector may be another: so batches of one decoder
+        // arrive in its order.
         let decoded = match next {
             Ok(batch) => DecodedBatch::leave(batch, &mut raised),
             Err(_) if raised.is_empty() => None,

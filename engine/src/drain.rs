@@ -1,9 +1,9 @@
 //! Knows when a draining run is done: the queues hold nothing, and neither does the engine.
 //!
-//! SQS counts approximately, and its counts settle about a minute after the last send. So the queue counts as empty only
-//! after its counts and every long poll have said so for a while. Messages that another consumer holds in flight count as
-//! there: they may come back. But the open epoch does not wait for them: two workers that drain one queue would wait for
-//! each other.
+//! SQS counts approximately, and its counts settle about a minute after the last send. So the queue counts as empty
+//! only after its counts and every long poll have said so for a while. Messages that another consumer holds in flight
+//! count as there: they may come back. But the open epoch does not wait for them: two workers that drain one queue
+//! would wait for each other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +20,8 @@ use crate::stop::Stop;
 
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// For how long nothing may be counted, held or received before the queue is believed to be empty: two full long polls of
-/// each receiver, which ask all of SQS's servers.
+/// For how long nothing may be counted, held or received before the queue is believed to be empty: two full long polls
+/// of each receiver, which ask all of SQS's servers.
 const QUIET: Duration = Drain::WAIT.saturating_mul(2);
 
 /// Watches the queues that are being drained.

@@ -17,9 +17,9 @@ use crate::clock::Moment;
 use crate::message::{BuiltEpoch, EncodedEpoch};
 use crate::stats::{Stage, Stats};
 
-/// Encodes epochs of `worker` until no more come or nobody takes them. What the columns of an epoch occupied is handed back
-/// through `spare_columns`. Messages that are not ours any more are left out, with all that they gave: they will be delivered
-/// again, or have been.
+/// Encodes epochs of `worker` until no more come or nobody takes them. What the columns of an epoch occupied is handed
+/// back through `spare_columns`. Messages that are not ours any more are left out, with all that they gave: they will
+/// be delivered again, or have been.
 pub(crate) fn run(
     mut encoder: Encoder,
     worker: &Arc<str>,
@@ -39,8 +39,8 @@ pub(crate) fn run(
         let mut ids = FxHashSet::default();
         raised.retain(|alert| ids.insert(alert.id.clone()));
         encoder.sort(&ticks);
-        // As soon as they can be used again, while the caches still know them; where there are spare ones already these are
-        // dropped.
+        // As soon as they can be used again, while the caches still know them; where there are spare ones already these
+        // are dropped.
         let _ = spare_columns.try_send(ticks);
         let files = encoder.encode_sorted(&id, &raised, &rejects)?;
         stats.took(Stage::Encode, started.elapsed());

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-/// For how long a poll has to be under way without an answer for its queue to be empty: a long poll is answered as soon as there is a message.
+/// For how long a poll has to be under way without an answer for its queue to be empty: a long poll is answered as soon
+/// as there is a message.
 const QUIET_MS: u64 = 1_000;
 
 /// Longer than this no poll was under way only if there was a reason.
@@ -68,7 +69,8 @@ impl Flush {
         self.stirred_ms.store(self.now_ms(), Ordering::Relaxed);
     }
 
-    /// Whether the queues are asked, and nothing has come for a while. While nothing is asked for, as there is no room, nobody knows.
+    /// Whether the queues are asked, and nothing has come for a while. While nothing is asked for, as there is no room,
+    /// nobody knows.
     pub(crate) fn is_quiet(&self) -> bool {
         let still_ms = self.now_ms().saturating_sub(self.stirred_ms.load(Ordering::Relaxed));
         self.polls.load(Ordering::Relaxed) > 0 && still_ms >= QUIET_MS

@@ -1,6 +1,7 @@
 //! The messages that this worker holds, shared by all of its stages.
 //!
-//! The rules are [`ticklake_core::commit::Holdings`]'. This file locks them, and lets a message go when its [`Hold`] is dropped.
+//! The rules are [`ticklake_core::commit::Holdings`]'. This file locks them, and lets a message go when its [`Hold`] is
+//! dropped.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,8 +1,9 @@
 //! The lease of a message: from its receipt until its visibility times out, it is ours and nobody else's.
 //!
-//! The deadline counts from before the receive was sent, and an extension counts only if it was answered before the deadline
-//! that it moves (SQS may have given the message to somebody else in between, and its answer does not say so). Once over, a
-//! lease is never taken up again. That rule is [`ticklake_core::commit::Deadline`]'s; when leases are extended is [`crate::heartbeat`]'s.
+//! The deadline counts from before the receive was sent, and an extension counts only if it was answered before the
+//! deadline that it moves (SQS may have given the message to somebody else in between, and its answer does not say so).
+//! Once over, a lease is never taken up again. That rule is [`ticklake_core::commit::Deadline`]'s; when leases are
+//! extended is [`crate::heartbeat`]'s.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -103,14 +104,15 @@ impl Term {
         self.locked().look(|until| until.has_passed(now))
     }
 
-    /// For how long the message may be hidden from `now` on, if `wanted` is asked for: in whole seconds, as SQS takes it.
-    /// `None` where its 12 hours are as good as over.
+    /// For how long the message may be hidden from `now` on, if `wanted` is asked for: in whole seconds, as SQS takes
+    /// it. `None` where its 12 hours are as good as over.
     pub(crate) fn extension(&self, now: Moment, wanted: Duration) -> Option<Duration> {
         let seconds = self.asked_at.after(HELD_MAX).until(now).min(wanted).as_secs();
         (seconds > 0).then(|| Duration::from_secs(seconds))
     }
 
-    /// Takes in that an extension by `extension`, asked for at `asked_at`, was answered at `answered_at`; whether it counts.
+    /// Takes in that an extension by `extension`, asked for at `asked_at`, was answered at `answered_at`; whether it
+    /// counts.
     pub(crate) fn extend(&self, asked_at: Moment, answered_at: Moment, extension: Duration) -> bool {
         self.locked().extend(asked_at.after(extension), |until| until.has_passed(answered_at))
     }

@@ -1,8 +1,8 @@
 //! The ledger: who has announced what, and what became of it.
 //!
-//! It executes on the store what [`ticklake_core::commit`] decides: entries are put before their files and removed after their
-//! messages, of a file that an entry names it is found out, once and for all, whether it exists or never will, and of an alert which
-//! epoch stores it. What was read or decided is kept, for it never changes.
+//! It executes on the store what [`ticklake_core::commit`] decides: entries are put before their files and removed
+//! after their messages, of a file that an entry names it is found out, once and for all, whether it exists or never
+//! will, and of an alert which epoch stores it. What was read or decided is kept, for it never changes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError};
@@ -35,7 +35,8 @@ const GETS: usize = 16;
 /// Removals under way at once.
 const REMOVALS: usize = 8;
 
-/// How long an epoch is waited for that has claimed an alert without a message, before its file becomes a void; and how often it is looked.
+/// How long an epoch is waited for that has claimed an alert without a message, before its file becomes a void; and how
+/// often it is looked.
 const CLAIMANT_WAIT: Duration = Duration::from_secs(5);
 const CLAIMANT_LOOK: Duration = Duration::from_millis(250);
 
@@ -83,7 +84,8 @@ impl Ledger {
         Self { store, prefix, voids, stop, known, retired, is_proven }
     }
 
-    /// Puts the entry of an epoch. One that is there already has to be an earlier attempt of ours: no other epoch has this name.
+    /// Puts the entry of an epoch. One that is there already has to be an earlier attempt of ours: no other epoch has
+    /// this name.
     pub(crate) async fn announce(&self, entry: &Entry) -> Result<(), GaveUp> {
         self.is_proven.get_or_try_init(|| self.prove()).await?;
         let (key, body) = (self.key(&entry.epoch), Bytes::from(entry.encode()));
@@ -131,7 +133,8 @@ impl Ledger {
         }
     }
 
-    /// Proves, once, that the store keeps one of several objects of one name: without that two workers may store the same rows.
+    /// Proves, once, that the store keeps one of several objects of one name: without that two workers may store the
+    /// same rows.
     async fn prove(&self) -> Result<(), GaveUp> {
         let name = self.key(&format!(".proof-{}", uuid::Uuid::now_v7().simple()));
         let probed = tokio::select! {
@@ -254,8 +257,8 @@ impl Ledger {
         }
     }
 
-    /// What becomes of the file of alerts `key` of another epoch. Its worker mostly is about to put it: a void would keep the other alerts in it
-    /// away as well.
+    /// What becomes of the file of alerts `key` of another epoch. Its worker mostly is about to put it: a void would
+    /// keep the other alerts in it away as well.
     async fn fate_of_claimant(&self, key: &str) -> Result<Fate, GaveUp> {
         let until = Instant::now() + CLAIMANT_WAIT;
         while self.look(key).await? == Look::Nothing && Instant::now() < until {

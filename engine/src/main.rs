@@ -49,7 +49,8 @@ async fn check(config: Config) -> anyhow::Result<bool> {
     Ok(report.passed())
 }
 
-/// Prints whatever the values are, and says beside it what is wrong: a configuration in the making is worth a look, too.
+/// Prints whatever the values are, and says beside it what is wrong: a configuration in the making is worth a look,
+/// too.
 fn print_config(args: &CheckArgs) -> anyhow::Result<bool> {
     let Loaded { settings, origins } = args.config.load(cli::variables())?;
     let text = print::toml(&settings, &origins).context("failed to print the configuration")?;

@@ -1,7 +1,7 @@
 //! The ports in memory: for tests of the pipeline that are about the pipeline.
 //!
-//! The queue hides what it delivers until its visibility times out, counts deliveries, and refuses stale receipts, as SQS
-//! does; the store keeps the first of two writers; the topic keeps everything.
+//! The queue hides what it delivers until its visibility times out, counts deliveries, and refuses stale receipts, as
+//! SQS does; the store keeps the first of two writers; the topic keeps everything.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};

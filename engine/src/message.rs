@@ -1,6 +1,6 @@
-//! The stages of a message's life inside the engine, each a type of its own: received, decoded, seen by the detectors, in a
-//! closed epoch, in an encoded epoch, in a stored epoch. Only the last kind can be deleted; [`crate::committer`] is the one
-//! place that makes it.
+//! The stages of a message's life inside the engine, each a type of its own: received, decoded, seen by the detectors,
+//! in a closed epoch, in an encoded epoch, in a stored epoch. Only the last kind can be deleted; [`crate::committer`]
+//! is the one place that makes it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,7 +67,8 @@ pub struct HeldMessage {
 #[derive(Debug)]
 pub(crate) struct DecodedBatch {
     contents: Decoded<HeldMessage>,
-    /// The same for all detectors, microseconds since the Unix epoch: what a tick from the future is must not depend on who looks.
+    /// The same for all detectors, microseconds since the Unix epoch: what a tick from the future is must not depend on
+    /// who looks.
     pub(crate) decoded_at_us: i64,
     /// Detectors that have not seen it yet.
     unseen: AtomicUsize,
@@ -89,8 +90,8 @@ impl DecodedBatch {
     /// Leaves with the batch what one detector has `raised`, which is left empty. `None` unless all others have done so
     /// before. The last one puts them into an order that does not depend on which detector finished first.
     ///
-    /// Nor is there a batch if a detector broke down and let go of it unseen: stored without the alerts that it should have
-    /// raised, its messages would be deleted, and the alerts lost. They come back by their visibility instead.
+    /// Nor is there a batch if a detector broke down and let go of it unseen: stored without the alerts that it should
+    /// have raised, its messages would be deleted, and the alerts lost. They come back by their visibility instead.
     pub(crate) fn leave(batch: Arc<Self>, raised: &mut Vec<Raised>) -> Option<Decoded<HeldMessage>> {
         if !raised.is_empty() {
             batch.raised.lock().unwrap_or_else(PoisonError::into_inner).append(raised);
@@ -107,7 +108,8 @@ impl DecodedBatch {
     }
 }
 
-/// When the ticks were received that made alerts of the batch certain, or the first tick of it, if all alerts are the clock's.
+/// When the ticks were received that made alerts of the batch certain, or the first tick of it, if all alerts are the
+/// clock's.
 pub(crate) fn received_at_us(batch: &Decoded<HeldMessage>) -> Option<i64> {
     let received = &batch.ticks.received_at_us;
     let credited = batch.alerts.iter().filter_map(|raised| received.get(raised.row? as usize)).min();

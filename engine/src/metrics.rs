@@ -1,7 +1,7 @@
 //! The metrics: one table of names, units and meanings, and their text for Prometheus.
 //!
-//! What is counted is in [`crate::stats`]; how the text is served in [`crate::endpoint`]. Nothing here is global: each engine
-//! has an exporter of its own.
+//! What is counted is in [`crate::stats`]; how the text is served in [`crate::endpoint`]. Nothing here is global: each
+//! engine has an exporter of its own.
 
 use metrics::{Unit, with_local_recorder};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusRecorder};

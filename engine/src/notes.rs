@@ -1,7 +1,8 @@
-//! Notes of alerts in the store: put before alerts are published, removed when they are in the table, adopted from workers that died.
+//! Notes of alerts in the store: put before alerts are published, removed when they are in the table, adopted from
+//! workers that died.
 //!
-//! Their form, and who may adopt them when, is [`ticklake_core::commit`]'s. This file puts, lists, reads and removes them. It does *not* decide
-//! when an alert is done.
+//! Their form, and who may adopt them when, is [`ticklake_core::commit`]'s. This file puts, lists, reads and removes
+//! them. It does *not* decide when an alert is done.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -81,7 +82,8 @@ impl Notes {
         }
     }
 
-    /// Removes the notes that are finished now. One that cannot be removed is adopted by another worker, which finds its alerts stored.
+    /// Removes the notes that are finished now. One that cannot be removed is adopted by another worker, which finds
+    /// its alerts stored.
     pub(crate) async fn remove_all_finished(&self) {
         let names = std::mem::take(&mut *self.finished.lock().unwrap_or_else(PoisonError::into_inner));
         let removals = names.into_iter().map(|name| async move {

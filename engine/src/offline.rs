@@ -1,6 +1,8 @@
-//! Detection over a file, in the order of its rows: the detectors that [`crate::detectors`] runs, without a queue and without a lake.
+//! Detection over a file, in the order of its rows: the detectors that [`crate::detectors`] runs, without a queue and
+//! without a lake.
 //!
-//! It owns the way from rows to batches, and the tally. It does *not* own the formats of recordings, which are the load generator's.
+//! It owns the way from rows to batches, and the tally. It does *not* own the formats of recordings, which are the load
+//! generator's.
 
 pub mod picture;
 pub mod plot;
@@ -73,8 +75,8 @@ struct Desk<'a> {
     take: &'a mut dyn FnMut(&Alert) -> io::Result<()>,
 }
 
-/// Runs the detectors of `detect` over a file and hands every alert to `take`, in their order. An alert counts as detected at the event
-/// time with which it was certain. `picture` is of a symbol that is to be looked at.
+/// Runs the detectors of `detect` over a file and hands every alert to `take`, in their order. An alert counts as
+/// detected at the event time with which it was certain. `picture` is of a symbol that is to be looked at.
 pub fn detect(
     input: &Input,
     detect: &DetectConfig,

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Stages end from the front: when the receivers stop, each channel closes in turn, and what is under way flows to its
-//! end. Every channel is bounded, that of the heartbeat by the budget, which keeps the first one from filling up as well. The
-//! receivers set off polls, each a task of its own.
+//! end. Every channel is bounded, that of the heartbeat by the budget, which keeps the first one from filling up as
+//! well. The receivers set off polls, each a task of its own.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -97,8 +97,8 @@ pub enum RunError {
     #[error("failed to start: there are {queues} queues, and meters of {meters}")]
     #[expect(missing_docs, reason = "the text says what the fields are")]
     Meters { queues: usize, meters: usize },
-    /// A service refused for good, or a stage broke. What was held was given back to the queue, or is delivered again when
-    /// its visibility times out.
+    /// A service refused for good, or a stage broke. What was held was given back to the queue, or is delivered again
+    /// when its visibility times out.
     #[error(transparent)]
     Port(#[from] PortError),
     /// The deadline of the shutdown passed. What was not committed is delivered again when its visibility times out.

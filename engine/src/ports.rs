@@ -1,7 +1,7 @@
 //! The engine's three edges: a queue to drain, a store to fill, a topic to tell.
 //!
-//! Each has two implementations: over the AWS SDK in [`crate::adapters`], and in memory in [`crate::memory`]. A port makes
-//! one call and reports what became of it; retries, batching and the order of calls are the stages'.
+//! Each has two implementations: over the AWS SDK in [`crate::adapters`], and in memory in [`crate::memory`]. A port
+//! makes one call and reports what became of it; retries, batching and the order of calls are the stages'.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -43,8 +43,8 @@ pub struct ReceivedMessage {
 }
 
 impl ReceivedMessage {
-    /// A message with its attributes as SQS sends them: milliseconds, and a count that is 2 where it is missing: it may have been
-    /// delivered before.
+    /// A message with its attributes as SQS sends them: milliseconds, and a count that is 2 where it is missing: it may
+    /// have been delivered before.
     pub(crate) fn new(
         id: String,
         receipt: Receipt,
@@ -60,7 +60,8 @@ impl ReceivedMessage {
     }
 }
 
-/// The handle of one delivery of a message: some hundred bytes of text, shared by who holds the message and who extends it.
+/// The handle of one delivery of a message: some hundred bytes of text, shared by who holds the message and who extends
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt(Arc<str>);
 
@@ -106,7 +107,8 @@ pub enum PortError {
         /// What went wrong.
         text: String,
     },
-    /// As [`PortError::Retry`], because as many messages are in flight as the queue allows: some have to be deleted first.
+    /// As [`PortError::Retry`], because as many messages are in flight as the queue allows: some have to be deleted
+    /// first.
     #[error("failed to {action}: {text}")]
     OverLimit {
         /// What was tried.
@@ -193,7 +195,8 @@ pub struct Found {
 pub enum PutOutcome {
     /// The object is ours.
     Created,
-    /// There was an object of this name already, says the store, and it was left as it is. Some stores say so of the name of a folder.
+    /// There was an object of this name already, says the store, and it was left as it is. Some stores say so of the
+    /// name of a folder.
     Exists,
     /// Another write of this name was under way, says the store. What is there now, a look tells.
     Conflict,

@@ -1,8 +1,8 @@
 //! Whether a store keeps exactly one of several objects that are put under one name at the same time.
 //!
-//! Exactly once rests on that. One writer after another does not show it: a store that first looks and then writes passes such a test, and
-//! lets several concurrent writers succeed. `ticklake check` and the engine's own proof both ask here. What a failure means for a run is
-//! theirs to say.
+//! Exactly once rests on that. One writer after another does not show it: a store that first looks and then writes
+//! passes such a test, and lets several concurrent writers succeed. `ticklake check` and the engine's own proof both
+//! ask here. What a failure means for a run is theirs to say.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! The publishing stage: alerts to the topic, as soon as they are raised.
 //!
-//! It owns what a subscriber sees. How many alerts that are is in [`ticklake_core::outbox`]. Alerts are noted in the store before they are
-//! published, so that another worker publishes and stores them if this one dies. A store that does not answer within a second holds
-//! no alert up.
+//! It owns what a subscriber sees. How many alerts that are is in [`ticklake_core::outbox`]. Alerts are noted in the
+//! store before they are published, so that another worker publishes and stores them if this one dies. A store that
+//! does not answer within a second holds no alert up.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Conditional PUTs, taken through everything that a store may answer to them.
 //!
-//! What an answer means, [`ticklake_core::commit`] decides. This file executes it for objects that one epoch alone may put, and it owns
-//! the waits between tries and the words of the errors.
+//! What an answer means, [`ticklake_core::commit`] decides. This file executes it for objects that one epoch alone may
+//! put, and it owns the waits between tries and the words of the errors.
 
 use ticklake_core::commit::{CONTRADICTIONS_MAX, Fate, OwnLook, OwnPut, OwnPutStep};
 use tracing::info;

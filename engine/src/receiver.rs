@@ -34,8 +34,8 @@ pub(crate) const RECEIVE_MAX: Amount = Amount { messages: BATCH_MAX, bytes: BATC
 /// How long a poll that is under way when a stop begins may still take.
 const LAST_POLL: Duration = Duration::from_secs(1);
 
-/// How long after one warning of failed receives the next may follow. A queue that throttles fails a call now and then for
-/// as long as it is busy.
+/// How long after one warning of failed receives the next may follow. A queue that throttles fails a call now and then
+/// for as long as it is busy.
 const WARN_AGAIN: Duration = Duration::from_mins(1);
 
 /// How often a queue that is gone is asked again, in case it is made again: SQS gives a name back after 60 s.

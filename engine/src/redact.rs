@@ -9,8 +9,8 @@ const HIDDEN: &str = "***";
 
 /// `text` without the user names and passwords of its URLs: `https://user:secret@host/q` becomes `https://***@host/q`.
 ///
-/// A URL ends at white space here. What it holds before its last `@` is hidden, whatever that is: a password with a slash
-/// in it would look like a path.
+/// A URL ends at white space here. What it holds before its last `@` is hidden, whatever that is: a password with a
+/// slash in it would look like a path.
 #[must_use]
 pub fn urls(text: &str) -> Cow<'_, str> {
     const SCHEME_END: &str = "://";

@@ -1,7 +1,7 @@
 //! The resolving stage: what was delivered before is looked up in the ledger before its rows join an epoch.
 //!
-//! Elements of a message that another epoch has stored are dropped. The rules are those of [`ticklake_core::commit`]; this file asks the
-//! ledger what they need, and applies them to batches.
+//! Elements of a message that another epoch has stored are dropped. The rules are those of [`ticklake_core::commit`];
+//! this file asks the ledger what they need, and applies them to batches.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -104,8 +104,8 @@ impl Resolver {
         Ok(())
     }
 
-    /// What an entry says of a message, with the fate of each file. Also of files that this decoding has no rows for, as that of the other
-    /// worker may have had.
+    /// What an entry says of a message, with the fate of each file. Also of files that this decoding has no rows for,
+    /// as that of the other worker may have had.
     async fn decided(&self, Named { entry, at }: &Named) -> Result<Shape<Fate>, GaveUp> {
         let mut fates = BTreeMap::new();
         for partition in entry.files_of(*at) {
@@ -117,7 +117,8 @@ impl Resolver {
         })
     }
 
-    /// Has the alerts of an entry published and stored whose worker, of the version before, may have died before it did.
+    /// Has the alerts of an entry published and stored whose worker, of the version before, may have died before it
+    /// did.
     fn take_alerts(&self, Named { entry, at }: &Named) -> Result<(), GaveUp> {
         let of_message = entry.alerts.iter().filter(|(of, _)| of == at);
         let alerts: Option<Vec<Alert>> = of_message.map(|(_, json)| Alert::from_json(json)).collect();

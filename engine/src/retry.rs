@@ -17,14 +17,15 @@ use crate::ports::{BATCH_MAX, EntryFailure, PortError};
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// How long a call may fail before it is worth a warning, counted from its first try. One that is throttled passes by then.
+/// How long a call may fail before it is worth a warning, counted from its first try. One that is throttled passes by
+/// then.
 const WARN_AFTER: Duration = Duration::from_secs(5);
 
 /// The time between warnings about the same call.
 const WARN_AGAIN: Duration = Duration::from_secs(30);
 
-/// Exponential backoff with full jitter: the wait before attempt `n` is uniform between 0 and `50 ms * 2^n`, at most 5 s.
-/// ("Exponential Backoff And Jitter", AWS Architecture Blog.)
+/// Exponential backoff with full jitter: the wait before attempt `n` is uniform between 0 and `50 ms * 2^n`, at most 5
+/// s. ("Exponential Backoff And Jitter", AWS Architecture Blog.)
 #[derive(Debug, Default)]
 pub struct Backoff {
     failures: u32,
@@ -248,7 +249,8 @@ mod tests {
         assert!(backoff.next_wait() <= BACKOFF_MIN);
     }
 
-    /// What S3 does that is slower than `aws.attempt_timeout`: one failure a minute, which a count of failures would hide for minutes.
+    /// What S3 does that is slower than `aws.attempt_timeout`: one failure a minute, which a count of failures would
+    /// hide for minutes.
     #[tokio::test(start_paused = true)]
     async fn warnings_go_by_time_and_not_by_the_number_of_failures() {
         for (failures, each, warnings) in [(6, Duration::from_secs(40), 6), (200, Duration::from_millis(50), 2)] {

@@ -97,7 +97,8 @@ pub struct Stats {
     pub ticks_stored: Counter,
     /// Bad ticks and bodies in committed epochs.
     pub rejects_stored: Counter,
-    /// Rows of redelivered messages that were in the lake already, and alerts that another epoch stores: they were not stored again.
+    /// Rows of redelivered messages that were in the lake already, and alerts that another epoch stores: they were not
+    /// stored again.
     pub rows_found_stored: Counter,
     /// Alerts the detectors raised.
     pub alerts_raised: Counter,

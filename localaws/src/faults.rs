@@ -1,7 +1,7 @@
 //! Faults that are switched on while the server runs, and counts of the calls that arrived.
 //!
-//! It owns which request meets which fault, and the seeded dice that decide it. It does *not* own how a service words the
-//! answer; each service does that.
+//! It owns which request meets which fault, and the seeded dice that decide it. It does *not* own how a service words
+//! the answer; each service does that.
 
 mod fault;
 mod rate;
@@ -150,7 +150,8 @@ impl Faults {
         self.0.armed.store(true, Ordering::Release);
     }
 
-    /// Switches these faults on and all others off. With the same seed, requests in the same order meet the same faults.
+    /// Switches these faults on and all others off. With the same seed, requests in the same order meet the same
+    /// faults.
     pub fn set(&self, faults: Vec<Fault>, seed: u64) {
         let mut rules = self.rules();
         rules.rules = faults.into_iter().map(Rule::new).collect();

@@ -1,10 +1,10 @@
 //! SQS, SNS and S3 on loopback over their real protocols, for tests, demos and measurements.
 //!
-//! One HTTP/1.1 listener serves all three: SQS speaks its JSON protocol, SNS and STS the query protocol, S3 is REST with
-//! the bucket in the path. Buckets are folders below the data directory and objects are plain files in them; queues and
-//! topics live in memory and are kept beside the buckets, so that a server that was killed comes back with everything it
-//! had answered for. Account `000000000000`; the region that a request is signed for counts, signatures only where there
-//! are [credentials](Options::credentials). [`Faults`] make the services as rude as a test wants.
+//! One HTTP/1.1 listener serves all three: SQS speaks its JSON protocol, SNS and STS the query protocol, S3 is REST
+//! with the bucket in the path. Buckets are folders below the data directory and objects are plain files in them;
+//! queues and topics live in memory and are kept beside the buckets, so that a server that was killed comes back with
+//! everything it had answered for. Account `000000000000`; the region that a request is signed for counts, signatures
+//! only where there are [credentials](Options::credentials). [`Faults`] make the services as rude as a test wants.
 //!
 //! This file owns starting and stopping. It does *not* own any protocol.
 
@@ -65,8 +65,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Whether others than this machine may be listened to. Whoever reaches the server may do all it does.
     pub expose: bool,
-    /// The folder of buckets. It is created where missing, as is a hidden `.localaws` folder in it, which holds queues and
-    /// topics.
+    /// The folder of buckets. It is created where missing, as is a hidden `.localaws` folder in it, which holds queues
+    /// and topics.
     pub data_dir: PathBuf,
     /// The region whose queues, topics and buckets live here.
     pub region: String,
@@ -181,8 +181,8 @@ impl LocalAws {
         &self.faults
     }
 
-    /// Puts the clock ahead by so many seconds, or back if they are negative: in the `Date` of answers, and where the age of
-    /// a signature is checked. Messages and objects keep their times.
+    /// Puts the clock ahead by so many seconds, or back if they are negative: in the `Date` of answers, and where the
+    /// age of a signature is checked. Messages and objects keep their times.
     pub fn set_clock_ahead(&self, seconds: i64) {
         self.services.set_clock_ahead(seconds);
     }

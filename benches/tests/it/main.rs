@@ -5,7 +5,9 @@ use std::process::Command;
 /// Invariants 2 and 9, one scenario of each kind. `cargo run --release -p benches -- harass` goes on for longer.
 #[test]
 fn no_kind_of_scenario_loses_or_doubles_anything() {
-    let harass = Command::new(env!("CARGO_BIN_EXE_benches")).args(["harass", "--rounds", "8", "--seed", "1", "--no-shrink"]).output();
+    let harass = Command::new(env!("CARGO_BIN_EXE_benches"))
+        .args(["harass", "--rounds", "8", "--seed", "1", "--no-shrink"])
+        .output();
     let harass = harass.unwrap();
     let (told, failed) = (String::from_utf8_lossy(&harass.stdout), String::from_utf8_lossy(&harass.stderr));
     assert!(harass.status.success(), "{told}{failed}");

@@ -1,30 +1,33 @@
 //! The commit protocol: every message's rows are in the lake exactly once, whatever crashes, stalls or is redelivered.
 //!
-//! It rests on three facts. S3 is strongly consistent. A PUT with `If-None-Match: *` succeeds for one writer only. SQS raises a
-//! message's receive count when it delivers it again.
+//! It rests on three facts. S3 is strongly consistent. A PUT with `If-None-Match: *` succeeds for one writer only. SQS
+//! raises a message's receive count when it delivers it again.
 //!
-//! 1. An epoch is *announced*: its ledger entry names its messages and its files. When that is answered, and every message is
-//!    still ours, its files may be stored; otherwise it is *aborted*, and none ever will be.
-//! 2. Each file is stored under its own name, unless there is something. What is there is our own earlier attempt, or a *void*:
-//!    another worker has taken messages of this epoch over. Messages that may have rows in a voided file are forgotten.
+//! 1. An epoch is *announced*: its ledger entry names its messages and its files. When that is answered, and every
+//!    message is still ours, its files may be stored; otherwise it is *aborted*, and none ever will be.
+//! 2. Each file is stored under its own name, unless there is something. What is there is our own earlier attempt, or a
+//!    *void*: another worker has taken messages of this epoch over. Messages that may have rows in a voided file are
+//!    forgotten.
 //! 3. When every file is decided and the alerts are out, the messages that are left are deleted.
 //! 4. The entry is removed if every delete was answered while its message was ours; otherwise it stays.
 //!
-//! A worker knows what it holds ([`Holdings`]): a copy of a held message is left alone, whatever its receive count says. A message that
-//! was received before, by the queue's count or by the worker's own knowledge, is *resolved* before its rows join an epoch: of each file that an
-//! entry names for it, the worker finds out whether it exists. If it does not, the worker puts a void in its place, which succeeds, or shows
-//! what was there first. The elements of the message that stored files hold are dropped, and the rest is taken ([`remaining`]).
+//! A worker knows what it holds ([`Holdings`]): a copy of a held message is left alone, whatever its receive count
+//! says. A message that was received before, by the queue's count or by the worker's own knowledge, is *resolved*
+//! before its rows join an epoch: of each file that an entry names for it, the worker finds out whether it exists. If
+//! it does not, the worker puts a void in its place, which succeeds, or shows what was there first. The elements of the
+//! message that stored files hold are dropped, and the rest is taken ([`remaining`]).
 //!
-//! Alerts do not depend on messages: they are noted, published, claimed and stored by rules of their own ([`AlertCommit`], [`Claim`]).
+//! Alerts do not depend on messages: they are noted, published, claimed and stored by rules of their own
+//! ([`AlertCommit`], [`Claim`]).
 //!
-//! Why it holds: two workers hold the same message only when the first one's lease is over. If its entry was answered before that, the
-//! second one's listing, which comes later, shows it, and each of its files is a file or a void, once and for all. If it was
-//! not, the first one aborts.
+//! Why it holds: two workers hold the same message only when the first one's lease is over. If its entry was answered
+//! before that, the second one's listing, which comes later, shows it, and each of its files is a file or a void, once
+//! and for all. If it was not, the first one aborts.
 //!
-//! Nothing here does anything: the shell says what has happened, and is told what may happen next. Which files may be stored is decided in
-//! [`store`], what may be deleted in [`delete`]. A model runs this same code through every interleaving of small cases
-//! (`tests/protocol`). What it does *not* promise: a copy of a message that SQS hands to another worker while the first one holds it, or after
-//! it was deleted and its entry is gone.
+//! Nothing here does anything: the shell says what has happened, and is told what may happen next. Which files may be
+//! stored is decided in [`store`], what may be deleted in [`delete`]. A model runs this same code through every
+//! interleaving of small cases (`tests/protocol`). What it does *not* promise: a copy of a message that SQS hands to
+//! another worker while the first one holds it, or after it was deleted and its entry is gone.
 
 mod holdings;
 mod lease;
@@ -165,8 +168,8 @@ impl Commit {
         }
     }
 
-    /// The delete of `message` was answered with success; `in_time` if it still was ours then, and was not handed out again meanwhile: else
-    /// SQS may have ignored the delete.
+    /// The delete of `message` was answered with success; `in_time` if it still was ours then, and was not handed out
+    /// again meanwhile: else SQS may have ignored the delete.
     pub fn deleted(&mut self, message: usize, in_time: bool) {
         let state = if in_time { MessageState::Deleted } else { MessageState::Uncertain };
         self.settle(message, state);

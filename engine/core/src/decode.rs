@@ -1,12 +1,12 @@
 //! Message bodies to columns.
 //!
-//! A body is one tick object, a JSON array of them, or one per line, plain or as base64 of zstd. [`Decoder`] takes a body
-//! apart and sends every part to one of two places: good ticks to the batch, all else to the rejects, with its bytes.
-//! Neither waits for the other.
+//! A body is one tick object, a JSON array of them, or one per line, plain or as base64 of zstd. [`Decoder`] takes a
+//! body apart and sends every part to one of two places: good ticks to the batch, all else to the rejects, with its
+//! bytes. Neither waits for the other.
 //!
 //! What a body, a tick and a value must look like is decided by simd-json and by `decode/reader.rs`. As the ticks of a
-//! producer are alike, most of them need neither: `decode/shape.rs` reads them by the shape of one that was accepted, to the
-//! same result. This file does *not* own what happens to ticks and rejects afterwards.
+//! producer are alike, most of them need neither: `decode/shape.rs` reads them by the shape of one that was accepted,
+//! to the same result. This file does *not* own what happens to ticks and rejects afterwards.
 
 mod config;
 mod reject;
@@ -60,9 +60,10 @@ pub struct Message<'a> {
 /// Makes ticks of message bodies; one per thread. It keeps its buffers and its view of the names between messages.
 ///
 /// A body is an array if it begins with `[`. Else it is one document, or one document per line where there are several
-/// lines that are not one value together; blank lines do not count. Where a body, a line or an element of an array is not
-/// JSON, it is one reject; where a tick is not acceptable, that tick is. The empty array is a message of no ticks; an empty body is a reject.
-/// Unknown keys are skipped, null is the same as a missing key, and a key that fills a column may not occur twice.
+/// lines that are not one value together; blank lines do not count. Where a body, a line or an element of an array is
+/// not JSON, it is one reject; where a tick is not acceptable, that tick is. The empty array is a message of no ticks;
+/// an empty body is a reject. Unknown keys are skipped, null is the same as a missing key, and a key that fills a
+/// column may not occur twice.
 pub struct Decoder {
     envelope: Envelope,
     bodies: BodyReader,
@@ -80,8 +81,9 @@ impl Decoder {
         }
     }
 
-    /// The same, but every tick goes through simd-json: what [`Decoder::new`] is measured beside, and must agree with on every
-    /// tick and reject. The names of a body that turns out to be no JSON may have been interned by one and not by the other.
+    /// The same, but every tick goes through simd-json: what [`Decoder::new`] is measured beside, and must agree with
+    /// on every tick and reject. The names of a body that turns out to be no JSON may have been interned by one and not
+    /// by the other.
     #[must_use]
     pub fn without_speculation(config: &DecodeConfig, names: &Dictionaries) -> Self {
         let mut decoder = Self::new(config, names);
@@ -89,8 +91,8 @@ impl Decoder {
         decoder
     }
 
-    /// Adds the good ticks of `message` to `ticks`, in their order, and everything else to `rejects`. A name that is new to a full
-    /// table makes a tick as any other: `ticks` keeps it.
+    /// Adds the good ticks of `message` to `ticks`, in their order, and everything else to `rejects`. A name that is
+    /// new to a full table makes a tick as any other: `ticks` keeps it.
     pub fn decode(&mut self, message: &Message<'_>, ticks: &mut TickBatch, rejects: &mut Vec<Reject>) {
         let Self { envelope, bodies, spread } = self;
         let mut sorter = Sorter::new(message, ticks, rejects, spread);

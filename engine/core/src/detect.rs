@@ -1,13 +1,14 @@
 //! Anomaly detection per symbol, tick by tick, in the order in which the ticks arrive.
 //!
-//! Every tick is shown to the detectors of its symbol: *spike* (a price far from the recent ones), *level shift* (a far one that stays),
-//! *threshold* (one that crossed a configured line), *move*, *volatility*, *volume* and *limit band* (of the last minutes, see
-//! [`activity`]), *clock* (an event time that cannot be right) and *gap* (no tick for too long, which the ticks of others tell). Anomalies of the
-//! same cause are one event ([`events`]), and what is said of it are alerts. Two runs over the same ticks in the same order raise the same
-//! alerts, with the same ids.
+//! Every tick is shown to the detectors of its symbol: *spike* (a price far from the recent ones), *level shift* (a far
+//! one that stays), *threshold* (one that crossed a configured line), *move*, *volatility*, *volume* and *limit band*
+//! (of the last minutes, see [`activity`]), *clock* (an event time that cannot be right) and *gap* (no tick for too
+//! long, which the ticks of others tell). Anomalies of the same cause are one event ([`events`]), and what is said of
+//! it are alerts. Two runs over the same ticks in the same order raise the same alerts, with the same ids.
 //!
-//! This file owns the way from a batch to alerts, and the clock that tells silence. It does *not* own the detectors, nor what becomes of
-//! alerts. All other state is per symbol, so that symbols can be spread over several [`Detectors`], each of which is a [`Shard`].
+//! This file owns the way from a batch to alerts, and the clock that tells silence. It does *not* own the detectors,
+//! nor what becomes of alerts. All other state is per symbol, so that symbols can be spread over several [`Detectors`],
+//! each of which is a [`Shard`].
 
 mod config;
 
@@ -105,8 +106,8 @@ impl Detectors {
         Self::of_shard(config, Shard::WHOLE)
     }
 
-    /// The same for the symbols of one shard. All shards together watch at most [`DetectConfig::symbols_max`] symbols, and
-    /// as long as these suffice they raise the same alerts as one, if each is shown all ticks.
+    /// The same for the symbols of one shard. All shards together watch at most [`DetectConfig::symbols_max`] symbols,
+    /// and as long as these suffice they raise the same alerts as one, if each is shown all ticks.
     #[must_use]
     pub fn of_shard(config: &DetectConfig, shard: Shard) -> Self {
         Self {
@@ -131,9 +132,9 @@ impl Detectors {
     /// Shows every tick of a batch to the detectors, and adds the alerts to `raised`, each with its row.
     /// Of other shards' ticks only the time counts: which symbols fell silent must not depend on the number of shards.
     ///
-    /// `names` are the tables of the batch's symbols and conditions, the same in every call; `decoded_at_us` is now, in microseconds
-    /// since the Unix epoch: `None` for recorded ticks, where it is as late as the latest of them. Nothing is allocated but for alerts
-    /// and for symbols that are new.
+    /// `names` are the tables of the batch's symbols and conditions, the same in every call; `decoded_at_us` is now, in
+    /// microseconds since the Unix epoch: `None` for recorded ticks, where it is as late as the latest of them. Nothing
+    /// is allocated but for alerts and for symbols that are new.
     pub fn observe(
         &mut self,
         ticks: &TickBatch,
@@ -185,7 +186,8 @@ impl Detectors {
         self.set_behind(before_us, Now { clock_us: now_us, decoded_at_us });
     }
 
-    /// Takes note of how far the clock is behind, if it has moved on since `before_us`: late ticks alone are no sign of a feed.
+    /// Takes note of how far the clock is behind, if it has moved on since `before_us`: late ticks alone are no sign of
+    /// a feed.
     fn set_behind(&mut self, before_us: i64, now: Now) {
         if now.clock_us > before_us {
             self.behind_us = now.detected_at_us().saturating_sub(now.clock_us);
@@ -216,7 +218,8 @@ impl Detectors {
         Raised::credit(&mut self.alerts, None, raised);
     }
 
-    /// Moves the clock on, and adds alerts about what time has decided by then and about who has been silent for too long.
+    /// Moves the clock on, and adds alerts about what time has decided by then and about who has been silent for too
+    /// long.
     #[inline]
     fn advance(&mut self, now: Now, raised: &mut Vec<Raised>) {
         if self.is_due(now.clock_us) {
@@ -251,7 +254,8 @@ impl Detectors {
         }
     }
 
-    /// Adds alerts about who has been silent for too long by now. Where all were silent at once, that is one alert, of the feed.
+    /// Adds alerts about who has been silent for too long by now. Where all were silent at once, that is one alert, of
+    /// the feed.
     fn silences(&mut self, now: Now, is_idle: bool) {
         let gap = self.feed.gap(self.watchers.usual(), now.clock_us);
         // While nothing comes at all, it is the feed that is silent, if it has more than one symbol.
@@ -341,8 +345,8 @@ impl Detectors {
         }
     }
 
-    /// What prices of `symbol` are judged by now: the median of the last ones, and how far from it is far. `None` if it is not watched, or
-    /// not for long enough.
+    /// What prices of `symbol` are judged by now: the median of the last ones, and how far from it is far. `None` if it
+    /// is not watched, or not for long enough.
     pub fn band(&mut self, symbol: NameId) -> Option<(f64, f64)> {
         let (place, is_own) = self.shard.place(symbol);
         let (slot, watched) = self.symbols.state(place as usize, |_| None).filter(|_| is_own)?;
@@ -355,8 +359,8 @@ impl Detectors {
         self.suppressed
     }
 
-    /// How many ticks were not judged because as many symbols as [`DetectConfig::symbols_max`] were watched already, or because the
-    /// table of names keeps no more symbols.
+    /// How many ticks were not judged because as many symbols as [`DetectConfig::symbols_max`] were watched already, or
+    /// because the table of names keeps no more symbols.
     #[must_use]
     pub fn unwatched(&self) -> u64 {
         self.unwatched
@@ -374,8 +378,8 @@ impl Detectors {
         self.watchers.late
     }
 
-    /// Bytes that a tick which is no anomaly reads and writes of its symbol, where no line is drawn for it, without what is added up for the
-    /// time of day.
+    /// Bytes that a tick which is no anomaly reads and writes of its symbol, where no line is drawn for it, without
+    /// what is added up for the time of day.
     #[must_use]
     pub fn hot_bytes_per_symbol(&self) -> usize {
         WatchList::<Watched>::entry_bytes() - size_of::<HalfHour>() + self.watchers.window_bytes()

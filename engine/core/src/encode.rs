@@ -114,7 +114,8 @@ impl Encoder {
         self.encode_sorted(epoch, &contents.alerts, &contents.rejects)
     }
 
-    /// The first step of [`Encoder::encode`]: takes copies of an epoch's ticks, whose columns may be filled again from then on.
+    /// The first step of [`Encoder::encode`]: takes copies of an epoch's ticks, whose columns may be filled again from
+    /// then on.
     pub fn sort(&mut self, ticks: &[TickBatch]) {
         self.sorter.sort(ticks, &self.names.symbols);
     }

@@ -82,8 +82,9 @@ impl<M> Default for Decoded<M> {
 }
 
 impl<M> Decoded<M> {
-    /// Drops what the lake holds already of each message: `remaining` says of each what is left to store. `yielded` says what a message gave,
-    /// and `give` is told what it gives from then on. `whole` makes the reject that stands for a whole body in doubt.
+    /// Drops what the lake holds already of each message: `remaining` says of each what is left to store. `yielded`
+    /// says what a message gave, and `give` is told what it gives from then on. `whole` makes the reject that stands
+    /// for a whole body in doubt.
     pub fn take_over(
         &mut self,
         remaining: &[Remaining],
@@ -170,8 +171,8 @@ pub struct Yield {
 }
 
 impl<M> Contents<M> {
-    /// Takes the messages out that are not to be kept, with their ticks and rejects, and returns them. `yielded` says of each
-    /// message what it gave: ticks and rejects are in the order of the messages.
+    /// Takes the messages out that are not to be kept, with their ticks and rejects, and returns them. `yielded` says
+    /// of each message what it gave: ticks and rejects are in the order of the messages.
     ///
     /// Alerts stay, for what raised them was seen.
     pub fn retain(&mut self, keep: impl Fn(&M) -> bool, yielded: impl Fn(&M) -> Yield) -> Vec<M> {
@@ -219,8 +220,8 @@ pub struct Epoch<M> {
     pub contents: Contents<M>,
 }
 
-/// Rows up to which a batch is copied to the end of the one before, so that an epoch of single ticks is not made of as many
-/// batches. A larger one is moved as it is.
+/// Rows up to which a batch is copied to the end of the one before, so that an epoch of single ticks is not made of as
+/// many batches. A larger one is moved as it is.
 pub const GATHERED_ROWS_MAX: usize = 8_192;
 
 /// Gathers decoded messages into epochs.
@@ -285,8 +286,8 @@ impl<M> EpochBuilder<M> {
 
     /// Takes the columns of an earlier epoch, which has been encoded, to be filled again. Their rows are forgotten.
     ///
-    /// Of columns no more are kept than the bounds of an epoch call for, and none that is far larger than most: one message
-    /// of a million ticks would hold on to its memory for good.
+    /// Of columns no more are kept than the bounds of an epoch call for, and none that is far larger than most: one
+    /// message of a million ticks would hold on to its memory for good.
     pub fn reuse(&mut self, columns: Vec<TickBatch>) {
         // A vector that grows doubles: what holds as many rows as the bounds allow may have room for twice as many.
         let rows_max = self.limits.rows_max.min(self.limits.bytes_max / TickBatch::ROW_BYTES).saturating_mul(2);
@@ -300,8 +301,8 @@ impl<M> EpochBuilder<M> {
         }
     }
 
-    /// Moves whole messages, which arrived at `now`, into the epoch. `batch` is left empty, with its own capacity or that of
-    /// columns to be used again. The epoch may exceed its bounds by this one batch.
+    /// Moves whole messages, which arrived at `now`, into the epoch. `batch` is left empty, with its own capacity or
+    /// that of columns to be used again. The epoch may exceed its bounds by this one batch.
     pub fn add(&mut self, now: Duration, batch: &mut Decoded<M>) {
         if batch.messages.is_empty() {
             return;

@@ -1,8 +1,9 @@
 //! The layout of the lake: which partition a row belongs to, and the key of every object.
 //!
-//! Keys of data files are `PREFIX/TABLE/dt=YYYY-MM-DD[/hour=HH]/EPOCH.parquet`, in UTC. They follow from a row's time and its epoch
-//! alone, so a data file's name is known before its bytes exist. What is no table lies in `ledger/` (entries), `ledger-alerts/`
-//! (claims) and `ledger-notes/` (alerts that were raised and may not be stored yet). This file does *not* own what is in the objects.
+//! Keys of data files are `PREFIX/TABLE/dt=YYYY-MM-DD[/hour=HH]/EPOCH.parquet`, in UTC. They follow from a row's time
+//! and its epoch alone, so a data file's name is known before its bytes exist. What is no table lies in `ledger/`
+//! (entries), `ledger-alerts/` (claims) and `ledger-notes/` (alerts that were raised and may not be stored yet). This
+//! file does *not* own what is in the objects.
 
 use std::fmt;
 use std::ops::Range;
@@ -26,8 +27,8 @@ pub struct EpochId {
 impl EpochId {
     /// Epoch `number` of `worker`.
     ///
-    /// `worker` becomes part of object keys, and so must be made of ASCII letters, digits and `-`, and begin with neither
-    /// `_` nor `.` (Athena hides such files).
+    /// `worker` becomes part of object keys, and so must be made of ASCII letters, digits and `-`, and begin with
+    /// neither `_` nor `.` (Athena hides such files).
     #[must_use]
     pub fn new(worker: Arc<str>, number: u64) -> Self {
         Self { worker, number }
@@ -114,8 +115,8 @@ pub fn entry_key(prefix: &str, epoch: &str) -> String {
     below(prefix, format_args!("ledger/{epoch}"))
 }
 
-/// The key of the object that decides turn `turn` of the alert `id`. Ids hold symbols, and those hold what is no part of a key: so its name is
-/// the start of the SHA-256 of the id.
+/// The key of the object that decides turn `turn` of the alert `id`. Ids hold symbols, and those hold what is no part
+/// of a key: so its name is the start of the SHA-256 of the id.
 #[must_use]
 pub fn claim_key(prefix: &str, id: &str, turn: u32) -> String {
     use std::fmt::Write as _;

@@ -1,9 +1,10 @@
 //! Interned names: symbols, venues and sale conditions become small integers once, at decoding, and the same integers
 //! reach the detector, the sort and the Parquet dictionary.
 //!
-//! All decoders of a process share a [`Names`] table. It keeps names for good up to its bound; a name beyond the bound is a
-//! *guest*, whose id is good as long as a [`Hold`] keeps it. Each decoder asks the table through a [`NameCache`] of its
-//! own, so that a name that the decoder has seen before costs no lock. This file does *not* own what a valid name is.
+//! All decoders of a process share a [`Names`] table. It keeps names for good up to its bound; a name beyond the bound
+//! is a *guest*, whose id is good as long as a [`Hold`] keeps it. Each decoder asks the table through a [`NameCache`]
+//! of its own, so that a name that the decoder has seen before costs no lock. This file does *not* own what a valid
+//! name is.
 
 mod guests;
 
@@ -41,7 +42,8 @@ pub struct NamesFull {
 /// The most names that a table keeps: half of all ids, so that guests find ids too.
 const KEPT_MAX: usize = 1 << 31;
 
-/// A table of names, shared by all decoders. It keeps a bounded number of names for good, and guests as long as they are held.
+/// A table of names, shared by all decoders. It keeps a bounded number of names for good, and guests as long as they
+/// are held.
 #[derive(Debug)]
 pub struct Names {
     max: usize,
@@ -81,8 +83,8 @@ impl Names {
         Self { max: max.min(KEPT_MAX), table: RwLock::default() }
     }
 
-    /// The name that `id` stands for; `None` for [`NameId::NONE`], for a guest that nobody holds, and for an id of another
-    /// table.
+    /// The name that `id` stands for; `None` for [`NameId::NONE`], for a guest that nobody holds, and for an id of
+    /// another table.
     #[must_use]
     pub fn get(&self, id: NameId) -> Option<Arc<str>> {
         let table = self.read();
@@ -174,8 +176,8 @@ impl NameCache {
         Self { shared, ids: FxHashMap::default(), guests: FxHashMap::default() }
     }
 
-    /// The id of `name`: from the cache without a lock, else from the shared table. The id of a guest is good as long as the next
-    /// [`hold`](NameCache::take_hold) is kept.
+    /// The id of `name`: from the cache without a lock, else from the shared table. The id of a guest is good as long
+    /// as the next [`hold`](NameCache::take_hold) is kept.
     pub fn intern(&mut self, name: &str) -> NameId {
         if let Some(id) = self.ids.get(name) { *id } else { self.intern_uncached(name) }
     }

@@ -22,8 +22,9 @@ const EPOCH: &str = "ticklake-epoch";
 /// Metadata of a void.
 const VOID: &str = "ticklake-void";
 
-/// The least throughput of an upload that is worth waiting for. An attempt may take as long as its bytes take at this rate, on top of
-/// `aws.attempt_timeout`: else a large file on a slow connection would be given up and begun again for ever.
+/// The least throughput of an upload that is worth waiting for. An attempt may take as long as its bytes take at this
+/// rate, on top of `aws.attempt_timeout`: else a large file on a slow connection would be given up and begun again for
+/// ever.
 const LEAST_BYTES_PER_S: usize = 1 << 20;
 
 /// One S3 bucket.

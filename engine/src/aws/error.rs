@@ -111,7 +111,8 @@ pub enum Trouble {
     /// What the request is about lives in another region.
     #[error("wrong region: it is in {actual}; set `aws.region` or --region")]
     WrongRegion { actual: String },
-    /// The endpoint does not understand JSON requests: it speaks an older protocol of SQS, or is no queue service at all.
+    /// The endpoint does not understand JSON requests: it speaks an older protocol of SQS, or is no queue service at
+    /// all.
     #[error(
         "the endpoint does not speak SQS's JSON protocol ({detail}): check the endpoint URL; some substitutes of SQS speak only \
          its older query protocol, and ticklake needs one that speaks JSON"
@@ -146,7 +147,8 @@ impl Trouble {
                 Self::NotJson { detail: outline(response.raw()) }
             }
             SdkError::ResponseError(_) => Self::Unavailable { detail: root_cause(error) },
-            // The SDK marks what it would retry itself, such as a connection that was closed in the middle of an answer.
+            // The SDK marks what it would retry itself, such as a connection that was closed in the middle of an
+            // answer.
             SdkError::DispatchFailure(failure)
                 if failure.is_io() || failure.is_timeout() || failure.as_other().is_some() =>
             {
@@ -202,7 +204,8 @@ impl Answer<'_> {
     fn trouble(self, action: &str) -> Trouble {
         let Self { status, code, message, bucket_region } = self;
         let is = |codes: &[&str]| codes.contains(&code);
-        // S3 also sends the header when the region is right, so it is looked at only where the region can be the reason.
+        // S3 also sends the header when the region is right, so it is looked at only where the region can be the
+        // reason.
         let is_redirect = status == 301 || status == 307 || (status == 400 && is(REDIRECTS));
         match bucket_region {
             Some(actual) if is_redirect => return Trouble::WrongRegion { actual: actual.to_owned() },
@@ -244,8 +247,8 @@ impl Answer<'_> {
     }
 }
 
-/// Whether an answer to a JSON request is in another language. What a gateway may answer in a service's place is not meant: denials, too
-/// many requests, failures.
+/// Whether an answer to a JSON request is in another language. What a gateway may answer in a service's place is not
+/// meant: denials, too many requests, failures.
 fn is_foreign(response: &HttpResponse) -> bool {
     let status = response.status().as_u16();
     let text = response.body().bytes().unwrap_or_default().trim_ascii_start();

@@ -1,7 +1,7 @@
 //! The bucket: it exists, lies in the region that is asked, and takes an object that nobody has stored before, once.
 //!
-//! The probes are real objects, because nothing else tells whether a PUT is allowed. Their names begin with a dot, which Athena
-//! hides, and they lie beside the tables and not in them.
+//! The probes are real objects, because nothing else tells whether a PUT is allowed. Their names begin with a dot,
+//! which Athena hides, and they lie beside the tables and not in them.
 
 use std::time::Duration;
 

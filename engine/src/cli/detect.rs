@@ -42,7 +42,8 @@ pub struct DetectArgs {
     /// What it holds; without this flag its name tells
     #[arg(long, value_enum)]
     pub format: Option<Format>,
-    /// Which column holds what, as field=column: symbol, ts, price, volume and, where there are such, seq, venue, conditions
+    /// Which column holds what, as field=column: symbol, ts, price, volume and, where there are such, seq, venue,
+    /// conditions
     #[arg(long, value_name = "MAPPING")]
     pub map: Option<Mapping>,
     /// A mapping by name: us-equity-trades, binance-trades

@@ -1,7 +1,7 @@
 //! The effective configuration as TOML: every key, defaults included, with a remark where a value was set.
 //!
-//! What is printed parses back to the same settings, but for the passwords in URLs, which are hidden. This file does *not*
-//! own the keys.
+//! What is printed parses back to the same settings, but for the passwords in URLs, which are hidden. This file does
+//! *not* own the keys.
 
 use std::fmt::Write;
 
@@ -18,7 +18,8 @@ pub fn toml(settings: &Settings, origins: &Origins) -> Result<String, toml::ser:
     Ok(printed)
 }
 
-/// The table's own keys, each with where its value is `from`, then the tables in it: TOML has no way back from a table's header.
+/// The table's own keys, each with where its value is `from`, then the tables in it: TOML has no way back from a
+/// table's header.
 pub(super) fn write_table(path: &str, table: &Table, from: &dyn Fn(&str) -> Option<String>, printed: &mut String) {
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     for (key, value) in table.iter().filter(|(_, value)| !value.is_table()) {

@@ -1,5 +1,5 @@
-//! Where settings come from: a TOML file, over it the environment, over that the flags. Each value remembers its source,
-//! so that an error and `check --print` can name it.
+//! Where settings come from: a TOML file, over it the environment, over that the flags. Each value remembers its
+//! source, so that an error and `check --print` can name it.
 //!
 //! This file does *not* own whether a value is acceptable: it finds unknown keys and wrong types, no more.
 
@@ -96,8 +96,9 @@ pub fn load(file: Option<&Path>, assignments: &[Assignment]) -> Result<Loaded, S
 
 /// The assignments that environment variables make: `TICKLAKE_EPOCH__ROWS_MAX=1000` sets `epoch.rows_max`.
 ///
-/// A variable without the double underscore is not ours (Kubernetes sets `TICKLAKE_PORT` and others for a service of that
-/// name) unless it is a key of no section, or a key but for that: `TICKLAKE_EPOCH_ROWS_MAX` is kept, for [`load`] to refuse.
+/// A variable without the double underscore is not ours (Kubernetes sets `TICKLAKE_PORT` and others for a service of
+/// that name) unless it is a key of no section, or a key but for that: `TICKLAKE_EPOCH_ROWS_MAX` is kept, for [`load`]
+/// to refuse.
 pub fn environment(variables: impl IntoIterator<Item = (String, String)>) -> Vec<Assignment> {
     let defaults = Defaults::new();
     let mut assignments: Vec<Assignment> = variables
@@ -171,8 +172,8 @@ struct Defaults(HashMap<String, toml::Value>);
 impl Defaults {
     fn new() -> Self {
         let mut defaults = HashMap::new();
-        // Settings are made of tables, text, numbers and flags only, so this succeeds; if it did not, assignments would be
-        // read by their looks.
+        // Settings are made of tables, text, numbers and flags only, so this succeeds; if it did not, assignments would
+        // be read by their looks.
         if let Ok(table) = toml::Table::try_from(Settings::default()) {
             flatten("", table, &mut defaults);
         }

@@ -189,8 +189,8 @@ fn core(problems: &mut Problems, settings: &Settings) {
 /// What bounds the flow: budget, threads, epochs.
 fn flow(problems: &mut Problems, settings: &Settings) {
     let (budget, epoch) = (&settings.budget, &settings.epoch);
-    // Every poll reserves what it may bring: those of one busy queue, those of the others while they are quiet, and one, for
-    // with no room beside them some would wait for ever.
+    // Every poll reserves what it may bring: those of one busy queue, those of the others while they are quiet, and
+    // one, for with no room beside them some would wait for ever.
     let (queues, queue) = (settings.queue_urls().count(), &settings.queue);
     let in_range = RECEIVERS.contains(&queue.receivers_max) && queue.receivers_min <= queue.receivers_max;
     let reserves = if in_range { queue.receivers_max + (queues - 1) * queue.receivers_min } else { 0 } + 1;

@@ -260,8 +260,8 @@ async fn send(sandbox: &Sandbox, url: &str, bodies: impl Iterator<Item = (String
     }
 }
 
-/// Order within a group is kept up to the detectors, and so into the rows of the same microsecond. A group goes on only after
-/// its messages are deleted: an epoch that waited for its age, an hour here, would never get to the second ten.
+/// Order within a group is kept up to the detectors, and so into the rows of the same microsecond. A group goes on only
+/// after its messages are deleted: an epoch that waited for its age, an hour here, would never get to the second ten.
 #[tokio::test(flavor = "multi_thread")]
 async fn groups_of_a_fifo_queue_stay_in_order_and_do_not_wait_for_epochs() {
     const GROUPS: [&str; 3] = ["A", "B", "C"];

@@ -1,5 +1,5 @@
-//! Invariant 2: a tick is in the lake once, whatever crashes. Workers die and stall at every step of a commit, and others take
-//! over what they held.
+//! Invariant 2: a tick is in the lake once, whatever crashes. Workers die and stall at every step of a commit, and
+//! others take over what they held.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,8 @@ use tokio::task::JoinSet;
 
 use crate::{lake, local::MINUTE};
 
-/// After how long messages come back, whatever a worker believes: shorter than what it asks for, as if it had been frozen.
+/// After how long messages come back, whatever a worker believes: shorter than what it asks for, as if it had been
+/// frozen.
 const VISIBILITY: Duration = Duration::from_secs(2);
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -81,7 +82,8 @@ impl World {
         Ports { queues: vec![self.queue.clone()], store: self.store.clone(), notifier: Some(self.notifier.clone()) }
     }
 
-    /// Drains with a worker that nothing happens to. One that does not detect anything itself has to take the alert over.
+    /// Drains with a worker that nothing happens to. One that does not detect anything itself has to take the alert
+    /// over.
     async fn drain(&self, detects: bool) -> (Result<(), RunError>, Meters) {
         let mut settings = (*config()).clone();
         settings.detect.spike.enabled = detects;
@@ -300,7 +302,8 @@ async fn alert_of_a_worker_that_dies_while_publishing_is_published_by_another() 
 enum Flaw {
     /// It takes the second for a new one.
     Overwrites,
-    /// It looks whether there is one, and then it writes: one writer after the other is told the truth, and of several at once each wins.
+    /// It looks whether there is one, and then it writes: one writer after the other is told the truth, and of several
+    /// at once each wins.
     LooksFirst,
 }
 
@@ -365,7 +368,8 @@ async fn store_without_atomic_conditional_writes_is_refused_unless_less_is_asked
     }
 }
 
-/// A store that refuses the places of data files, as if there were objects. s3proxy and SeaweedFS do so if a name is a folder.
+/// A store that refuses the places of data files, as if there were objects. s3proxy and SeaweedFS do so if a name is a
+/// folder.
 struct RefusingFiles(Arc<MemoryStore>);
 
 #[async_trait]
@@ -492,7 +496,8 @@ async fn alert_that_is_raised_and_adopted_in_one_epoch_is_stored_once() {
     assert!(notes.is_empty(), "it is in the table: {notes:?}");
 }
 
-/// One worker, frozen for longer than the visibility timeout before some PUT: it is given its messages again, whose ticks its detectors know.
+/// One worker, frozen for longer than the visibility timeout before some PUT: it is given its messages again, whose
+/// ticks its detectors know.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_worker_that_is_frozen_stores_every_row_and_every_alert_that_it_published() {
     let puts = [ObjectKind::Entry, ObjectKind::Claim, ObjectKind::Data].into_iter();
@@ -632,7 +637,8 @@ async fn copies_of_held_messages_are_stored_once_whatever_their_counts_say() {
     }
 }
 
-/// Two workers that decode a message differently, the first of which dies after its first file: ticks come before rejects.
+/// Two workers that decode a message differently, the first of which dies after its first file: ticks come before
+/// rejects.
 async fn decoded_differently(body: &str, change: impl FnOnce(&mut Settings)) -> BTreeMap<String, Bytes> {
     let world =
         World { queue: Arc::new(MemoryQueue::new(VISIBILITY)), store: Arc::default(), notifier: Arc::default() };
@@ -680,8 +686,8 @@ async fn tick_that_moves_to_another_hour_between_two_deliveries_is_stored_once()
     assert_eq!(symbols(&objects), ["A", "B"]);
 }
 
-/// Workers in the middle of a change of configuration: what one refuses another takes. That a file of an epoch is stored says
-/// nothing of a message that has no rows in it.
+/// Workers in the middle of a change of configuration: what one refuses another takes. That a file of an epoch is
+/// stored says nothing of a message that has no rows in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn tick_that_the_dead_worker_refused_is_not_taken_for_one_that_it_stored() {
     let world =

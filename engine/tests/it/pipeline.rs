@@ -447,7 +447,8 @@ impl Notifier for BrokenTopic {
     }
 }
 
-/// Invariant 1, for alerts: messages whose alerts are not out come again, are published then, and stored no second time.
+/// Invariant 1, for alerts: messages whose alerts are not out come again, are published then, and stored no second
+/// time.
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_whose_alerts_cannot_be_published_come_again_and_are_stored_once() {
     let mut settings = settings();

@@ -32,13 +32,13 @@ pub enum FaultKind {
 pub enum Effect {
     /// `deny`: answered as AWS answers a caller whose policy does not allow the action.
     Deny,
-    /// `throttle`, `slow-down`, `error`, `status:503` or `code:409:ConditionalRequestConflict`: nothing happens, and this
-    /// is the answer.
+    /// `throttle`, `slow-down`, `error`, `status:503` or `code:409:ConditionalRequestConflict`: nothing happens, and
+    /// this is the answer.
     Fail(FaultKind),
     /// `fail-entries`: single entries of a batch fail with an internal error, the rest of the batch succeeds.
     FailEntries,
-    /// `old-receipts`: an entry of a batch of deletes or visibility changes counts although its message was received again since.
-    /// Standard queues only.
+    /// `old-receipts`: an entry of a batch of deletes or visibility changes counts although its message was received
+    /// again since. Standard queues only.
     OldReceipts,
     /// `delay:20ms`, or `delay:5ms..40ms` for a log-normal distribution with this median and 99th percentile.
     Delay {
@@ -53,12 +53,14 @@ pub enum Effect {
     LoseAnswer,
     /// `cut-answer`: the request has its effect, and the connection is dropped in the middle of the answer's body.
     CutAnswer,
-    /// `duplicate`: a received message is in the queue once more, with a receive count of its own. Standard queues only.
+    /// `duplicate`: a received message is in the queue once more, with a receive count of its own. Standard queues
+    /// only.
     Duplicate,
-    /// `again:10@2`: every tenth received message is handed out once more, at a random later moment, although it is hidden.
-    /// One of the two deliveries shows the receive count 2. Standard queues only.
+    /// `again:10@2`: every tenth received message is handed out once more, at a random later moment, although it is
+    /// hidden. One of the two deliveries shows the receive count 2. Standard queues only.
     Again(Repeat),
-    /// `again-deleted:10@2`: every tenth received message is handed out once more after it was deleted. Standard queues only.
+    /// `again-deleted:10@2`: every tenth received message is handed out once more after it was deleted. Standard queues
+    /// only.
     AgainDeleted(Repeat),
     /// `forget-count`: messages in a dead-letter queue show the receive count 1, whenever they are received.
     ForgetCount,

@@ -1,8 +1,8 @@
 //! A queue that lives: its state behind a lock, the journal of its changes, the receivers that wait on it, and the task
 //! that wakes them in time.
 //!
-//! A waiting receiver registers for the wake-up before it looks, so none is lost, and one send wakes one receiver, which
-//! wakes the next where it leaves something. It does *not* own what the state does.
+//! A waiting receiver registers for the wake-up before it looks, so none is lost, and one send wakes one receiver,
+//! which wakes the next where it leaves something. It does *not* own what the state does.
 
 use std::{
     collections::BTreeMap,
@@ -282,8 +282,8 @@ impl LiveQueue {
         Ok(received)
     }
 
-    /// Keeps what has changed, lets go of the state, and wakes a receiver if there is something for it, and the timer if it
-    /// sleeps too long.
+    /// Keeps what has changed, lets go of the state, and wakes a receiver if there is something for it, and the timer
+    /// if it sleeps too long.
     fn wake(&self, mut state: MutexGuard<'_, Queue>, timer_before: Option<Millis>) -> Result<(), SqsError> {
         let written = self.keep(&mut state);
         let visible = state.has_visible();
@@ -352,8 +352,8 @@ mod tests {
     use super::*;
     use crate::sqs::{message::Extras, queue::IN_FLIGHT_MAX};
 
-    /// "If you use short polling and reach the limit, SQS returns the `OverLimit` error message. If you use long polling, SQS
-    /// returns no error messages" (SQS developer guide, "Message quotas").
+    /// "If you use short polling and reach the limit, SQS returns the `OverLimit` error message. If you use long
+    /// polling, SQS returns no error messages" (SQS developer guide, "Message quotas").
     #[tokio::test]
     async fn full_flight_is_an_error_for_short_polls_and_nothing_for_long_ones() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,8 @@
 //! Tasks that move messages out of a dead-letter queue: start, list, cancel.
 //!
-//! A moved message becomes a new one. A task moves as many messages as were visible when it started, and lives in memory:
-//! a restart ends it, and what it has moved stays moved. This file does *not* own how a queue takes messages out or in.
+//! A moved message becomes a new one. A task moves as many messages as were visible when it started, and lives in
+//! memory: a restart ends it, and what it has moved stays moved. This file does *not* own how a queue takes messages
+//! out or in.
 
 use std::{
     collections::HashMap,

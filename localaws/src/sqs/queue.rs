@@ -1,8 +1,8 @@
 //! The state of one queue: which messages it holds, which are visible, in flight or delayed, and until when.
 //!
-//! A plain struct: time and dice come in with each call, and nothing here waits, wakes, locks or writes. Every operation
-//! costs O(log n) in the messages held, and leaves its changes as lines for a journal. Moving a message to a dead-letter
-//! queue is *not* done here: it is returned as moved.
+//! A plain struct: time and dice come in with each call, and nothing here waits, wakes, locks or writes. Every
+//! operation costs O(log n) in the messages held, and leaves its changes as lines for a journal. Moving a message to a
+//! dead-letter queue is *not* done here: it is returned as moved.
 
 mod changes;
 mod copies;

@@ -1,10 +1,11 @@
 //! The way of an epoch's alerts into the table, once each.
 //!
-//! An alert does not depend on the message that raised it: that one may lapse, be stored by another worker, or be none. An alert is
-//! *noted* in the store before it is published, so that it survives its worker. An epoch that has it *claims* it when it is out, and stores
-//! its row if the claim is won. If the file of that epoch turns out to be a void, the next epoch of the worker carries the alert on. The
-//! note is removed when every alert in it is in the table and was published. Notes of a worker that died are adopted by others, who
-//! publish and store those alerts under the same ids.
+//! An alert does not depend on the message that raised it: that one may lapse, be stored by another worker, or be none.
+//! An alert is *noted* in the store before it is published, so that it survives its worker. An epoch that has it
+//! *claims* it when it is out, and stores its row if the claim is won. If the file of that epoch turns out to be a
+//! void, the next epoch of the worker carries the alert on. The note is removed when every alert in it is in the table
+//! and was published. Notes of a worker that died are adopted by others, who publish and store those alerts under the
+//! same ids.
 //!
 //! This file owns what may happen when. Whose a row is to store is in [`super::claim`].
 
@@ -43,8 +44,8 @@ impl AlertCommit {
         self.is_published = true;
     }
 
-    /// Whether the alerts may be claimed, and their file stored: only after they are out. A worker that died in between would leave a row of an
-    /// alert that nobody was told of.
+    /// Whether the alerts may be claimed, and their file stored: only after they are out. A worker that died in between
+    /// would leave a row of an alert that nobody was told of.
     #[must_use]
     pub fn may_claim(&self) -> bool {
         self.is_published
@@ -64,14 +65,16 @@ impl AlertCommit {
         }
     }
 
-    /// There is a void in the place of the file with the row of `alert`: another epoch of this worker, or another worker, is to store it.
+    /// There is a void in the place of the file with the row of `alert`: another epoch of this worker, or another
+    /// worker, is to store it.
     pub fn voided(&mut self, alert: usize) {
         if self.rows[alert] == Row::Claimed {
             self.rows[alert] = Row::Open;
         }
     }
 
-    /// Whether the alerts have to be noted: some are not out or not in the table, and nothing else would survive this worker.
+    /// Whether the alerts have to be noted: some are not out or not in the table, and nothing else would survive this
+    /// worker.
     #[must_use]
     pub fn is_to_note(&self) -> bool {
         !self.is_noted && !self.may_remove_notes()

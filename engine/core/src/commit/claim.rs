@@ -1,12 +1,12 @@
 //! Claiming an alert: of all the epochs that raise it, one stores its row.
 //!
-//! An alert may be raised by several workers that were given the same tick one after the other, by the same worker again, and by one that
-//! adopts the alerts of a dead one. What decides is an object of the alert's id, which the first epoch puts before its file of alerts.
-//! That epoch stores the row, and the others leave it out.
+//! An alert may be raised by several workers that were given the same tick one after the other, by the same worker
+//! again, and by one that adopts the alerts of a dead one. What decides is an object of the alert's id, which the first
+//! epoch puts before its file of alerts. That epoch stores the row, and the others leave it out.
 //!
-//! A claim stays. Where the file of the epoch that has it turns out to be a void, its row will never be there, and the next turn decides,
-//! with an object of its own. Where there is neither file nor void yet, its worker may be about to put the file, or may be dead. So the file is
-//! waited for, and then a void decides.
+//! A claim stays. Where the file of the epoch that has it turns out to be a void, its row will never be there, and the
+//! next turn decides, with an object of its own. Where there is neither file nor void yet, its worker may be about to
+//! put the file, or may be dead. So the file is waited for, and then a void decides.
 
 use super::Fate;
 use super::contradiction::Refusals;
@@ -25,8 +25,8 @@ pub enum ClaimStep {
     Put(u32),
     /// Read which file it names.
     Read(u32),
-    /// Wait a while for the file of alerts of the epoch that has this turn, then decide what becomes of it: put a void there, unless there is
-    /// something.
+    /// Wait a while for the file of alerts of the epoch that has this turn, then decide what becomes of it: put a void
+    /// there, unless there is something.
     Decide(u32),
     /// Nothing: it is decided whether the row is ours to store.
     Done(bool),
@@ -97,7 +97,8 @@ impl Claim {
     }
 }
 
-/// The key of the file of alerts that a claiming object names. Version 1 added a second line, which says nothing any more.
+/// The key of the file of alerts that a claiming object names. Version 1 added a second line, which says nothing any
+/// more.
 #[must_use]
 pub fn read_claim(body: &str) -> &str {
     body.split_once('\n').map_or(body, |(file, _)| file)

@@ -1,10 +1,12 @@
 //! How often a store may contradict itself.
 //!
-//! A store contradicts itself when it refuses a PUT because of an object that a look does not find. Once, that may be true: somebody has
-//! removed the object in between, or another write was under way. A store that goes on refuses the name for another reason: some refuse
-//! a name that is the folder of other objects. That must count neither as "somebody has stored it" nor as "try for ever".
+//! A store contradicts itself when it refuses a PUT because of an object that a look does not find. Once, that may be
+//! true: somebody has removed the object in between, or another write was under way. A store that goes on refuses the
+//! name for another reason: some refuse a name that is the folder of other objects. That must count neither as
+//! "somebody has stored it" nor as "try for ever".
 
-/// After so many contradictions in a row about one object it is an error. With the shell's waits between them they take about 10 s.
+/// After so many contradictions in a row about one object it is an error. With the shell's waits between them they take
+/// about 10 s.
 pub const CONTRADICTIONS_MAX: u8 = 10;
 
 /// The PUTs of one object that were refused in a row, with nothing found in between.

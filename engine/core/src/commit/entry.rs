@@ -1,7 +1,8 @@
 //! The ledger entry: which messages an epoch is about, and which of their elements each of its files holds.
 //!
-//! An entry is read by a worker that is given one of its messages again, maybe by a later version. So it says of which version it is and
-//! ends in a checksum. One that cannot be read is an error, never an empty one: to guess would be to store twice.
+//! An entry is read by a worker that is given one of its messages again, maybe by a later version. So it says of which
+//! version it is and ends in a checksum. One that cannot be read is an error, never an empty one: to guess would be to
+//! store twice.
 //!
 //! ```text
 //! "TLE" version=2  epoch: text  splitting: u32  files: u32 (table: u8 slot: i64)*
@@ -23,19 +24,20 @@ const MAGIC: [u8; 3] = *b"TLE";
 const VERSION: u8 = 2;
 const UNKNOWN: u32 = u32::MAX;
 
-/// How bodies are split into elements. Positions of another way of splitting cannot be compared: a decoder that numbers elements
-/// differently counts this up.
+/// How bodies are split into elements. Positions of another way of splitting cannot be compared: a decoder that numbers
+/// elements differently counts this up.
 pub const SPLITTING: u32 = 1;
 
 const CRC_BYTES: usize = 4;
 
-/// A message's id as entries hold it. SQS's ids are UUIDs, and are taken as they are; of any other the start of its SHA-256.
+/// A message's id as entries hold it. SQS's ids are UUIDs, and are taken as they are; of any other the start of its
+/// SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(u128);
 
 impl MessageId {
-    /// The id of a message whose body is like no other's: the start of the body's SHA-256. It survives a redrive, which gives messages
-    /// new ids.
+    /// The id of a message whose body is like no other's: the start of the body's SHA-256. It survives a redrive, which
+    /// gives messages new ids.
     #[must_use]
     pub fn of_body(body: &[u8]) -> Self {
         Self::digest(body)
@@ -66,7 +68,8 @@ pub struct Entry {
     pub shapes: Vec<Shape<u32>>,
     /// Its messages, each with the position of its shape.
     pub messages: Vec<(MessageId, u32)>,
-    /// The alerts of an entry of version 1, as JSON, each with the position of its message. Later versions note alerts apart.
+    /// The alerts of an entry of version 1, as JSON, each with the position of its message. Later versions note alerts
+    /// apart.
     pub alerts: Vec<(u32, String)>,
 }
 
@@ -87,7 +90,8 @@ pub enum EntryError {
 }
 
 impl Entry {
-    /// The entry of an epoch with these files and messages. `None` if a message has rows in a partition that is not among the files.
+    /// The entry of an epoch with these files and messages. `None` if a message has rows in a partition that is not
+    /// among the files.
     #[must_use]
     pub fn naming<'a>(
         epoch: String,
@@ -154,7 +158,8 @@ impl Entry {
         bytes
     }
 
-    /// How the message at position `at` lies in the files, given what became of each. `None` if the entry has no such message.
+    /// How the message at position `at` lies in the files, given what became of each. `None` if the entry has no such
+    /// message.
     pub fn shape_of<T>(&self, at: u32, mut of_file: impl FnMut(Partition) -> Option<T>) -> Option<Shape<T>> {
         let (_, shape) = self.messages.get(at as usize)?;
         let shape = self.shapes.get(*shape as usize)?;
@@ -371,7 +376,8 @@ mod tests {
         assert_eq!(entry.shape_of(3, Some), None, "no such shape");
     }
 
-    /// An entry that the version before this one wrote: epoch w-1, an hour of ticks and a day of alerts, one message with rows in both.
+    /// An entry that the version before this one wrote: epoch w-1, an hour of ticks and a day of alerts, one message
+    /// with rows in both.
     const FIRST_VERSION: &str = "544c450103000000772d310200000000805a0700000000000101000000000000000100000002000000000000000100000001\
                                  000000000000000100000005000000000000000000000000000000010000000000000002000000";
 

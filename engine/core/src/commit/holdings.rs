@@ -1,8 +1,8 @@
 //! What a worker holds: every message from its receipt to the last delete, by its id.
 //!
-//! SQS may hand a message out again while it is held, to the same worker as well, and its receive count says nothing then: the copy may
-//! come first, or show any count. So a worker asks here, and not the count, whether it has the message already. It does *not* own
-//! what other workers hold.
+//! SQS may hand a message out again while it is held, to the same worker as well, and its receive count says nothing
+//! then: the copy may come first, or show any count. So a worker asks here, and not the count, whether it has the
+//! message already. It does *not* own what other workers hold.
 
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
@@ -22,8 +22,8 @@ pub struct Holdings {
     past_max: usize,
 }
 
-/// Whether the queue says that it has not delivered a message before: by its receive count, unless the message was moved to a dead-letter queue.
-/// SQS documents that the count goes on there; other implementations begin anew.
+/// Whether the queue says that it has not delivered a message before: by its receive count, unless the message was
+/// moved to a dead-letter queue. SQS documents that the count goes on there; other implementations begin anew.
 #[must_use]
 pub fn is_first_delivery(receive_count: u32, was_dead_lettered: bool) -> bool {
     receive_count == 1 && !was_dead_lettered
@@ -34,13 +34,14 @@ pub fn is_first_delivery(receive_count: u32, was_dead_lettered: bool) -> bool {
 pub enum Arrival {
     /// Nobody had it before.
     First,
-    /// It may have been stored: it is looked up in the ledger before its rows join an epoch. `is_seen` says that this worker had it
-    /// before, so that its detectors have judged its ticks.
+    /// It may have been stored: it is looked up in the ledger before its rows join an epoch. `is_seen` says that this
+    /// worker had it before, so that its detectors have judged its ticks.
     Again {
         /// Whether this worker had it before.
         is_seen: bool,
     },
-    /// This worker holds it. The copy is left alone: it comes back when its visibility times out, unless the message is deleted by then.
+    /// This worker holds it. The copy is left alone: it comes back when its visibility times out, unless the message is
+    /// deleted by then.
     Held,
 }
 
@@ -51,8 +52,8 @@ impl Holdings {
         Self { held: FxHashMap::default(), past: FxHashSet::default(), order: VecDeque::new(), past_max }
     }
 
-    /// The worker receives the message `id`, and holds it from now on. `is_first` is what the queue says: that it has not delivered the message
-    /// before. A queue may be wrong, so what the worker knows of the message counts more.
+    /// The worker receives the message `id`, and holds it from now on. `is_first` is what the queue says: that it has
+    /// not delivered the message before. A queue may be wrong, so what the worker knows of the message counts more.
     pub fn arrive(&mut self, id: MessageId, is_first: bool) -> Arrival {
         if let Some(was_copied) = self.held.get_mut(&id) {
             *was_copied = true;
@@ -65,8 +66,9 @@ impl Holdings {
         }
     }
 
-    /// Whether the message was handed out once more while it was held. SQS may then ignore a delete by the earlier receipt, and answer that it
-    /// succeeded: "the most recent receipt handle" counts (API reference of `DeleteMessage`).
+    /// Whether the message was handed out once more while it was held. SQS may then ignore a delete by the earlier
+    /// receipt, and answer that it succeeded: "the most recent receipt handle" counts (API reference of
+    /// `DeleteMessage`).
     #[must_use]
     pub fn was_copied(&self, id: MessageId) -> bool {
         self.held.get(&id).copied().unwrap_or_default()

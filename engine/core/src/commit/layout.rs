@@ -1,7 +1,7 @@
 //! The layout of a decoded message: which of its elements became rows of which partition.
 //!
-//! It is made from what the decoder gave. Which files it becomes part of is the epoch's matter, and what is compared with
-//! it later is in [`super::takeover`].
+//! It is made from what the decoder gave. Which files it becomes part of is the epoch's matter, and what is compared
+//! with it later is in [`super::takeover`].
 
 use super::{Elements, Shape};
 use crate::decode::Reject;
@@ -20,7 +20,8 @@ enum Form {
 }
 
 impl Layout {
-    /// The layout of a message that gave ticks with these event times, microseconds since the Unix epoch, and these rejects.
+    /// The layout of a message that gave ticks with these event times, microseconds since the Unix epoch, and these
+    /// rejects.
     #[must_use]
     pub fn of(times_us: &[i64], rejects: &[Reject]) -> Self {
         let hour = times_us.first().map(|&first| Partition::of(Table::Ticks, first));
@@ -80,8 +81,8 @@ impl Layout {
     }
 }
 
-/// The positions of a message's good ticks, which are in order: those that no reject has. `None` if a reject stands for more than one
-/// element, or for one that is not known.
+/// The positions of a message's good ticks, which are in order: those that no reject has. `None` if a reject stands for
+/// more than one element, or for one that is not known.
 fn positions(ticks: usize, rejects: &[Reject]) -> Option<impl Iterator<Item = u32>> {
     let elements = (ticks + rejects.len()) as u32;
     let mut refused: Vec<u32> = rejects.iter().map(|reject| reject.index).collect::<Option<_>>()?;
@@ -119,8 +120,8 @@ fn partitions<'a>(times_us: &'a [i64], rejects: &'a [Reject]) -> impl Iterator<I
     hours.chain(rejects.iter().map(Reject::partition))
 }
 
-/// Which rows of a message stay: of each tick, then of each reject, whether `keep` says so of its position. All of them where positions are
-/// not known.
+/// Which rows of a message stay: of each tick, then of each reject, whether `keep` says so of its position. All of them
+/// where positions are not known.
 pub fn kept_rows(ticks: usize, rejects: &[Reject], keep: impl Fn(u32) -> bool + Copy) -> (Vec<bool>, Vec<bool>) {
     match positions(ticks, rejects) {
         Some(good) => {

@@ -1,7 +1,7 @@
 //! The note of alerts: what is put into the store before alerts are published, so that they survive their worker.
 //!
-//! A note's name begins with the time at which it was put, and names its worker. It holds one alert per line, as subscribers get it.
-//! It owns the form of name and body, and when another worker may adopt a note.
+//! A note's name begins with the time at which it was put, and names its worker. It holds one alert per line, as
+//! subscribers get it. It owns the form of name and body, and when another worker may adopt a note.
 
 use std::time::Duration;
 
@@ -13,8 +13,9 @@ pub fn note_name(now_ms: i64, worker: &str, number: u64) -> String {
     format!("{:013}-{worker}-{number}", now_ms.max(0))
 }
 
-/// Whether the note `name` is to be adopted at `now_ms`, milliseconds since the Unix epoch, by `worker`: it is another worker's, and older
-/// than `adopt_after`, so that its worker most likely is dead. If that one lives, nothing is stored twice: claims decide.
+/// Whether the note `name` is to be adopted at `now_ms`, milliseconds since the Unix epoch, by `worker`: it is another
+/// worker's, and older than `adopt_after`, so that its worker most likely is dead. If that one lives, nothing is stored
+/// twice: claims decide.
 #[must_use]
 pub fn is_to_adopt(name: &str, now_ms: i64, worker: &str, adopt_after: Duration) -> bool {
     let mut parts = name.split('-');

@@ -1,7 +1,7 @@
 //! Putting an object under a name that no other epoch ever uses: a data file or a ledger entry.
 //!
-//! A refused PUT says only that the store has something there, or says so. What it is, a look tells: our own earlier attempt whose answer
-//! was lost, a void of another worker, or an object that nobody of us has put.
+//! A refused PUT says only that the store has something there, or says so. What it is, a look tells: our own earlier
+//! attempt whose answer was lost, a void of another worker, or an object that nobody of us has put.
 
 use super::Fate;
 use super::contradiction::Refusals;

@@ -67,7 +67,8 @@ impl Decision {
         };
     }
 
-    /// The void was put, or was refused, because there is something (a void of our own, if an answer was lost): that is looked at.
+    /// The void was put, or was refused, because there is something (a void of our own, if an answer was lost): that is
+    /// looked at.
     pub fn void_put(&mut self, created: bool) {
         if self.step != Step::PutVoid {
             return;

@@ -1,9 +1,9 @@
 //! Taking a message over from an earlier delivery: which of its elements are still to be stored.
 //!
-//! Two deliveries may be decoded differently: by another configuration, by another version, or by a table of names that was
-//! full. Then one file of an earlier epoch may hold what this decoding puts into another table or hour. So a file is never
-//! taken to hold "these rows": its entry says which elements of the message it holds, by their positions in the body, and
-//! what is left to store are the elements that no stored file holds.
+//! Two deliveries may be decoded differently: by another configuration, by another version, or by a table of names that
+//! was full. Then one file of an earlier epoch may hold what this decoding puts into another table or hour. So a file
+//! is never taken to hold "these rows": its entry says which elements of the message it holds, by their positions in
+//! the body, and what is left to store are the elements that no stored file holds.
 //!
 //! Positions can be compared only if both decodings split the body into the same elements. Where they do not, and some
 //! elements are stored and others are not, nobody can tell which are missing. Then the whole body goes to quarantine.
@@ -15,7 +15,8 @@ use super::{Elements, Fate};
 pub struct Shape<F> {
     /// Into how many elements the body was split; `None` where the positions of some are not known.
     pub elements: Option<u32>,
-    /// The files with rows of this message, each with the positions of those rows. Without known positions they are empty.
+    /// The files with rows of this message, each with the positions of those rows. Without known positions they are
+    /// empty.
     pub parts: Vec<(F, Elements)>,
 }
 
@@ -39,11 +40,11 @@ pub enum Remaining {
     InDoubt,
 }
 
-/// What is left of a message that is split into `elements` now, given what earlier epochs made of it, each part with the fate of
-/// its file.
+/// What is left of a message that is split into `elements` now, given what earlier epochs made of it, each part with
+/// the fate of its file.
 ///
-/// An epoch takes of a message all that earlier ones have not stored. So one that has stored all of its parts, which may be none,
-/// has completed the message.
+/// An epoch takes of a message all that earlier ones have not stored. So one that has stored all of its parts, which
+/// may be none, has completed the message.
 #[must_use]
 pub fn remaining(elements: Option<u32>, earlier: &[Shape<Fate>]) -> Remaining {
     let is_stored = |part: &&(Fate, Elements)| part.0 == Fate::Stored;

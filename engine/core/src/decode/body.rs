@@ -1,8 +1,8 @@
 //! One message body to its ticks: an array of them, one, or one per line.
 //!
-//! There are two ways, with the same result. The first one guesses, tick by tick, that the next one has the shape of one
-//! before, and hands single ticks to simd-json where it has not. The second one is simd-json for the body as a whole, and
-//! decides whatever the first one cannot. This file does *not* own how a tick is read, by either of them.
+//! There are two ways, with the same result. The first one guesses, tick by tick, that the next one has the shape of
+//! one before, and hands single ticks to simd-json where it has not. The second one is simd-json for the body as a
+//! whole, and decides whatever the first one cannot. This file does *not* own how a tick is read, by either of them.
 
 use super::config::DecodeConfig;
 use super::document::Documents;
@@ -16,8 +16,8 @@ use super::speculation::Speculation;
 use super::split::{Form, elements, is_array_of_parts, lines, value_len};
 use crate::tick::{Dictionaries, Tick, TickBatch};
 
-/// How much of the end of a body is copied, to have padding behind it. A tick that begins before it and is longer is left to
-/// simd-json.
+/// How much of the end of a body is copied, to have padding behind it. A tick that begins before it and is longer is
+/// left to simd-json.
 const TAIL_BYTES: usize = 1024;
 
 /// Reads bodies; keeps buffers and what it has learnt between them.
@@ -106,8 +106,8 @@ impl Guessed<'_, '_> {
         }
     }
 
-    /// An element that is no JSON spoils the array, as does anything wrong between elements: then simd-json is to say what
-    /// of it can be saved.
+    /// An element that is no JSON spoils the array, as does anything wrong between elements: then simd-json is to say
+    /// what of it can be saved.
     fn array(&mut self) -> bool {
         let mut at = skip_blanks(self.text, 1);
         for index in 0.. {
@@ -244,8 +244,8 @@ fn parse_array(text: &[u8], documents: &mut Documents, reader: &mut TickReader, 
     });
     match visited {
         Ok(()) => {}
-        // One damaged element (a bare NaN, say) spoils the array as a document, and not the ticks beside it. Where even the
-        // brackets and quotes do not match, nothing says where a tick begins.
+        // One damaged element (a bare NaN, say) spoils the array as a document, and not the ticks beside it. Where even
+        // the brackets and quotes do not match, nothing says where a tick begins.
         Err(_) if is_array_of_parts(text) => parse_parts(elements(text), documents, reader, sorter),
         Err(error) => sorter.refuse_body(not_json(&error)),
     }

@@ -48,16 +48,16 @@ pub struct DecodeConfig {
     pub symbol_max_bytes: usize,
     /// The longest venue and the longest list of conditions, in bytes.
     pub name_max_bytes: usize,
-    /// Different symbols, and as many venues and conditions, that one process keeps in memory. Ticks with a name beyond it are
-    /// stored as all others are. No detector watches a symbol beyond it.
+    /// Different symbols, and as many venues and conditions, that one process keeps in memory. Ticks with a name beyond
+    /// it are stored as all others are. No detector watches a symbol beyond it.
     pub names_max: usize,
     /// The earliest event time.
     pub ts_min: TsMin,
     /// How far an event time may lie after the sending of its message.
     #[serde(with = "humantime_serde")]
     pub ts_future_max: Duration,
-    /// Different hours in which the ticks of one message may lie. Each is a file of its own, so a tick beyond them goes to
-    /// the quarantine: one message of scattered times must not become thousands of files.
+    /// Different hours in which the ticks of one message may lie. Each is a file of its own, so a tick beyond them goes
+    /// to the quarantine: one message of scattered times must not become thousands of files.
     pub partitions_per_message_max: usize,
     /// The largest body after decompression. A body beyond it goes to the quarantine, and no more than this is
     /// allocated for its text.

@@ -1,7 +1,7 @@
 //! One JSON object to one tick: the rules that a tick must meet.
 //!
-//! This file owns the judgement of symbol, price, volume, time and names, and interns what has passed. It does *not* know
-//! how the object came in, nor what becomes of one that is refused.
+//! This file owns the judgement of symbol, price, volume, time and names, and interns what has passed. It does *not*
+//! know how the object came in, nor what becomes of one that is refused.
 
 use simd_json::Node;
 
@@ -22,8 +22,8 @@ pub(super) struct MessageTimes {
 }
 
 impl MessageTimes {
-    /// When it was sent, or received, if that is not known: the same at every delivery, so that whoever decodes it again comes
-    /// to the same rows in the same partitions. It also stands in for a missing event time.
+    /// When it was sent, or received, if that is not known: the same at every delivery, so that whoever decodes it
+    /// again comes to the same rows in the same partitions. It also stands in for a missing event time.
     pub(super) fn message_us(self) -> i64 {
         self.sent_at_us.unwrap_or(self.received_at_us)
     }
@@ -170,9 +170,9 @@ fn quantity(number: Option<Number>) -> Option<f64> {
     (value.is_finite() && value >= 0.0).then_some(value + 0.0)
 }
 
-/// Symbols begin with a letter, a digit, `^` or `$` and go on with these and `. _ - / : = + * @ & # ~ |`: what exchanges
-/// use for share classes, pairs, indices, futures and rates. They become part of no key in the lake, yet `..` and
-/// control characters have no business in any of them.
+/// Symbols begin with a letter, a digit, `^` or `$` and go on with these and `. _ - / : = + * @ & # ~ |`: what
+/// exchanges use for share classes, pairs, indices, futures and rates. They become part of no key in the lake, yet `..`
+/// and control characters have no business in any of them.
 fn checked_symbol(symbol: Option<&str>, max: usize) -> Result<&str, Refusal> {
     let symbol = symbol.ok_or_else(|| Refusal::new(Reason::BadSymbol, "symbol is not text"))?;
     let (first, rest) = match symbol.as_bytes() {

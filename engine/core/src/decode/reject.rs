@@ -24,8 +24,8 @@ pub struct Reject {
     pub body: Vec<u8>,
     /// When the engine received the message, microseconds since the Unix epoch, UTC.
     pub received_at_us: i64,
-    /// When the message was sent, or received, if that is not known. It decides the partition, for it is the same whenever the
-    /// message is delivered.
+    /// When the message was sent, or received, if that is not known. It decides the partition, for it is the same
+    /// whenever the message is delivered.
     pub message_us: i64,
 }
 
@@ -84,8 +84,8 @@ pub enum Reason {
     BadConditions,
     /// The ticks of the message lie in more partitions, and so would make more files, than one message may.
     TooManyPartitions,
-    /// The message was delivered before and decoded differently, and some of its elements are in the lake: nobody can tell which of
-    /// them are missing. The whole body stands for these.
+    /// The message was delivered before and decoded differently, and some of its elements are in the lake: nobody can
+    /// tell which of them are missing. The whole body stands for these.
     DecodedDifferently,
     /// The message held more bad ticks than are listed one by one; the whole body stands for the rest.
     TooManyRejects,

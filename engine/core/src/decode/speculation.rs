@@ -1,8 +1,8 @@
 //! The guess that the next tick looks like one before it, and when it is worth guessing.
 //!
 //! Ticks of one producer have the same bytes between their values. The last few [shapes](Shape) are kept, the one that
-//! fitted last in front. Where none fits for a while, guessing stops for a while, longer each time: a producer who writes
-//! his keys in random order costs no more than parsing does. It does *not* own how bodies are taken apart.
+//! fitted last in front. Where none fits for a while, guessing stops for a while, longer each time: a producer who
+//! writes his keys in random order costs no more than parsing does. It does *not* own how bodies are taken apart.
 
 use super::shape::{Dialect, Draft, Miss, Shape};
 use super::tokens::Tokens;
@@ -61,7 +61,8 @@ impl Speculation {
         self.pause = self.pause.saturating_sub(ticks);
     }
 
-    /// Reads the tick that begins at `at` of the padded `text` into `draft`, if it has a known shape, and finds its end.
+    /// Reads the tick that begins at `at` of the padded `text` into `draft`, if it has a known shape, and finds its
+    /// end.
     #[inline]
     pub(super) fn read(&mut self, text: &[u8], at: usize, one_line: bool, draft: &mut Draft) -> Option<usize> {
         let read =
@@ -113,9 +114,9 @@ impl Speculation {
         }
     }
 
-    /// Learns from the text of a tick that simd-json has made `tick` of. Not during a pause: what is learnt then costs more
-    /// than it saves. Spellings are learnt only if the table of names `keeps` all names of the tick, for they are never
-    /// forgotten.
+    /// Learns from the text of a tick that simd-json has made `tick` of. Not during a pause: what is learnt then costs
+    /// more than it saves. Spellings are learnt only if the table of names `keeps` all names of the tick, for they are
+    /// never forgotten.
     pub(super) fn learn(&mut self, text: &[u8], tick: &Tick, keeps: bool) {
         if !self.is_awake() {
             return;

@@ -1,7 +1,7 @@
 //! What the detectors are told: which of them run, how much is unusual, and how much they may remember.
 //!
-//! This file owns the settings and their validation. It does *not* own what is done with them, nor which of them hold for a symbol
-//! (`overrides`).
+//! This file owns the settings and their validation. It does *not* own what is done with them, nor which of them hold
+//! for a symbol (`overrides`).
 
 mod limit_band;
 mod overrides;
@@ -46,17 +46,18 @@ const PATTERNS_MAX: usize = 100;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DetectConfig {
-    /// An event is over when nothing was unusual for this long (event time): until then, what is, belongs to it. For a threshold, each
-    /// line is a detector of its own.
+    /// An event is over when nothing was unusual for this long (event time): until then, what is, belongs to it. For a
+    /// threshold, each line is a detector of its own.
     #[serde(with = "humantime_serde")]
     pub cool_down: Duration,
-    /// The most symbols that are watched at a time. A new symbol beyond it is judged once another one gives way, which takes a
-    /// sixteenth of `idle_max` without a tick.
+    /// The most symbols that are watched at a time. A new symbol beyond it is judged once another one gives way, which
+    /// takes a sixteenth of `idle_max` without a tick.
     pub symbols_max: usize,
     /// A symbol without a tick for this long (event time) is forgotten.
     #[serde(with = "humantime_serde")]
     pub idle_max: Duration,
-    /// Ticks with these sale conditions are not judged, and nothing is learnt from them: patterns in which `*` stands for any text.
+    /// Ticks with these sale conditions are not judged, and nothing is learnt from them: patterns in which `*` stands
+    /// for any text.
     pub skip_conditions: Vec<String>,
     /// Prices far from the recent ones.
     pub spike: SpikeConfig,
@@ -76,7 +77,8 @@ pub struct DetectConfig {
     pub clock: ClockConfig,
     /// Lines that prices cross.
     pub threshold: Vec<ThresholdConfig>,
-    /// What is different for some symbols. Of several that are about a symbol all hold, the later ones over the earlier ones.
+    /// What is different for some symbols. Of several that are about a symbol all hold, the later ones over the earlier
+    /// ones.
     pub r#override: Vec<OverrideConfig>,
 }
 
@@ -103,7 +105,8 @@ impl Default for DetectConfig {
 }
 
 /// The spike detector: a price is a spike when its distance from the median of the previous `window` prices is at least
-/// `threshold` times the scale, which is the largest of their 1.4826 MAD, the slow average deviation, and the tick size.
+/// `threshold` times the scale, which is the largest of their 1.4826 MAD, the slow average deviation, and the tick
+/// size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SpikeConfig {
@@ -132,8 +135,8 @@ impl Default for SpikeConfig {
     }
 }
 
-/// The level shift detector: of a far price the next ones tell whether it was a bad print or a new level. Without it, every far price is
-/// a spike at once.
+/// The level shift detector: of a far price the next ones tell whether it was a bad print or a new level. Without it,
+/// every far price is a spike at once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LevelShiftConfig {
@@ -155,7 +158,8 @@ impl Default for LevelShiftConfig {
     }
 }
 
-/// The move detector: a price is a move when it lies `threshold` times the usual distance away from that of a minute before.
+/// The move detector: a price is a move when it lies `threshold` times the usual distance away from that of a minute
+/// before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MoveConfig {
@@ -173,7 +177,8 @@ impl Default for MoveConfig {
     }
 }
 
-/// The volatility detector: a burst is when how far prices go when they change, over a minute, has a score of `threshold`.
+/// The volatility detector: a burst is when how far prices go when they change, over a minute, has a score of
+/// `threshold`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VolatilityConfig {

@@ -1,6 +1,7 @@
 //! What becomes of a far price: a spike or a level shift, as the prices that follow it tell.
 //!
-//! This file owns what is said of it and what the window learns from it. It does *not* own how the prices tell ([`Suspect`]).
+//! This file owns what is said of it and what the window learns from it. It does *not* own how the prices tell
+//! ([`Suspect`]).
 
 use std::sync::Arc;
 

@@ -17,8 +17,8 @@ const FREE: i64 = i64::MIN;
 /// Per-symbol states of type `S`; generic so that membership can be tested without detectors.
 #[derive(Debug)]
 pub(super) struct WatchList<S> {
-    /// By [`Shard::place`](super::shard::Shard::place), the symbol's slot; no longer than the shard's part of the table of
-    /// names.
+    /// By [`Shard::place`](super::shard::Shard::place), the symbol's slot; no longer than the shard's part of the table
+    /// of names.
     slots: Vec<u32>,
     /// By slot, dense: as many as there were symbols at once.
     entries: Vec<Entry<S>>,
@@ -63,7 +63,8 @@ impl<S> WatchList<S> {
         self.entries.len() - self.free.len()
     }
 
-    /// The state of a symbol that was taken off the list since the last call; each is given once, before its slot is used again.
+    /// The state of a symbol that was taken off the list since the last call; each is given once, before its slot is
+    /// used again.
     pub(super) fn next_forgotten(&mut self) -> Option<&mut S> {
         self.untold = self.untold.checked_sub(1)?;
         let slot = self.free[self.free.len() - 1 - self.untold];
@@ -120,8 +121,8 @@ impl<S> WatchList<S> {
         self.is_wanted = true;
     }
 
-    /// The slot and the state of the symbol at `place`, which is put on the list with the state that `new` gives for its
-    /// slot if it is not there. `None` if the list is full or `new` gives none.
+    /// The slot and the state of the symbol at `place`, which is put on the list with the state that `new` gives for
+    /// its slot if it is not there. `None` if the list is full or `new` gives none.
     pub(super) fn state(&mut self, place: usize, new: impl FnOnce(usize) -> Option<S>) -> Option<(usize, &mut S)> {
         let mut slot = self.slots.get(place).copied().unwrap_or(NO_SLOT);
         if slot == NO_SLOT {
@@ -169,9 +170,10 @@ impl<S> WatchList<S> {
 
     /// Takes those off the full list that were seen least recently, a sixteenth of it at most.
     ///
-    /// Only symbols that were silent for a sixteenth of `idle_max` go. Without that limit a feed of a few more symbols than
-    /// the bound would watch none of them for long, and a flood of new names would push out every slow symbol. Event time
-    /// decides, and of symbols seen at the same moment the order in which they came: so the same ticks free the same places.
+    /// Only symbols that were silent for a sixteenth of `idle_max` go. Without that limit a feed of a few more symbols
+    /// than the bound would watch none of them for long, and a flood of new names would push out every slow symbol.
+    /// Event time decides, and of symbols seen at the same moment the order in which they came: so the same ticks free
+    /// the same places.
     fn make_room(&mut self) {
         let silent_since_us = self.now_us.saturating_sub(self.idle_max_us / IDLE_SHARE);
         let slots = self.entries.iter().zip(0_u32..).map(|(entry, slot)| (entry.seen_us, slot));

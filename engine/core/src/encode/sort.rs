@@ -1,8 +1,8 @@
 //! The order of an epoch's ticks: by partition, then symbol, then time, then arrival.
 //!
-//! Partitions and symbols are few and interned, so a counting sort puts the ticks of each pair of them together in two passes;
-//! within a pair the ticks mostly arrived in order. Whole ticks are moved, not row numbers: columns read in the order of the
-//! symbols would fetch a cache line for each value, which costs more than all else here.
+//! Partitions and symbols are few and interned, so a counting sort puts the ticks of each pair of them together in two
+//! passes; within a pair the ticks mostly arrived in order. Whole ticks are moved, not row numbers: columns read in the
+//! order of the symbols would fetch a cache line for each value, which costs more than all else here.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use crate::tick::{Tick, TickBatch};
 struct Ranks {
     /// The names that the table keeps, in order.
     sorted: Vec<(Arc<str>, NameId)>,
-    /// By [`NameId::index`](crate::names::NameId::index); that of no name is 0 and never asked for. At least as many as there are
-    /// ranks.
+    /// By [`NameId::index`](crate::names::NameId::index); that of no name is 0 and never asked for. At least as many as
+    /// there are ranks.
     by_id: Vec<u32>,
     /// Whether some of the ranks are those of guests, whose ids may stand for other names in the next epoch.
     has_guests: bool,

@@ -1,7 +1,7 @@
 //! Guests: names that a full table has no place for. A guest has an id as long as somebody holds it.
 //!
-//! This file owns the ids of guests, and when an id is free for another name. It does *not* own the lock around them, nor
-//! the names that a table keeps for good.
+//! This file owns the ids of guests, and when an id is free for another name. It does *not* own the lock around them,
+//! nor the names that a table keeps for good.
 
 use std::fmt;
 use std::sync::Arc;

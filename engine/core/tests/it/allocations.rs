@@ -1,5 +1,5 @@
-//! Between body and Parquet page nothing is allocated per tick: what is counted here is proportional to files, row groups
-//! and pages, or zero.
+//! Between body and Parquet page nothing is allocated per tick: what is counted here is proportional to files, row
+//! groups and pages, or zero.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

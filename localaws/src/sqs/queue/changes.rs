@@ -229,8 +229,8 @@ impl Queue {
         changes.0
     }
 
-    /// A queue from its lines, each with its line end; `None` where no line says what queue it is. Returns how many lines
-    /// could not be read, too: a process that was killed leaves half a line at the end.
+    /// A queue from its lines, each with its line end; `None` where no line says what queue it is. Returns how many
+    /// lines could not be read, too: a process that was killed leaves half a line at the end.
     pub(crate) fn restore(lines: &[u8], now: Millis) -> Option<(Self, Setup, usize)> {
         let (mut setup, mut unread) = (None, 0);
         let mut state = Restored::default();

@@ -70,7 +70,8 @@ impl Queue {
                     self.copies.owed.insert(original, Owed { later_ms, count: again.repeat.count });
                     continue;
                 }
-                // The message is delivered twice: with its own count, and with that of the fault. Either may come first.
+                // The message is delivered twice: with its own count, and with that of the fault. Either may come
+                // first.
                 let (own, other) = (delivery.count, again.repeat.count.unwrap_or(message.count() + 1));
                 let (first, second) = if dice.bool() { (own, other) } else { (other, own) };
                 delivery.count = first;

@@ -1,4 +1,5 @@
-//! Messages that go from queue to queue: to a dead-letter queue when they were received too often, and out of it by a task.
+//! Messages that go from queue to queue: to a dead-letter queue when they were received too often, and out of it by a
+//! task.
 //!
 //! It owns what a message keeps on its way. It does *not* own which queue it goes to.
 

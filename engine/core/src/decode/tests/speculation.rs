@@ -1,5 +1,5 @@
-//! Guessing against parsing: over any sequence of bodies, a decoder that guesses and one that does not agree on every tick,
-//! bit for bit, and on every reject. `engine/core/fuzz` holds them together over whatever a fuzzer comes up with.
+//! Guessing against parsing: over any sequence of bodies, a decoder that guesses and one that does not agree on every
+//! tick, bit for bit, and on every reject. `engine/core/fuzz` holds them together over whatever a fuzzer comes up with.
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -248,7 +248,8 @@ fn corpus_and_its_mutations_agree() {
     }
 }
 
-/// A seed with some bytes flipped, dropped or repeated, or with a piece of another one in it. The first byte is the feed's.
+/// A seed with some bytes flipped, dropped or repeated, or with a piece of another one in it. The first byte is the
+/// feed's.
 fn mutated(seed: &[u8], other: &[u8], random: &mut TestRng) -> Vec<u8> {
     let mut bytes = seed.to_vec();
     for _ in 0..random.random_range(1..4) {

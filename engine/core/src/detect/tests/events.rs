@@ -3,7 +3,8 @@
 use super::*;
 
 impl Desk {
-    /// What is said of AAPL at prices of one a second from `at_s` seconds after the start: kind, state, and after how many seconds.
+    /// What is said of AAPL at prices of one a second from `at_s` seconds after the start: kind, state, and after how
+    /// many seconds.
     fn said(&mut self, at_s: i64, prices: impl IntoIterator<Item = f64>) -> Vec<(Kind, State, i64)> {
         let alerts = (at_s..).zip(prices).flat_map(|(at_s, price)| self.all("AAPL", at_s * SECOND_US, price));
         alerts.map(|alert| (alert.kind, alert.state, (alert.ts_us - START_US) / SECOND_US)).collect()
@@ -279,8 +280,9 @@ fn market_that_calms_down_at_the_same_time_each_day_has_no_gap_then() {
     assert_eq!(days, [1, 0, 0], "that less comes then is learnt at once on the first day, and known on the others");
 }
 
-/// Ticks that come in another order within a second or two: the sums of panes are the same (see `panes`), so that volume finds the same; what goes
-/// by the order of prices may see other ways. On a calm market neither finds anything, and a bad print is one whatever comes around it.
+/// Ticks that come in another order within a second or two: the sums of panes are the same (see `panes`), so that
+/// volume finds the same; what goes by the order of prices may see other ways. On a calm market neither finds anything,
+/// and a bad print is one whatever comes around it.
 #[test]
 fn order_of_arrival_within_the_lateness_changes_no_event_of_a_calm_market_with_bad_prints() {
     let mut random = 7_u64;

@@ -1,7 +1,8 @@
-//! The way of one alert into the table, in every interleaving of workers that raise it, die, are frozen, and adopt each other's notes.
+//! The way of one alert into the table, in every interleaving of workers that raise it, die, are frozen, and adopt each
+//! other's notes.
 //!
-//! Workers decide by the code of the engine ([`AlertCommit`], [`Claim`]). What is modelled here is the rest: a store with conditional PUTs whose
-//! answers may get lost, and a topic. A frozen worker is one that others overtake.
+//! Workers decide by the code of the engine ([`AlertCommit`], [`Claim`]). What is modelled here is the rest: a store
+//! with conditional PUTs whose answers may get lost, and a topic. A frozen worker is one that others overtake.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -60,7 +60,8 @@ fn small() -> World {
     }
 }
 
-/// A message of three ticks that one way of decoding puts into an hour and the other one into quarantine and another hour.
+/// A message of three ticks that one way of decoding puts into an hour and the other one into quarantine and another
+/// hour.
 fn decoded_differently() -> World {
     let ways = vec![Decoded::parts(&[0, QUARANTINE, 2]), Decoded::parts(&[0, 0, 1])];
     World { messages: vec![ways], crashes: 0, stops: false, ..small() }

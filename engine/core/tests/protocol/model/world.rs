@@ -1,9 +1,10 @@
-//! The world in which the protocol is checked: SQS, S3 and workers, and everything that can happen to them, one step at a time.
+//! The world in which the protocol is checked: SQS, S3 and workers, and everything that can happen to them, one step at
+//! a time.
 //!
-//! Workers decide by the code of the engine ([`ticklake_core::commit`]). What is modelled here is the rest: a queue that gives a
-//! message to somebody else when its visibility times out, and may honour or ignore a stale delete while it answers success; a
-//! store with conditional PUTs whose answers may get lost; workers that crash at any point, or pause at any point for longer
-//! than the visibility timeout, which is the same as others going on.
+//! Workers decide by the code of the engine ([`ticklake_core::commit`]). What is modelled here is the rest: a queue
+//! that gives a message to somebody else when its visibility times out, and may honour or ignore a stale delete while
+//! it answers success; a store with conditional PUTs whose answers may get lost; workers that crash at any point, or
+//! pause at any point for longer than the visibility timeout, which is the same as others going on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +30,8 @@ pub(crate) enum Broken {
     LateExtensionTrusted,
     /// A message is released whether or not it still is ours, and SQS takes it from its holder.
     LateRelease,
-    /// Rows are dropped by partition: what a stored file holds of a message is taken to be what this decoding has for it.
+    /// Rows are dropped by partition: what a stored file holds of a message is taken to be what this decoding has for
+    /// it.
     OtherPartitions,
     /// What an entry names is taken to be stored, without a look.
     EntryTrusted,
@@ -95,8 +97,8 @@ pub(crate) struct World {
     pub broken: Option<Broken>,
 }
 
-/// Everything that can happen, to a worker and a message, or a worker and a file or message of its epoch by position. What is not
-/// `answered` happens, and its answer is lost.
+/// Everything that can happen, to a worker and a message, or a worker and a file or message of its epoch by position.
+/// What is not `answered` happens, and its answer is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Receive { worker: usize, message: usize },
