@@ -79,6 +79,7 @@ impl Builder {
                 return;
             }
         }
+        self.sum_up();
         self.carry(start.elapsed());
         self.roll(start.elapsed(), RollReason::Flush);
         for epoch in self.waiting {
@@ -169,13 +170,26 @@ impl Builder {
         self.epochs.add_alerts(now, &alerts);
         let (done, alerts_done) = oneshot::channel();
         // If nobody takes them any more, `done` is dropped, and the committer finds them not published.
-        let _ = self.to_publish.blocking_send(AlertBatch { alerts, received_at_us, notes, done });
+        let _ = self.to_publish.blocking_send(AlertBatch { alerts, received_at_us, notes, is_last: false, done });
         self.alerts_done.push(alerts_done);
     }
 
-    /// Takes the alerts over that wait for an epoch.
+    /// Has the publisher say what sums alerts up, and waits for it: those alerts belong into the last epoch.
+    fn sum_up(&self) {
+        let (done, is_done) = oneshot::channel();
+        let (alerts, notes) = (Vec::new(), Vec::new());
+        let last = AlertBatch { alerts, received_at_us: now_us(), notes, is_last: true, done };
+        if self.to_publish.blocking_send(last).is_ok() {
+            // The publisher gives up when the time for a stop is over.
+            let _ = is_done.blocking_recv();
+        }
+    }
+
+    /// Takes the alerts over that wait for an epoch, as far as the publisher has room for them.
     fn carry(&mut self, now: Duration) {
-        while let Ok(CarriedAlerts { alerts, notes, is_out }) = self.carried.try_recv() {
+        while self.to_publish.capacity() > 0
+            && let Ok(CarriedAlerts { alerts, notes, is_out }) = self.carried.try_recv()
+        {
             if !is_out {
                 self.add_alerts(now, alerts, now_us(), notes);
                 continue;

@@ -7,7 +7,9 @@
 mod files;
 mod messages;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ticklake_core::alert::Alert;
@@ -46,6 +48,8 @@ pub(crate) struct Committer {
     /// to somebody else would rob them of it: what is ours for no longer than this is not released.
     pub(crate) release_margin: Duration,
     pub(crate) prefix: String,
+    /// Some alerts are neither out and stored nor noted: no later epoch may delete the messages that could raise them again.
+    pub(crate) has_alerts_at_risk: AtomicBool,
     pub(crate) epochs: mpsc::Receiver<EncodedEpoch>,
     pub(crate) stop: Stop,
     pub(crate) stats: Arc<Stats>,
@@ -55,20 +59,34 @@ pub(crate) struct Committer {
 type Messages = Vec<Option<HeldMessage>>;
 
 impl Committer {
-    /// Commits epochs, one after the other, until no more come.
+    /// Commits epochs in the order of their numbers, until no more come. An epoch that overtook another one at the encoders
+    /// waits: it may hold a message whose alerts are in the other one.
     pub(crate) async fn run(mut self) {
+        let (mut early, mut next) = (BTreeMap::new(), 0);
         while let Some(epoch) = self.epochs.recv().await {
-            let started = Instant::now();
-            let (id, reason) = (epoch.id.clone(), epoch.reason);
-            let (ticks, rejects) = (epoch.ticks, epoch.rejects);
-            let (files, messages) = (epoch.files.len(), epoch.messages.len());
-            if self.commit(epoch).await {
-                self.stats.took(Stage::Commit, started.elapsed());
-                let ms = started.elapsed().as_millis() as u64;
-                info!(epoch = %id, ?reason, ticks, rejects, files, messages, ms, "epoch committed");
-            } else {
-                warn!(epoch = %id, ticks, messages, "epoch not committed, its messages will be delivered again");
+            early.insert(epoch.id.number(), epoch);
+            while let Some(epoch) = early.remove(&next) {
+                next += 1;
+                self.commit_one(epoch).await;
             }
+        }
+        // An encoder that broke leaves a gap. What comes after it is given back.
+        for epoch in early.into_values() {
+            self.release(epoch.messages).await;
+        }
+    }
+
+    async fn commit_one(&self, epoch: EncodedEpoch) {
+        let started = Instant::now();
+        let (id, reason) = (epoch.id.clone(), epoch.reason);
+        let (ticks, rejects) = (epoch.ticks, epoch.rejects);
+        let (files, messages) = (epoch.files.len(), epoch.messages.len());
+        if self.commit(epoch).await {
+            self.stats.took(Stage::Commit, started.elapsed());
+            let ms = started.elapsed().as_millis() as u64;
+            info!(epoch = %id, ?reason, ticks, rejects, files, messages, ms, "epoch committed");
+        } else {
+            warn!(epoch = %id, ticks, messages, "epoch not committed, its messages will be delivered again");
         }
     }
 
@@ -94,14 +112,13 @@ impl Committer {
             self.release(std::mem::take(&mut messages).into_iter().flatten().collect()).await;
         }
         let mut notes = self.published(&mut alert_commit, alerts).await;
+        // Alerts that are noted and out hold no message up.
+        self.delete_if(&alert_commit, &mut commit, &mut messages).await;
         if alert_commit.may_claim() {
             self.put_alerts(&mut alert_commit, &id, alert_files, &raised).await;
         }
         self.note(&mut alert_commit, &raised, &mut notes).await;
-        if alert_commit.may_delete_messages() {
-            commit.published();
-        }
-        self.delete(&mut commit, &mut messages).await;
+        self.delete_if(&alert_commit, &mut commit, &mut messages).await;
         if is_announced && commit.may_remove_entry() {
             self.ledger.retire(id.to_string());
         }
@@ -109,6 +126,14 @@ impl Committer {
         self.release(messages.into_iter().flatten().collect()).await;
         self.finish(&alert_commit, raised, notes);
         is_stored && is_whole
+    }
+
+    /// Deletes what may be deleted, if the alerts of this and of earlier epochs would survive this worker.
+    async fn delete_if(&self, alerts: &AlertCommit, commit: &mut Commit, messages: &mut Messages) {
+        if alerts.may_delete_messages() && !self.has_alerts_at_risk.load(Ordering::Relaxed) {
+            commit.published();
+            self.delete(commit, messages).await;
+        }
     }
 
     /// Puts the entry; whether there may be one now.
@@ -149,7 +174,7 @@ impl Committer {
             match done.await {
                 Ok(published) => {
                     are_out &= published.is_out;
-                    are_noted &= !published.notes.is_empty();
+                    are_noted &= published.notes.iter().any(Note::is_confirmed);
                     notes.extend(published.notes);
                 }
                 Err(_) => (are_out, are_noted) = (false, false),
@@ -167,12 +192,15 @@ impl Committer {
     /// Notes the epoch's alerts, if they would not survive this worker otherwise.
     async fn note(&self, commit: &mut AlertCommit, raised: &[Alert], notes: &mut Vec<Note>) {
         let Some(own) = self.notes.as_ref().filter(|_| commit.is_to_note()) else { return };
-        match own.put(raised).await {
+        match own.put(raised, Duration::MAX).await {
             Ok(note) => {
                 notes.push(note);
                 commit.noted();
             }
-            Err(gave_up) => self.give_up(gave_up),
+            Err(gave_up) => {
+                self.has_alerts_at_risk.store(true, Ordering::Relaxed);
+                self.give_up(gave_up);
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, SendError, Sender};
 use ticklake_core::commit::{Layout, MessageId};
 use ticklake_core::decode::{Decoder, Message, Reject};
@@ -15,6 +16,7 @@ use ticklake_core::tick::TickBatch;
 use crate::budget::Permit;
 use crate::message::{DecodedBatch, Delivered, HeldMessage, ReceivedBatch};
 use crate::pipeline::Meters;
+use crate::ports::ReceivedMessage;
 use crate::stop::Stop;
 
 /// How long to wait before looking again whether the budget has room for more columns.
@@ -106,8 +108,9 @@ impl Decoding {
             let guests: usize = decoded.ticks.guests[guests..].iter().map(|hold| hold.bytes()).sum();
             let rows = yielded.ticks * TickBatch::ROW_BYTES + rejects + guests;
             let id = lease.message_id().unwrap_or_else(|| MessageId::new(&message.id));
-            // The body may have to go to quarantine as a whole.
-            let unresolved = (batch.delivery != Delivered::First).then(|| Box::new(message));
+            // The body may have to go to quarantine as a whole. It must not keep the rest of what its receive brought.
+            let unresolved = (batch.delivery != Delivered::First)
+                .then(|| Box::new(ReceivedMessage { body: Bytes::copy_from_slice(&message.body), ..message }));
             bytes.push(rows + unresolved.as_ref().map_or(0, |message| message.body.len()));
             decoded.messages.push(HeldMessage { queue, lease, permit, yielded, id, layout, unresolved });
         }

@@ -50,7 +50,7 @@ impl Drain {
 
     async fn watch(self) {
         if let Some(notes) = &self.notes {
-            notes.adopted().await;
+            notes.earlier_are_adopted().await;
         }
         let mut quiet = Quiet::default();
         loop {

@@ -3,6 +3,7 @@
 //! The rules are [`ticklake_core::commit::Holdings`]'. This file locks them, and lets a message go when its [`Hold`] is
 //! dropped.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ticklake_core::commit::{Arrival, Holdings, MessageId};
@@ -19,6 +20,7 @@ pub(crate) struct HeldMessages(Mutex<Holdings>);
 pub(crate) struct Hold {
     id: MessageId,
     held: Arc<HeldMessages>,
+    is_over: AtomicBool,
 }
 
 impl Default for HeldMessages {
@@ -31,7 +33,7 @@ impl HeldMessages {
     /// The message `id` arrives, for the first time if the queue is right. No hold is given for one that is held.
     pub(crate) fn arrive(self: &Arc<Self>, id: MessageId, is_first: bool) -> (Arrival, Option<Hold>) {
         let arrival = self.locked().arrive(id, is_first);
-        let hold = (arrival != Arrival::Held).then(|| Hold { id, held: self.clone() });
+        let hold = (arrival != Arrival::Held).then(|| Hold { id, held: self.clone(), is_over: AtomicBool::new(false) });
         (arrival, hold)
     }
 
@@ -41,9 +43,9 @@ impl HeldMessages {
 }
 
 impl Hold {
-    /// Whether the message was handed out once more, so that a delete by this receipt may be ignored.
-    pub(crate) fn was_copied(&self) -> bool {
-        self.held.locked().was_copied(self.id)
+    /// Lets the message go; whether it was handed out once more meanwhile, so that a delete by this receipt may be ignored.
+    pub(crate) fn let_go(&self) -> bool {
+        !self.is_over.swap(true, Ordering::Relaxed) && self.held.locked().let_go(self.id)
     }
 
     /// The message's id.
@@ -54,7 +56,7 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.held.locked().let_go(self.id);
+        self.let_go();
     }
 }
 
@@ -69,7 +71,11 @@ mod tests {
         let (arrival, hold) = held.arrive(id, true);
         assert_eq!((arrival, hold.as_ref().map(Hold::id)), (Arrival::First, Some(id)));
         assert!(matches!(held.arrive(id, false), (Arrival::Held, None)));
+        hold.as_ref().unwrap().let_go();
+        assert_eq!(held.arrive(id, true).0, Arrival::Again { is_seen: true }, "and by its first hold no more");
         drop(hold);
+        assert_eq!(held.arrive(id, true).0, Arrival::Held);
+        held.locked().let_go(id);
         assert_eq!(held.arrive(id, true).0, Arrival::Again { is_seen: true });
     }
 }

@@ -23,8 +23,10 @@ use crate::put::{Tries, contradicted, put_own};
 use crate::retry::{GaveUp, bounded, retry};
 use crate::stop::Stop;
 
-/// How long an entry stays after the last delete of its messages.
-const GRACE: Duration = Duration::from_mins(5);
+/// How long an entry stays at least after the last delete of its messages, and longer than the visibility timeout by how
+/// much: a message whose delete SQS has ignored comes back after that.
+const GRACE_MIN: Duration = Duration::from_mins(5);
+const GRACE_MARGIN: Duration = Duration::from_mins(1);
 
 /// How often retired entries are looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -35,8 +37,7 @@ const GETS: usize = 16;
 /// Removals under way at once.
 const REMOVALS: usize = 8;
 
-/// How long an epoch is waited for that has claimed an alert without a message, before its file becomes a void; and how
-/// often it is looked.
+/// How long the file of an epoch that has claimed an alert is waited for before it becomes a void, and how often to look.
 const CLAIMANT_WAIT: Duration = Duration::from_secs(5);
 const CLAIMANT_LOOK: Duration = Duration::from_millis(250);
 
@@ -50,6 +51,7 @@ pub(crate) struct Ledger {
     /// A Parquet file without rows of each table.
     voids: BTreeMap<Table, Bytes>,
     stop: Stop,
+    grace: Duration,
     known: Mutex<Known>,
     /// Entries of epochs whose messages are all deleted, and when they may go.
     retired: std::sync::Mutex<VecDeque<(Instant, String)>>,
@@ -81,7 +83,12 @@ impl Ledger {
     /// The ledger of the lake below `prefix`.
     pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: String, voids: BTreeMap<Table, Bytes>, stop: Stop) -> Self {
         let (known, retired, is_proven) = Default::default();
-        Self { store, prefix, voids, stop, known, retired, is_proven }
+        Self { store, prefix, voids, stop, grace: GRACE_MIN, known, retired, is_proven }
+    }
+
+    /// The same for messages that come back after `visibility_timeout`.
+    pub(crate) fn outlasting(self, visibility_timeout: Duration) -> Self {
+        Self { grace: GRACE_MIN.max(visibility_timeout.saturating_add(GRACE_MARGIN)), ..self }
     }
 
     /// Puts the entry of an epoch. One that is there already has to be an earlier attempt of ours: no other epoch has
@@ -96,7 +103,7 @@ impl Ledger {
     /// Has the entry of an epoch removed after a while: SQS may deliver a message again that it has just deleted.
     pub(crate) fn retire(&self, epoch: String) {
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-        retired.push_back((Instant::now() + GRACE, epoch));
+        retired.push_back((Instant::now() + self.grace, epoch));
     }
 
     /// Removes retired entries when their time has come, for as long as it is polled.
@@ -179,6 +186,7 @@ impl Ledger {
     }
 
     async fn fate_at(&self, key: String, epoch: &str, table: Table) -> Result<Fate, GaveUp> {
+        self.is_proven.get_or_try_init(|| self.prove()).await?;
         if let Some(&fate) = self.known.lock().await.fates.get(&key) {
             return Ok(fate);
         }
@@ -224,6 +232,7 @@ impl Ledger {
 
     /// Whether the row of the alert `id` belongs into the file `key`, which is `epoch`'s. Asked before the file is put.
     pub(crate) async fn claim(&self, id: &str, epoch: &str, key: &str) -> Result<bool, GaveUp> {
+        self.is_proven.get_or_try_init(|| self.prove()).await?;
         let body = Bytes::from(key.to_owned());
         let mut claim = Claim::default();
         let mut other = String::new();
@@ -262,7 +271,10 @@ impl Ledger {
     async fn fate_of_claimant(&self, key: &str) -> Result<Fate, GaveUp> {
         let until = Instant::now() + CLAIMANT_WAIT;
         while self.look(key).await? == Look::Nothing && Instant::now() < until {
-            tokio::time::sleep(CLAIMANT_LOOK).await;
+            tokio::select! {
+                () = tokio::time::sleep(CLAIMANT_LOOK) => {}
+                () = self.stop.commit_by() => return Err(GaveUp::TimeIsUp),
+            }
         }
         let epoch = key.rsplit('/').next().and_then(|name| name.strip_suffix(".parquet")).unwrap_or_default();
         self.fate_at(key.to_owned(), epoch, Table::Alerts).await

@@ -125,6 +125,8 @@ pub struct AlertBatch {
     pub received_at_us: i64,
     /// Where they are noted already, if they are.
     pub notes: Vec<Note>,
+    /// Whether no more come: what sums alerts up is to be said now.
+    pub is_last: bool,
     /// Tells whoever waits for them what became of them.
     pub done: oneshot::Sender<Published>,
 }

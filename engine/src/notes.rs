@@ -5,22 +5,23 @@
 //! them. It does *not* decide when an alert is done.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use rustc_hash::FxHashSet;
 use ticklake_core::alert::Alert;
-use ticklake_core::commit::{is_to_adopt, note_body, note_name, read_note};
-use ticklake_core::lake::note_key;
-use tokio::sync::Notify;
+use ticklake_core::commit::{NoteName, note_body, note_name, read_note};
+use ticklake_core::lake::{claim_key, note_key};
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use crate::clock::now_us;
 use crate::message::CarriedAlerts;
-use crate::ports::{NewObject, ObjectKind, ObjectStore};
+use crate::ports::{NewObject, ObjectKind, ObjectStore, PutOutcome};
+use crate::put::put_own;
 use crate::retry::{GaveUp, bounded, retry};
 use crate::stop::Stop;
 
@@ -39,7 +40,8 @@ pub(crate) struct Notes {
     next: AtomicU64,
     /// Names of notes that are not needed any more.
     finished: Mutex<Vec<String>>,
-    adopted: Notify,
+    /// How many notes of others are left from before the run, once that is known.
+    before: watch::Sender<Option<usize>>,
     stop: Stop,
 }
 
@@ -47,31 +49,42 @@ pub(crate) struct Notes {
 #[derive(Debug)]
 pub struct Note {
     name: String,
+    /// Whether the store has answered that it is there. Without an answer it may be, and is removed like any other.
+    is_confirmed: bool,
+}
+
+impl Note {
+    /// Whether its alerts would survive this worker.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.is_confirmed
+    }
 }
 
 impl Notes {
     /// The notes of `worker` in the lake below `prefix`.
     pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: String, worker: Arc<str>, stop: Stop) -> Self {
-        let (next, finished, adopted) = Default::default();
-        Self { store, prefix, worker, next, finished, adopted, stop }
+        let (next, finished, before) = Default::default();
+        Self { store, prefix, worker, next, finished, before, stop }
     }
 
-    /// Notes `alerts`. Tries until the time for a stop is over.
-    pub(crate) async fn put(&self, alerts: impl IntoIterator<Item = &Alert>) -> Result<Note, GaveUp> {
+    /// Notes `alerts`, as far as the store takes the note in time. Tries until the time for a stop is over, at the most.
+    pub(crate) async fn put(
+        &self,
+        alerts: impl IntoIterator<Item = &Alert>,
+        in_time: Duration,
+    ) -> Result<Note, GaveUp> {
         let name = note_name(now_us() / 1_000, &self.worker, self.next.fetch_add(1, Ordering::Relaxed));
         let (key, body) = (note_key(&self.prefix, &name), Bytes::from(note_body(alerts)));
-        let put = || {
-            let object = NewObject { key: &key, body: body.clone(), epoch: "", kind: ObjectKind::Note };
-            self.store.put_new(object)
-        };
-        // One that is there is an earlier attempt of ours: nobody else uses this worker's name.
-        retry(self.stop.commit_by(), put).await?;
-        Ok(Note { name })
+        let object = NewObject { key: &key, body, epoch: &self.worker, kind: ObjectKind::Note };
+        match tokio::time::timeout(in_time, put_own(&*self.store, object, &self.stop)).await {
+            Ok(put) => put.map(|_| Note { name, is_confirmed: true }),
+            Err(_) => Ok(Note { name, is_confirmed: false }),
+        }
     }
 
     /// The alerts of `note` are all published and in the table: it is removed soon.
     pub(crate) fn finish(&self, note: Note) {
-        self.finished.lock().unwrap_or_else(PoisonError::into_inner).push(note.name);
+        self.finished().push(note.name);
     }
 
     /// Removes finished notes, for as long as it is polled.
@@ -82,67 +95,119 @@ impl Notes {
         }
     }
 
-    /// Removes the notes that are finished now. One that cannot be removed is adopted by another worker, which finds
-    /// its alerts stored.
-    pub(crate) async fn remove_all_finished(&self) {
-        let names = std::mem::take(&mut *self.finished.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Removes the notes that are finished now; one that cannot be removed is tried again later.
+    async fn remove_all_finished(&self) {
+        let names = self.finished().clone();
         let removals = names.into_iter().map(|name| async move {
-            if let Err(error) = self.store.delete(&note_key(&self.prefix, &name)).await {
-                debug!(name, %error, "failed to remove a note of alerts");
+            match self.store.delete(&note_key(&self.prefix, &name)).await {
+                Ok(()) => self.finished().retain(|finished| *finished != name),
+                Err(error) => debug!(name, %error, "failed to remove a note of alerts, trying again"),
             }
         });
         bounded(removals, TOGETHER).await;
     }
 
-    /// Adopts notes of other workers that are older than `adopt_after`, for as long as it is polled.
-    pub(crate) async fn adopt(&self, adopt_after: Duration, carried: &Sender<CarriedAlerts>) {
-        let mut known = FxHashSet::default();
-        loop {
-            if let Err(GaveUp::Stop(error)) = self.adopt_once(adopt_after, &mut known, carried).await {
-                // A store that refuses everything is found out by the first epoch.
-                warn!(%error, "failed to adopt alerts of workers that are gone");
-            }
-            self.adopted.notify_one();
-            sleep(adopt_after.clamp(REMOVE_EVERY, ADOPT_EVERY_MAX)).await;
+    /// Removes the notes that are finished at the end of a run, as far as the time for a stop allows. Others stay for the
+    /// next worker.
+    pub(crate) async fn remove_last_finished(&self) {
+        tokio::select! {
+            () = self.remove_all_finished() => {}
+            () = self.stop.release_by() => {}
+        }
+        let left = self.finished().len();
+        if left > 0 {
+            warn!(notes = left, "notes of alerts could not be removed, the next worker looks at their alerts again");
         }
     }
 
-    /// Resolves after the notes that were there at the start are adopted. One waits for it at most.
-    pub(crate) async fn adopted(&self) {
-        self.adopted.notified().await;
+    fn finished(&self) -> MutexGuard<'_, Vec<String>> {
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands the alerts of old notes of other workers to the builder.
+    /// Adopts notes of other workers that are older than `adopt_after`, for as long as it is polled.
+    pub(crate) async fn adopt(&self, adopt_after: Duration, carried: &Sender<CarriedAlerts>) {
+        let started_ms = now_us() / 1_000;
+        let mut adopted = FxHashSet::default();
+        loop {
+            let before = match self.adopt_once(adopt_after, started_ms, &mut adopted, carried).await {
+                Ok(before) => before,
+                Err(GaveUp::Stop(error)) => {
+                    // A store that refuses everything is found out by the first epoch.
+                    warn!(%error, "failed to adopt alerts of workers that are gone");
+                    0
+                }
+                Err(GaveUp::TimeIsUp) => return,
+            };
+            self.before.send_replace(Some(before));
+            let wait = if before > 0 { REMOVE_EVERY } else { adopt_after.clamp(REMOVE_EVERY, ADOPT_EVERY_MAX) };
+            sleep(wait).await;
+        }
+    }
+
+    /// Resolves when every note that others had put before this run is gone, or is adopted by this worker.
+    pub(crate) async fn earlier_are_adopted(&self) {
+        // The sender lives in `self`.
+        let _ = self.before.subscribe().wait_for(|before| *before == Some(0)).await;
+    }
+
+    /// Hands the alerts of old notes of other workers to the builder. Returns how many notes of others there are that were
+    /// put before `started_ms`, and are not adopted by this worker.
     async fn adopt_once(
         &self,
         adopt_after: Duration,
-        known: &mut FxHashSet<String>,
+        started_ms: i64,
+        adopted: &mut FxHashSet<String>,
         carried: &Sender<CarriedAlerts>,
-    ) -> Result<(), GaveUp> {
+    ) -> Result<usize, GaveUp> {
         let folder = note_key(&self.prefix, "");
         let keys = retry(self.stop.commit_by(), || self.store.list(&folder)).await?;
-        let names: Vec<&str> = keys.iter().filter_map(|key| key.strip_prefix(&folder)).collect();
-        known.retain(|name| names.contains(&name.as_str()));
+        let names: FxHashSet<&str> = keys.iter().filter_map(|key| key.strip_prefix(&folder)).collect();
+        adopted.retain(|name| names.contains(name.as_str()));
         let now_ms = now_us() / 1_000;
-        let is_due = |name: &&&str| !known.contains(**name) && is_to_adopt(name, now_ms, &self.worker, adopt_after);
-        let due: Vec<String> = names.iter().filter(is_due).map(|name| (*name).to_owned()).collect();
-        let reads = due.into_iter().map(|name| async move {
-            let key = note_key(&self.prefix, &name);
-            (name, retry(self.stop.commit_by(), || self.store.get(&key)).await)
-        });
-        for (name, body) in bounded(reads, TOGETHER).await {
-            // One that is gone was finished meanwhile.
-            let Some(body) = body? else { continue };
-            let Some(alerts) = std::str::from_utf8(&body).ok().and_then(read_note) else {
-                warn!(name, "a note of alerts cannot be read by this version, and is left for another one");
-                known.insert(name);
+        let mut due = Vec::new();
+        let mut before = 0;
+        for name in names {
+            let Some(note) = NoteName::read(name).filter(|note| note.worker != &*self.worker) else { continue };
+            if adopted.contains(name) {
                 continue;
-            };
-            info!(name, alerts = alerts.len(), "alerts of a worker that is gone are adopted");
-            known.insert(name.clone());
-            // Without a builder the run is ending, and the next worker adopts it.
-            let _ = carried.send(CarriedAlerts { alerts, notes: vec![Note { name }], is_out: false });
+            }
+            before += usize::from(note.put_ms < started_ms);
+            let turn = note.turn(now_ms, &self.worker, adopt_after);
+            due.extend(turn.map(|turn| (name.to_owned(), turn, note.put_ms < started_ms)));
         }
-        Ok(())
+        let reads = due.into_iter().map(|(name, turn, is_before)| async move {
+            let alerts = self.take(&name, turn).await;
+            (name, alerts, is_before)
+        });
+        for (name, alerts, is_before) in bounded(reads, TOGETHER).await {
+            let Some(alerts) = alerts? else { continue };
+            info!(name, alerts = alerts.len(), "alerts of a worker that is gone are adopted");
+            before -= usize::from(is_before);
+            adopted.insert(name.clone());
+            let note = Note { name, is_confirmed: true };
+            // Without a builder the run is ending, and the next worker adopts it.
+            let _ = carried.send(CarriedAlerts { alerts, notes: vec![note], is_out: false });
+        }
+        Ok(before)
+    }
+
+    /// The alerts of another worker's note, if no other worker adopts it in this turn.
+    async fn take(&self, name: &str, turn: u32) -> Result<Option<Vec<Alert>>, GaveUp> {
+        let key = claim_key(&self.prefix, name, turn);
+        let put = || {
+            let body = Bytes::from(self.worker.to_string());
+            self.store.put_new(NewObject { key: &key, body, epoch: &self.worker, kind: ObjectKind::Claim })
+        };
+        if retry(self.stop.commit_by(), put).await? != PutOutcome::Created {
+            return Ok(None);
+        }
+        let key = note_key(&self.prefix, name);
+        // One that is gone was finished meanwhile.
+        let Some(body) = retry(self.stop.commit_by(), || self.store.get(&key)).await? else { return Ok(None) };
+        let alerts = std::str::from_utf8(&body).ok().and_then(read_note);
+        if alerts.is_none() {
+            warn!(name, "this version cannot read a note of alerts, and leaves it for another one");
+        }
+        Ok(alerts)
     }
 }

@@ -15,6 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -176,7 +177,8 @@ pub async fn run(
     }
     let encoder = Encoder::new(&config.encode, Dictionaries::new(1)).map_err(StartError::from)?;
     let voids = voids(&encoder)?;
-    let ledger = Ledger::new(ports.store.clone(), config.lake.prefix.clone(), voids, stop.clone());
+    let ledger = Ledger::new(ports.store.clone(), config.lake.prefix.clone(), voids, stop.clone())
+        .outlasting(config.queue.visibility_timeout);
     let ledger = Arc::new(ledger);
     let resolver = Resolver {
         ledger: ledger.clone(),
@@ -206,6 +208,7 @@ pub async fn run(
         delivery: config.lake.delivery,
         release_margin: config.aws.attempt_timeout * ATTEMPTS,
         prefix: config.lake.prefix.clone(),
+        has_alerts_at_risk: AtomicBool::new(false),
         epochs,
         stop: stop.clone(),
         stats: stats.clone(),
@@ -216,9 +219,10 @@ pub async fn run(
     });
     if let Some(notes) = notes.clone() {
         let adopt_after = config.alerts.adopt_after;
-        watchers.spawn(async move {
+        let adopt = async move {
             tokio::join!(notes.remove_finished(), notes.adopt(adopt_after, &carried));
-        });
+        };
+        watchers.spawn(guarded("adopter", stop.clone(), adopt));
     }
     receivers.spawn(guarded("resolver", stop.clone(), resolver.run()));
     let publisher = tokio::spawn(guarded("publisher", stop.clone(), publisher.run()));
@@ -234,7 +238,7 @@ pub async fn run(
     drop(watchers);
     ledger.remove_all_retired().await;
     if let Some(notes) = notes {
-        notes.remove_all_finished().await;
+        notes.remove_last_finished().await;
     }
     log_summary(&stats);
     match (stop.take_cause(), late) {

@@ -56,7 +56,7 @@ impl Publisher {
             let outcomes = match self.notifier.clone() {
                 Some(notifier) => {
                     self.note(&mut waiting).await;
-                    self.publish(&notifier, &waiting, more == Ok(0)).await
+                    self.publish(&notifier, &waiting, more == Ok(0) || waiting.iter().any(|batch| batch.is_last)).await
                 }
                 None => vec![true; waiting.len()],
             };
@@ -72,24 +72,26 @@ impl Publisher {
 
     /// Notes the batches that are not noted yet.
     async fn note(&self, batches: &mut [AlertBatch]) {
-        let put = batches.iter_mut().filter(|batch| batch.notes.is_empty()).map(|batch| async {
-            batch.notes = self.noted(&batch.alerts).await;
-        });
+        let put =
+            batches.iter_mut().filter(|batch| batch.notes.is_empty() && !batch.alerts.is_empty()).map(|batch| async {
+                batch.notes = self.noted(&batch.alerts).await;
+            });
         join_all(put).await;
     }
 
     /// The note of `alerts`, unless the store does not take it in time. Their epoch notes them later, if need be.
     async fn noted(&self, alerts: &[Alert]) -> Vec<Note> {
         let Some(notes) = &self.notes else { return Vec::new() };
-        match tokio::time::timeout(NOTE_WAIT, notes.put(alerts)).await {
-            Ok(Ok(note)) => return vec![note],
-            Ok(Err(GaveUp::Stop(error))) => self.stop.fail(error),
-            Ok(Err(GaveUp::TimeIsUp)) | Err(_) => {
-                warn!(
-                    alerts = alerts.len(),
-                    "the store did not take a note of alerts in time, they are published without"
-                );
+        match notes.put(alerts, NOTE_WAIT).await {
+            Ok(note) => {
+                if !note.is_confirmed() {
+                    let count = alerts.len();
+                    warn!(alerts = count, "the store was slow to take a note of alerts, they are published without");
+                }
+                return vec![note];
             }
+            Err(GaveUp::Stop(error)) => self.stop.fail(error),
+            Err(GaveUp::TimeIsUp) => {}
         }
         Vec::new()
     }

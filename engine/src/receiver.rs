@@ -34,6 +34,9 @@ pub(crate) const RECEIVE_MAX: Amount = Amount { messages: BATCH_MAX, bytes: BATC
 /// How long a poll that is under way when a stop begins may still take.
 const LAST_POLL: Duration = Duration::from_secs(1);
 
+/// How long to ask whether other queues have their dead letters in this one.
+const SOURCES_WAIT: Duration = Duration::from_secs(10);
+
 /// How long after one warning of failed receives the next may follow. A queue that throttles fails a call now and then
 /// for as long as it is busy.
 const WARN_AGAIN: Duration = Duration::from_mins(1);
@@ -128,7 +131,12 @@ impl Receivers {
         if held.is_none() {
             return false;
         }
-        match retry(stop.begun(), || queue.has_sources()).await {
+        let asked = retry(stop.begun(), || queue.has_sources());
+        let Ok(asked) = tokio::time::timeout(SOURCES_WAIT, asked).await else {
+            warn!("cannot tell whether this is a dead-letter queue: every message is looked up in the ledger");
+            return true;
+        };
+        match asked {
             Ok(has_sources) => has_sources,
             Err(GaveUp::Stop(error)) => {
                 let text = "messages that carry no DeadLetterQueueSourceArn are taken for new if their count is 1";

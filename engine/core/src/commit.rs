@@ -55,7 +55,7 @@ pub use entry::{Entry, EntryError, MessageId, SPLITTING};
 pub use holdings::{Arrival, Holdings, is_first_delivery};
 pub use layout::{Layout, kept_rows};
 pub use lease::Deadline;
-pub use note::{is_to_adopt, note_body, note_name, read_note};
+pub use note::{NoteName, note_body, note_name, read_note};
 pub use own::{OwnLook, OwnPut, OwnPutStep};
 pub use resolve::{Decision, Fate, Look, Step};
 pub use store::may_store;

@@ -33,6 +33,12 @@ impl EpochId {
     pub fn new(worker: Arc<str>, number: u64) -> Self {
         Self { worker, number }
     }
+
+    /// The epoch's number within its worker, from 0.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
 }
 
 impl fmt::Display for EpochId {

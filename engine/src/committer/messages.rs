@@ -44,7 +44,8 @@ impl Committer {
                     let is_done = |at: &usize| !failures.iter().any(|failure| failure.index == *at);
                     let done = (0..leases.len()).filter(is_done).map(|at| {
                         let (index, term, hold) = &leases[at];
-                        let was_copied = hold.as_ref().is_some_and(|hold| hold.was_copied());
+                        // What comes from now on is looked up in the ledger.
+                        let was_copied = hold.as_ref().is_some_and(|hold| hold.let_go());
                         (*index, term.deadline(now).is_some() && !was_copied)
                     });
                     answered.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
@@ -77,6 +78,10 @@ impl Committer {
         // An extension that overtakes the release would hide the message again.
         for message in &ours {
             message.lease.end();
+            // This worker may be given it again before the release is answered: it is in no epoch any more.
+            if let Some(hold) = message.lease.hold() {
+                hold.let_go();
+            }
         }
         if self.stop.has_begun() {
             self.stop.polls_closed().await;

@@ -66,17 +66,13 @@ impl Holdings {
         }
     }
 
-    /// Whether the message was handed out once more while it was held. SQS may then ignore a delete by the earlier
-    /// receipt, and answer that it succeeded: "the most recent receipt handle" counts (API reference of
-    /// `DeleteMessage`).
-    #[must_use]
-    pub fn was_copied(&self, id: MessageId) -> bool {
-        self.held.get(&id).copied().unwrap_or_default()
-    }
-
-    /// The worker has deleted the message, or has given it up.
-    pub fn let_go(&mut self, id: MessageId) {
-        self.held.remove(&id);
+    /// The worker has deleted the message, or has given it up. Returns whether it was handed out once more while it was
+    /// held. SQS may then ignore a delete by the earlier receipt, and answer that it succeeded: the API reference of
+    /// `DeleteMessage` asks for the most recent receipt.
+    ///
+    /// Both are one step: a copy that arrives later is looked up in the ledger.
+    pub fn let_go(&mut self, id: MessageId) -> bool {
+        let was_copied = self.held.remove(&id).unwrap_or_default();
         if self.past.insert(id) {
             self.order.push_back(id);
         }
@@ -85,6 +81,7 @@ impl Holdings {
                 self.past.remove(&oldest);
             }
         }
+        was_copied
     }
 
     /// How many messages it holds.
@@ -128,11 +125,10 @@ mod tests {
             for copy in [true, false] {
                 let mut holdings = Holdings::new(4);
                 assert_ne!(holdings.arrive(id(1), first), Arrival::Held);
-                assert!(!holdings.was_copied(id(1)));
                 assert_eq!(holdings.arrive(id(1), copy), Arrival::Held);
-                assert!(holdings.was_copied(id(1)));
-                holdings.let_go(id(1));
+                assert!(holdings.let_go(id(1)), "it was handed out twice");
                 assert_eq!(holdings.arrive(id(1), copy), Arrival::Again { is_seen: true });
+                assert!(!holdings.let_go(id(1)));
             }
         }
     }

@@ -13,16 +13,34 @@ pub fn note_name(now_ms: i64, worker: &str, number: u64) -> String {
     format!("{:013}-{worker}-{number}", now_ms.max(0))
 }
 
-/// Whether the note `name` is to be adopted at `now_ms`, milliseconds since the Unix epoch, by `worker`: it is another
-/// worker's, and older than `adopt_after`, so that its worker most likely is dead. If that one lives, nothing is stored
-/// twice: claims decide.
-#[must_use]
-pub fn is_to_adopt(name: &str, now_ms: i64, worker: &str, adopt_after: Duration) -> bool {
-    let mut parts = name.split('-');
-    let (Some(put_ms), Some(owner)) = (parts.next().and_then(|part| part.parse::<i64>().ok()), parts.next()) else {
-        return false;
-    };
-    owner != worker && now_ms.saturating_sub(put_ms) >= i64::try_from(adopt_after.as_millis()).unwrap_or(i64::MAX)
+/// Who put a note, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoteName<'a> {
+    /// Milliseconds since the Unix epoch, by the clock of its worker.
+    pub put_ms: i64,
+    /// Its worker.
+    pub worker: &'a str,
+}
+
+impl<'a> NoteName<'a> {
+    /// What the name says; `None` if it is no note's.
+    #[must_use]
+    pub fn read(name: &'a str) -> Option<Self> {
+        let mut parts = name.split('-');
+        let put_ms = parts.next()?.parse().ok()?;
+        Some(Self { put_ms, worker: parts.next().filter(|worker| !worker.is_empty())? })
+    }
+
+    /// In which turn the note may be adopted at `now_ms` by `worker`, if it may. The note of another worker that is older
+    /// than `adopt_after` is that of a dead one, most likely. In each turn, which lasts as long, one worker adopts it: it
+    /// puts an object of the note and the turn. If the owner lives nothing is stored twice, for claims decide.
+    #[must_use]
+    pub fn turn(self, now_ms: i64, worker: &str, adopt_after: Duration) -> Option<u32> {
+        let length_ms = i64::try_from(adopt_after.as_millis()).unwrap_or(i64::MAX);
+        let age_ms = now_ms.saturating_sub(self.put_ms);
+        let is_due = self.worker != worker && age_ms >= length_ms;
+        is_due.then(|| u32::try_from(age_ms / length_ms.max(1_000)).unwrap_or(u32::MAX))
+    }
 }
 
 /// What a note of `alerts` holds.
@@ -55,11 +73,12 @@ mod tests {
     }
 
     #[test]
-    fn note_is_adopted_by_another_worker_after_a_while() {
+    fn note_is_adopted_by_another_worker_after_a_while_and_in_turns() {
         let name = note_name(1_795_442_400_000, "0193a", 7);
-        let adopts =
-            |worker, later_ms: i64| is_to_adopt(&name, 1_795_442_400_000 + later_ms, worker, Duration::from_secs(2));
-        assert!(adopts("0193b", 2_000) && !adopts("0193b", 1_999) && !adopts("0193a", 60_000));
-        assert!(!is_to_adopt("a stranger's object", i64::MAX, "0193b", Duration::ZERO));
+        let note = NoteName::read(&name).unwrap();
+        let turn = |worker, later_ms: i64| note.turn(1_795_442_400_000 + later_ms, worker, Duration::from_secs(2));
+        assert_eq!([turn("0193b", 1_999), turn("0193b", 2_000), turn("0193b", 5_000)], [None, Some(1), Some(2)]);
+        assert_eq!(turn("0193a", 60_000), None, "its own");
+        assert_eq!(NoteName::read("a stranger's object"), None);
     }
 }

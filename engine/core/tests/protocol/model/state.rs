@@ -408,7 +408,8 @@ impl State {
             self.queue[delivery.0].is_deleted = true;
         }
         if answered {
-            let was_copied = own.holdings.was_copied(id(delivery.0)) && !world.is(Broken::CopiesIgnored);
+            // The rest of the delivery is forgotten when its epoch ends.
+            let was_copied = own.holdings.clone().let_go(id(delivery.0)) && !world.is(Broken::CopiesIgnored);
             let in_time = own.held.get_mut(&delivery).is_some_and(Held::is_ours) && !was_copied;
             open.commit.deleted(index, in_time);
         }
