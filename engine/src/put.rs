@@ -111,7 +111,7 @@ pub(crate) mod tests {
     /// A store that refuses some PUTs, and shows nothing where it has refused them.
     pub(crate) struct Refusing {
         pub(crate) store: MemoryStore,
-        /// How: s3proxy and SeaweedFS say that there is an object, versitygw says that there is a conflict.
+        /// How: s3proxy and `SeaweedFS` say that there is an object, versitygw says that there is a conflict.
         pub(crate) answer: PutOutcome,
         /// So many PUTs, and then no more.
         pub(crate) refusals: usize,

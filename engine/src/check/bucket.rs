@@ -50,16 +50,15 @@ async fn probe(s3: &Client, lake: &Lake, place: &str, findings: &mut Findings) {
             findings.ok(format!("{place} (of {WRITERS} concurrent conditional PUTs one succeeds, {ROUNDS} times)"));
         }
         Err(error @ ProbeError::Put(_)) => findings.fail(format!("{place}: {error} on {objects}")),
-        Err(error @ ProbeError::Refused(_)) => findings.fail(format!("{place}: {error}")),
         Err(ProbeError::Doubled(what)) if !is_exact(lake) => {
             findings.warn(format!("{place}: {what}: what is delivered again is stored again"));
         }
         Err(error @ ProbeError::Forgets) if !is_exact(lake) => findings.warn(format!("{place}: {error}")),
-        Err(error @ (ProbeError::Doubled(_) | ProbeError::Forgets)) => findings.fail(format!("{place}: {error}")),
         Err(error @ ProbeError::Get(_)) => {
             let text = format!("{place}: {error} on {objects}");
             if is_exact(lake) { findings.fail(text) } else { findings.warn(text) }
         }
+        Err(error) => findings.fail(format!("{place}: {error}")),
     }
     if let Some(error) = probed.left {
         findings

@@ -183,7 +183,7 @@ async fn bucket_that_refuses_every_new_object_is_refused() {
     assert!(says(&report, Verdict::Fail, Subject::Bucket, &["refused", "nothing is there"]), "{report}");
 }
 
-/// As GoAWS 0.4 does, and every other server of SQS's query protocol.
+/// As `GoAWS` 0.4 does, and every other server of SQS's query protocol.
 #[tokio::test]
 async fn queue_endpoint_that_does_not_speak_json_is_named_as_such() {
     let answer = "<ErrorResponse><Error><Code>InvalidAction</Code></Error></ErrorResponse>";

@@ -368,8 +368,7 @@ async fn store_without_atomic_conditional_writes_is_refused_unless_less_is_asked
     }
 }
 
-/// A store that refuses the places of data files, as if there were objects. s3proxy and SeaweedFS do so if a name is a
-/// folder.
+/// A store that refuses the places of data files, as if there were objects.
 struct RefusingFiles(Arc<MemoryStore>);
 
 #[async_trait]
