@@ -90,8 +90,9 @@ fn taken(object: &NewObject<'_>) -> GaveUp {
 /// The store refuses PUTs of `key` and shows no object there.
 pub(crate) fn contradicted(key: &str) -> GaveUp {
     let text = format!(
-        "{key}: the store refused {CONTRADICTIONS_MAX} PUTs because of an object that it does not show; some stores refuse a name \
-         that is the folder of other objects, or that lies below an object: remove those, or set another `lake.prefix`"
+        "{key}: the store refused {CONTRADICTIONS_MAX} PUTs because of an object that it does not show; some stores \
+         refuse a name that is the folder of other objects, or that lies below an object: remove those, or set another \
+         `lake.prefix`"
     );
     GaveUp::Stop(PortError::Stop { action: "store an object", text })
 }

@@ -247,7 +247,9 @@ async fn worker_that_dies_between_any_two_puts_leaves_every_row_once() {
             let (result, meters) = world.drain(!is_announced).await;
             result.unwrap();
             world.assert_exact().await;
-            assert!(meters.stats.messages_redelivered.get() > 0, "{kind:?} {nth}");
+            // Alerts that are noted hold no message up: their claims and their file come after the deletes.
+            let is_after_deletes = kind == ObjectKind::Claim || nth == FILES;
+            assert!(is_after_deletes || meters.stats.messages_redelivered.get() > 0, "{kind:?} {nth}");
         });
     }
     cases.join_all().await;
@@ -374,7 +376,8 @@ struct RefusingFiles(Arc<MemoryStore>);
 #[async_trait]
 impl ObjectStore for RefusingFiles {
     async fn put_new(&self, object: NewObject<'_>) -> Result<PutOutcome, PortError> {
-        let is_refused = matches!(object.kind, ObjectKind::Data | ObjectKind::Void);
+        let is_proof = object.key.contains(".proof-");
+        let is_refused = matches!(object.kind, ObjectKind::Data | ObjectKind::Void) && !is_proof;
         if is_refused { Ok(PutOutcome::Exists) } else { self.0.put_new(object).await }
     }
 
@@ -419,7 +422,9 @@ async fn worker_that_stalls_before_any_put_and_goes_on_stores_nothing_twice() {
         cases.spawn(async move {
             let world = World::new();
             let store = Stalling::new(&world.store, kind, nth, answer_only);
-            let queue = Undeleting::new(&world.queue, 0);
+            // Claims come after the deletes, so that a worker which is to get there has to delete.
+            let deletes_max = if kind == ObjectKind::Claim { usize::MAX } else { 0 };
+            let queue = Undeleting::new(&world.queue, deletes_max);
             let worker = start(Ports { store: store.clone(), queues: vec![queue], ..world.ports() });
             tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker gets there");
             // Another one takes over what comes back, and finishes.

@@ -28,6 +28,8 @@ fn settings() -> Settings {
     "lake".clone_into(&mut settings.lake.bucket);
     settings.decode.ts_future_max = Duration::from_hours(24 * 365 * 100);
     settings.threads.decode = 2;
+    // What a run has left is adopted by the next one at once.
+    settings.alerts.adopt_after = Duration::ZERO;
     settings
 }
 
@@ -800,7 +802,9 @@ async fn message_that_is_not_ours_any_more_leaves_the_open_epoch_and_is_stored_b
     let run =
         run(Ports { queues: vec![queue], ..edges.ports() }, &config, RunOptions::default(), meters.clone(), stored);
     tokio::time::timeout(MINUTE, run).await.unwrap().unwrap();
-    assert_eq!((meters.stats.messages_lapsed.get(), meters.stats.messages_redelivered.get()), (1, 1));
+    // What comes while the open epoch holds the message is left alone, and comes once more.
+    let redelivered = meters.stats.messages_redelivered.get();
+    assert!(meters.stats.messages_lapsed.get() == 1 && (1..=2).contains(&redelivered), "{redelivered}");
     let mut seqs: Vec<_> = lake::ticks(&edges.objects()).iter().map(|tick| tick.seq.unwrap()).collect();
     seqs.sort_unstable();
     assert_eq!(seqs, (0..20).collect::<Vec<_>>(), "every tick once");
