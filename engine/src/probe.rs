@@ -98,7 +98,7 @@ async fn rounds(store: &dyn ObjectStore, name: &str, patience: Duration, used: &
             Ok(false) => lost += 1,
             // The name stays: what a failed call may have stored there makes it a lost round at worst.
             Err(ProbeError::Put(error) | ProbeError::Get(error))
-                if !matches!(error, PortError::Stop { .. }) && began.elapsed() < patience =>
+                if !error.is_final() && began.elapsed() < patience =>
             {
                 failing.wait(&error, None).await;
                 continue;
@@ -126,8 +126,8 @@ async fn round(store: &dyn ObjectStore, key: &str) -> Result<bool, ProbeError> {
     }
     // Two answers decide a round: a writer whose call failed may still have won, and then nobody else has.
     let error =
-        outcomes.into_iter().filter_map(Result::err).max_by_key(|error| matches!(error, PortError::Stop { .. }));
-    if let Some(error) = error.filter(|error| answers < 2 || matches!(error, PortError::Stop { .. })) {
+        outcomes.into_iter().filter_map(Result::err).max_by_key(|error| error.is_final());
+    if let Some(error) = error.filter(|error| answers < 2 || error.is_final()) {
         return Err(ProbeError::Put(error));
     }
     let stored = store.get(key).await.map_err(ProbeError::Get)?;
