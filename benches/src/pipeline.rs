@@ -141,9 +141,9 @@ pub fn graph(bodies: &[String], messages: usize, threads: usize) -> anyhow::Resu
     let stop = Stop::new(config.shutdown.deadline);
     let (flush, worker) = (Arc::default(), Arc::from("bench"));
     let cpu = Cpu { config: &config, stop: &stop, meters: &meters, flush: &flush, worker: &worker };
-    let Channels { to_decode, unresolved, resolved, mut epochs, alerts, threads } = cpu.start()?;
+    let Channels { to_decode, unresolved, resolved, mut epochs, carried, alerts, threads } = cpu.start()?;
     // Nobody publishes, nobody waits for it, and nothing was delivered before.
-    drop((alerts, unresolved, resolved));
+    drop((alerts, unresolved, resolved, carried));
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let batches = received(bodies, messages);
     let (started, started_at) = (Instant::now(), Moment::now());
@@ -213,7 +213,7 @@ pub fn inline(bodies: &[String], messages: usize) -> anyhow::Result<Measured> {
             decoded.messages.push(());
         }
         detectors.observe(&decoded.ticks, &names, None, &mut raised);
-        decoded.alerts.extend(raised.drain(..).map(|raised| raised.alert));
+        decoded.alerts.append(&mut raised);
         epochs.add(Duration::ZERO, &mut decoded);
         if let Some(reason) = epochs.due(Duration::ZERO) {
             encode(&mut epochs, reason)?;

@@ -130,7 +130,7 @@ impl Pipeline {
             batch.ticks.ts_us.iter_mut().for_each(fast);
             latest_us = batch.ticks.ts_us.iter().copied().fold(latest_us, i64::max);
             self.detectors.observe(&batch.ticks, &self.names, None, &mut self.raised);
-            batch.alerts.extend(self.raised.drain(..).map(|raised| raised.alert));
+            batch.alerts.append(&mut self.raised);
             std::mem::swap(&mut self.ts_us, &mut batch.ticks.ts_us);
             self.epochs.add(Duration::ZERO, batch);
         }

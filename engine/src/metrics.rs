@@ -94,6 +94,7 @@ pub const TABLE: [Metric; 33] = [
     counter("ticklake_alerts_held_back_total", "alerts summed up in another one, for there were too many", |s| {
         s.alerts_held_back.get()
     }),
+    counter("ticklake_alert_notes_total", "notes of alerts that were put into the store", |s| s.alert_notes.get()),
     counter("ticklake_alerts_published_total", "alerts that the topic took", |s| s.alerts_published.get()),
     counter("ticklake_alerts_refused_total", "alerts that the topic refused; they are in the lake", |s| {
         s.alerts_refused.get()

@@ -23,6 +23,7 @@ use crate::message::CarriedAlerts;
 use crate::ports::{NewObject, ObjectKind, ObjectStore, PutOutcome};
 use crate::put::put_own;
 use crate::retry::{GaveUp, bounded, retry};
+use crate::stats::Stats;
 use crate::stop::Stop;
 
 /// Notes that are put, read or removed at a time.
@@ -43,6 +44,7 @@ pub(crate) struct Notes {
     /// How many notes of others are left from before the run, once that is known.
     before: watch::Sender<Option<usize>>,
     stop: Stop,
+    stats: Arc<Stats>,
 }
 
 /// A note in the store. One that is not finished stays there, and another worker adopts it.
@@ -62,9 +64,9 @@ impl Note {
 
 impl Notes {
     /// The notes of `worker` in the lake below `prefix`.
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: String, worker: Arc<str>, stop: Stop) -> Self {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: String, worker: Arc<str>, stop: Stop, stats: Arc<Stats>) -> Self {
         let (next, finished, before) = Default::default();
-        Self { store, prefix, worker, next, finished, before, stop }
+        Self { store, prefix, worker, next, finished, before, stop, stats }
     }
 
     /// Notes `alerts`, as far as the store takes the note in time. Tries until the time for a stop is over, at the most.
@@ -76,6 +78,7 @@ impl Notes {
         let name = note_name(now_us() / 1_000, &self.worker, self.next.fetch_add(1, Ordering::Relaxed));
         let (key, body) = (note_key(&self.prefix, &name), Bytes::from(note_body(alerts)));
         let object = NewObject { key: &key, body, epoch: &self.worker, kind: ObjectKind::Note };
+        self.stats.alert_notes.add(1);
         match tokio::time::timeout(in_time, put_own(&*self.store, object, &self.stop)).await {
             Ok(put) => put.map(|_| Note { name, is_confirmed: true }),
             Err(_) => Ok(Note { name, is_confirmed: false }),

@@ -132,7 +132,7 @@ pub async fn run(
     let is_exact = config.lake.delivery == Delivery::ExactlyOnce;
     let held = is_exact.then(Arc::<HeldMessages>::default);
     let notes = is_exact.then(|| {
-        let notes = Notes::new(ports.store.clone(), config.lake.prefix.clone(), worker.clone(), stop.clone());
+        let notes = Notes::new(ports.store.clone(), config.lake.prefix.clone(), worker.clone(), stop.clone(), stats.clone());
         Arc::new(notes)
     });
     let (mut receivers, mut watchers) = (JoinSet::new(), JoinSet::new());
@@ -306,6 +306,7 @@ fn log_summary(stats: &Stats) {
         ticks_skipped = stats.ticks_skipped.get(),
         rejects_stored = stats.rejects_stored.get(),
         rows_found_stored = stats.rows_found_stored.get(),
+        alert_notes = stats.alert_notes.get(),
         alerts_published = stats.alerts_published.get(),
         alerts_refused = stats.alerts_refused.get(),
         alerts_suppressed = stats.alerts_suppressed.get(),

@@ -115,6 +115,8 @@ pub struct Stats {
     pub alerts_published: Counter,
     /// Alerts that were not published one by one, for there were too many.
     pub alerts_held_back: Counter,
+    /// Notes of alerts that were put into the store.
+    pub alert_notes: Counter,
     /// Alerts the topic refused for good; they are in the lake all the same.
     pub alerts_refused: Counter,
     /// Epochs whose files are all stored.

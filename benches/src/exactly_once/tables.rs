@@ -9,7 +9,8 @@ use arrow::array::{Array as _, AsArray as _, Float64Array, Int64Array, RecordBat
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use ticklake_core::commit::{claim_name, read_claim};
+use ticklake_core::commit::read_claim;
+use ticklake_core::lake::claim_key;
 use ticklake_core::lake::partition_path;
 use ticklake_schemas::Table;
 
@@ -85,17 +86,17 @@ pub(super) fn alerts(lake: &Path) -> anyhow::Result<BTreeMap<String, u64>> {
     Ok(rows)
 }
 
-/// How many alerts were claimed that are none of `ids`. What time alone made certain is lost with its worker: such
-/// claims say so.
+/// How many alerts were claimed that are none of `ids`. Adopted notes are claimed too, and name no file.
 pub(super) fn unstored<'a>(lake: &Path, ids: impl Iterator<Item = &'a String>) -> anyhow::Result<u64> {
     let of_alert = |claim: String| claim.rsplit_once('-').map(|(alert, _)| alert.to_owned());
-    let stored: BTreeSet<_> = ids.filter_map(|id| of_alert(claim_name(id, 0))).collect();
+    let name = |key: String| key.rsplit_once('/').map(|(_, name)| name.to_owned());
+    let stored: BTreeSet<_> = ids.filter_map(|id| of_alert(name(claim_key("", id, 0))?)).collect();
     let mut claimed = BTreeSet::new();
     let folder = lake.join("ledger-alerts");
     if folder.exists() {
         for claim in fs::read_dir(&folder).with_context(|| format!("failed to read {}", folder.display()))? {
             let claim = claim?;
-            if read_claim(&fs::read_to_string(claim.path())?).1 {
+            if read_claim(&fs::read_to_string(claim.path())?).ends_with(".parquet") {
                 claimed.extend(of_alert(claim.file_name().to_string_lossy().into_owned()));
             }
         }
