@@ -76,7 +76,11 @@ async fn cost() -> anyhow::Result<[Figure; 3]> {
     Ok([
         Figure { name: name.into(), measured: exactly / at_least, at_most: 1.03 },
         Figure { name: of_alert.into(), measured: per_alert / exactly, at_most: 30.0 },
-        Figure { name: "PUTs per epoch besides its files, claims and notes of alerts".into(), measured: spiky.puts, at_most: 1.0 },
+        Figure {
+            name: "PUTs per epoch besides its files, claims and notes of alerts".into(),
+            measured: spiky.puts,
+            at_most: 1.0,
+        },
     ])
 }
 

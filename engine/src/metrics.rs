@@ -39,7 +39,7 @@ const fn gauge(name: &'static str, help: &'static str, value: fn(&Meters) -> f64
 }
 
 /// All metrics but those of single queues ([`QUEUE_TABLE`]) and the histograms, which are those of [`Stage::ALL`].
-pub const TABLE: [Metric; 33] = [
+pub const TABLE: [Metric; 34] = [
     counter("ticklake_messages_received_total", "messages received, redeliveries included", |s| {
         s.messages_received.get()
     }),

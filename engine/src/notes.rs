@@ -64,7 +64,13 @@ impl Note {
 
 impl Notes {
     /// The notes of `worker` in the lake below `prefix`.
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: String, worker: Arc<str>, stop: Stop, stats: Arc<Stats>) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn ObjectStore>,
+        prefix: String,
+        worker: Arc<str>,
+        stop: Stop,
+        stats: Arc<Stats>,
+    ) -> Self {
         let (next, finished, before) = Default::default();
         Self { store, prefix, worker, next, finished, before, stop, stats }
     }

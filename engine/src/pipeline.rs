@@ -132,7 +132,8 @@ pub async fn run(
     let is_exact = config.lake.delivery == Delivery::ExactlyOnce;
     let held = is_exact.then(Arc::<HeldMessages>::default);
     let notes = is_exact.then(|| {
-        let notes = Notes::new(ports.store.clone(), config.lake.prefix.clone(), worker.clone(), stop.clone(), stats.clone());
+        let notes =
+            Notes::new(ports.store.clone(), config.lake.prefix.clone(), worker.clone(), stop.clone(), stats.clone());
         Arc::new(notes)
     });
     let (mut receivers, mut watchers) = (JoinSet::new(), JoinSet::new());

@@ -97,9 +97,7 @@ async fn rounds(store: &dyn ObjectStore, name: &str, patience: Duration, used: &
             Ok(true) => decided += 1,
             Ok(false) => lost += 1,
             // The name stays: what a failed call may have stored there makes it a lost round at worst.
-            Err(ProbeError::Put(error) | ProbeError::Get(error))
-                if !error.is_final() && began.elapsed() < patience =>
-            {
+            Err(ProbeError::Put(error) | ProbeError::Get(error)) if !error.is_final() && began.elapsed() < patience => {
                 failing.wait(&error, None).await;
                 continue;
             }
@@ -125,8 +123,7 @@ async fn round(store: &dyn ObjectStore, key: &str) -> Result<bool, ProbeError> {
         return Err(ProbeError::Doubled(text));
     }
     // Two answers decide a round: a writer whose call failed may still have won, and then nobody else has.
-    let error =
-        outcomes.into_iter().filter_map(Result::err).max_by_key(|error| error.is_final());
+    let error = outcomes.into_iter().filter_map(Result::err).max_by_key(|error| error.is_final());
     if let Some(error) = error.filter(|error| answers < 2 || error.is_final()) {
         return Err(ProbeError::Put(error));
     }
