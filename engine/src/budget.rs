@@ -1,7 +1,8 @@
 //! The one budget that bounds the process, messages and bytes in flight, and its shares, one for each queue.
 //!
-//! Permits are taken before a receive and dropped when their messages are deleted or released. When S3 stalls nothing is
-//! deleted, so the budget fills, so receiving stops, and the queue keeps the backlog. How fast it is used up is the receivers' business.
+//! Permits are taken before a receive and dropped when their messages are deleted or released. When S3 stalls nothing
+//! is deleted, so the budget fills, so receiving stops, and the queue keeps the backlog. How fast it is used up is the
+//! receivers' business.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,8 +62,8 @@ impl Budget {
         Arc::new(Self { max, used, turn, returned, waiting, whole })
     }
 
-    /// Waits until `amount` is free, here and in the whole, and takes it; first come, first served. An amount larger than the
-    /// whole budget would never be free: the configuration is validated against that.
+    /// Waits until `amount` is free, here and in the whole, and takes it; first come, first served. An amount larger
+    /// than the whole budget would never be free: the configuration is validated against that.
     pub async fn take(self: &Arc<Self>, amount: Amount) -> Permit {
         let here = self.take_here(amount).await;
         if let Some(whole) = &self.whole {
@@ -156,8 +157,9 @@ impl Budget {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// After something was returned. Whoever waits has said so before it looked in vain, under the lock under which what it
-    /// waits for was returned: so nobody is missed, and where nobody waits a permit is returned without another lock.
+    /// After something was returned. Whoever waits has said so before it looked in vain, under the lock under which
+    /// what it waits for was returned: so nobody is missed, and where nobody waits a permit is returned without another
+    /// lock.
     fn tell_waiting(&self) {
         if self.is_starved() {
             self.returned.notify_waiters();
@@ -179,8 +181,8 @@ impl Used {
 }
 
 impl Permit {
-    /// Changes what permits of one budget count in bytes. Messages may grow past the budget here, because what they expand to
-    /// is known only when they are in memory: receiving and decoding then stop until the excess is returned.
+    /// Changes what permits of one budget count in bytes. Messages may grow past the budget here, because what they
+    /// expand to is known only when they are in memory: receiving and decoding then stop until the excess is returned.
     ///
     /// All at once, for one lock and one look at who waits.
     pub fn resize<'a>(permits: impl Iterator<Item = (&'a mut Permit, usize)>) {

@@ -32,8 +32,8 @@ const FIFO_AGE_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Builder {
     pub(crate) epochs: EpochBuilder<HeldMessage>,
     pub(crate) alerts_done: Vec<AlertsDone>,
-    /// Closed epochs that the encoders have no room for yet. Each holds at least one message, so that the budget bounds
-    /// them, or else alerts that time has made.
+    /// Closed epochs that the encoders have no room for yet. Each holds messages, so that the budget bounds them, or
+    /// alerts.
     pub(crate) waiting: VecDeque<BuiltEpoch>,
     pub(crate) batches: Receiver<Decoded<HeldMessage>>,
     /// Takes batches with redelivered messages to the resolver; `None` once no more come.

@@ -1,7 +1,7 @@
 //! The command line: what may be typed, and what it says about itself.
 //!
-//! This file owns commands and flags; a flag that stands for a config key only names it, and [`crate::config`] decides what
-//! it means. It does *not* own what the commands do.
+//! This file owns commands and flags; a flag that stands for a config key only names it, and [`crate::config`] decides
+//! what it means. It does *not* own what the commands do.
 
 #[cfg(feature = "local")]
 pub mod detect;
@@ -117,7 +117,8 @@ pub struct RunArgs {
 /// `ticklake check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Print the effective configuration as TOML, with a remark where a value is not the default, and note what is wrong with it
+    /// Print the effective configuration as TOML, with a remark where a value is not the default, and note what is
+    /// wrong with it
     #[arg(long)]
     pub print: bool,
     /// Print what the detectors look for in this symbol, after all overrides; asks AWS nothing
@@ -148,7 +149,8 @@ pub struct ConfigArgs {
     /// The topic that alerts are published to [key: alerts.topic_arn] [env: TICKLAKE_ALERTS__TOPIC_ARN]
     #[arg(long, value_name = "ARN")]
     pub topic_arn: Option<String>,
-    /// An endpoint for all three services, in place of AWS [key: aws.endpoint_url] [env: TICKLAKE_AWS__ENDPOINT_URL, AWS_ENDPOINT_URL]
+    /// An endpoint for all three services, in place of AWS [key: aws.endpoint_url] [env: TICKLAKE_AWS__ENDPOINT_URL,
+    /// AWS_ENDPOINT_URL]
     #[arg(long, value_name = "URL")]
     pub endpoint_url: Option<String>,
     /// The AWS region [key: aws.region] [env: TICKLAKE_AWS__REGION, AWS_REGION]

@@ -11,8 +11,8 @@ pub fn now_us() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }
 
-/// A moment on two clocks: one that cannot be set, and goes on while the machine sleeps, and the wall clock. A machine that was
-/// frozen or moved may find that one of them stood still; time has passed if it has on either.
+/// A moment on two clocks: one that cannot be set, and goes on while the machine sleeps, and the wall clock. A machine
+/// that was frozen or moved may find that one of them stood still; time has passed if it has on either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment {
     boot: Duration,

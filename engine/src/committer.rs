@@ -48,7 +48,8 @@ pub(crate) struct Committer {
     /// to somebody else would rob them of it: what is ours for no longer than this is not released.
     pub(crate) release_margin: Duration,
     pub(crate) prefix: String,
-    /// Some alerts are neither out and stored nor noted: no later epoch may delete the messages that could raise them again.
+    /// Some alerts are neither out and stored nor noted: no later epoch may delete the messages that could raise them
+    /// again.
     pub(crate) has_alerts_at_risk: AtomicBool,
     pub(crate) epochs: mpsc::Receiver<EncodedEpoch>,
     pub(crate) stop: Stop,
@@ -59,8 +60,8 @@ pub(crate) struct Committer {
 type Messages = Vec<Option<HeldMessage>>;
 
 impl Committer {
-    /// Commits epochs in the order of their numbers, until no more come. An epoch that overtook another one at the encoders
-    /// waits: it may hold a message whose alerts are in the other one.
+    /// Commits epochs in the order of their numbers, until no more come. An epoch that overtook another one at the
+    /// encoders waits: it may hold a message whose alerts are in the other one.
     pub(crate) async fn run(mut self) {
         let (mut early, mut next) = (BTreeMap::new(), 0);
         while let Some(epoch) = self.epochs.recv().await {

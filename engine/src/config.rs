@@ -111,8 +111,8 @@ pub struct Queue {
     #[serde(with = "humantime_serde")]
     pub wait: Duration,
     /// How long a received message stays hidden from other consumers, 5 s to 12 h, in whole seconds, and longer than
-    /// `wait`. Who is held for longer than half of it is hidden for another one. It is also how long others wait for
-    /// the messages of a worker that died.
+    /// `wait`. A message that is held for longer than half of it is hidden for another one. It is also how long others
+    /// wait for the messages of a worker that died.
     #[serde(with = "humantime_serde")]
     pub visibility_timeout: Duration,
     /// Workers that drain the queue at the same time. SQS allows 120,000 messages in flight per queue, over all of

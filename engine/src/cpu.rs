@@ -13,8 +13,8 @@
 //! [`crate::pipeline`] joins it to the queue, the store and the topic, and makes every other channel and task. It
 //! stands apart because a benchmark runs it as well, without any of these; other callers than these two it has none.
 //!
-//! Every channel is bounded. Stages end from the front: when the senders of received batches are gone, each channel
-//! closes in turn, and what is under way flows to its end.
+//! Channels are bounded, or what is in them is (see [`crate::pipeline`]). Stages end from the front: when the senders
+//! of received batches are gone, each channel closes in turn, and what is under way flows to its end.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -33,8 +33,9 @@ const MARKER: &str = ".ticklake-demo";
 /// Event time that the demo's market spans. It ends within the last hour, where queries look first.
 const SPAN: Duration = Duration::from_hours(1);
 
-/// From so many ticks per message on, one sender, one poll and one decoder are fast enough, and keep the messages in order.
-/// Several would shuffle what is in flight: thousands of ticks of a busy symbol, which the spike detector sees as jumps.
+/// From so many ticks per message on, one sender, one poll and one decoder are fast enough, and keep the messages in
+/// order. Several would shuffle what is in flight: thousands of ticks of a busy symbol, which the spike detector sees
+/// as jumps.
 const PACKED: u32 = 50;
 
 /// How long the engine may receive nothing before the rest counts as lost.
@@ -86,8 +87,8 @@ async fn drain_and_judge(args: &DemoArgs, sandbox: &Sandbox) -> anyhow::Result<V
     Ok(Verdict::new(&sent, &report, &alerts, &meters.stats, elapsed, &sandbox.lake))
 }
 
-/// Waits until the engine has received `messages`, and may stop: it commits what it holds. Where nothing comes any more the
-/// wait ends, too, and the audit says what is missing.
+/// Waits until the engine has received `messages`, and may stop: it commits what it holds. Where nothing comes any more
+/// the wait ends, too, and the audit says what is missing.
 async fn everything_received(meters: &Meters, messages: u64) {
     let (mut received, mut since) = (0, Instant::now());
     while received < messages && since.elapsed() < SILENCE_MAX {

@@ -7,6 +7,9 @@ use std::time::Instant;
 /// as there is a message.
 const QUIET_MS: u64 = 1_000;
 
+/// The detectors ask each second whether it is quiet while nothing comes. After a longer pause nobody knows.
+const CHECK_AGAIN_MAX_MS: u64 = 2_000;
+
 /// Longer than this no poll was under way only if there was a reason.
 const UNASKED_MAX_MS: u64 = 200;
 
@@ -20,12 +23,14 @@ pub struct Flush {
     polls: AtomicUsize,
     unasked_ms: AtomicU64,
     stirred_ms: AtomicU64,
+    /// When somebody asked last whether it is quiet.
+    checked_ms: AtomicU64,
 }
 
 impl Default for Flush {
     fn default() -> Self {
-        let (drained, over_limit, polls, unasked_ms, stirred_ms) = Default::default();
-        Self { drained, over_limit, started: Instant::now(), polls, unasked_ms, stirred_ms }
+        let (drained, over_limit, polls, unasked_ms, stirred_ms, checked_ms) = Default::default();
+        Self { drained, over_limit, started: Instant::now(), polls, unasked_ms, stirred_ms, checked_ms }
     }
 }
 
@@ -72,7 +77,13 @@ impl Flush {
     /// Whether the queues are asked, and nothing has come for a while. While nothing is asked for, as there is no room,
     /// nobody knows.
     pub(crate) fn is_quiet(&self) -> bool {
-        let still_ms = self.now_ms().saturating_sub(self.stirred_ms.load(Ordering::Relaxed));
+        // A process that was frozen, or had no processor, has not heard what there was to hear meanwhile.
+        let now_ms = self.now_ms();
+        if now_ms.saturating_sub(self.checked_ms.swap(now_ms, Ordering::Relaxed)) > CHECK_AGAIN_MAX_MS {
+            self.stirs();
+            return false;
+        }
+        let still_ms = now_ms.saturating_sub(self.stirred_ms.load(Ordering::Relaxed));
         self.polls.load(Ordering::Relaxed) > 0 && still_ms >= QUIET_MS
     }
 

@@ -1,8 +1,9 @@
-//! The heartbeat: every message that is held for longer than half of its visibility timeout is hidden for another one, in
-//! batches, the most urgent first, wherever in the process it waits.
+//! The heartbeat: every message that is held for longer than half of its visibility timeout is hidden for another one,
+//! in batches, the most urgent first, wherever in the process it waits.
 //!
-//! A message whose extension was refused, came too late or cannot be had any more (12 hours) is not ours any more: its lease is
-//! over, and the encoders leave its rows out. This file owns when to ask; what an answer is worth is [`crate::lease`]'s.
+//! A message whose extension was refused, came too late or cannot be had any more (12 hours) is not ours any more: its
+//! lease is over, and the encoders leave its rows out. This file owns when to ask; what an answer is worth is
+//! [`crate::lease`]'s.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -171,7 +172,8 @@ impl Due {
         }
     }
 
-    /// A batch of messages that are due at `now` and ours, and for how long to hide all of them, which is mostly `wanted`.
+    /// A batch of messages that are due at `now` and ours, and for how long to hide all of them, which is mostly
+    /// `wanted`.
     fn take(&mut self, now: Moment, wanted: Duration) -> Option<(Vec<Arc<Term>>, Duration)> {
         let mut batch = Vec::new();
         let mut extension = wanted;

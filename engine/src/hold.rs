@@ -43,7 +43,8 @@ impl HeldMessages {
 }
 
 impl Hold {
-    /// Lets the message go; whether it was handed out once more meanwhile, so that a delete by this receipt may be ignored.
+    /// Lets the message go; whether it was handed out once more meanwhile, so that a delete by this receipt may be
+    /// ignored.
     pub(crate) fn let_go(&self) -> bool {
         !self.is_over.swap(true, Ordering::Relaxed) && self.held.locked().let_go(self.id)
     }
@@ -72,10 +73,11 @@ mod tests {
         assert_eq!((arrival, hold.as_ref().map(Hold::id)), (Arrival::First, Some(id)));
         assert!(matches!(held.arrive(id, false), (Arrival::Held, None)));
         hold.as_ref().unwrap().let_go();
-        assert_eq!(held.arrive(id, true).0, Arrival::Again { is_seen: true }, "and by its first hold no more");
+        let (arrival, again) = held.arrive(id, true);
+        assert_eq!(arrival, Arrival::Again { is_seen: true });
         drop(hold);
-        assert_eq!(held.arrive(id, true).0, Arrival::Held);
-        held.locked().let_go(id);
+        assert_eq!(held.arrive(id, true).0, Arrival::Held, "the first hold lets go once");
+        drop(again);
         assert_eq!(held.arrive(id, true).0, Arrival::Again { is_seen: true });
     }
 }

@@ -23,8 +23,8 @@ use crate::put::{Tries, contradicted, put_own};
 use crate::retry::{GaveUp, bounded, retry};
 use crate::stop::Stop;
 
-/// How long an entry stays at least after the last delete of its messages, and longer than the visibility timeout by how
-/// much: a message whose delete SQS has ignored comes back after that.
+/// How long an entry stays at least after the last delete of its messages, and longer than the visibility timeout by
+/// how much: a message whose delete SQS has ignored comes back after that.
 const GRACE_MIN: Duration = Duration::from_mins(5);
 const GRACE_MARGIN: Duration = Duration::from_mins(1);
 
@@ -37,7 +37,8 @@ const GETS: usize = 16;
 /// Removals under way at once.
 const REMOVALS: usize = 8;
 
-/// How long the file of an epoch that has claimed an alert is waited for before it becomes a void, and how often to look.
+/// How long the file of an epoch that has claimed an alert is waited for before it becomes a void, and how often to
+/// look.
 const CLAIMANT_WAIT: Duration = Duration::from_secs(5);
 const CLAIMANT_LOOK: Duration = Duration::from_millis(250);
 

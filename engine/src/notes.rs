@@ -75,7 +75,8 @@ impl Notes {
         Self { store, prefix, worker, next, finished, before, stop, stats }
     }
 
-    /// Notes `alerts`, as far as the store takes the note in time. Tries until the time for a stop is over, at the most.
+    /// Notes `alerts`, as far as the store takes the note in time. Tries until the time for a stop is over, at the
+    /// most.
     pub(crate) async fn put(
         &self,
         alerts: impl IntoIterator<Item = &Alert>,
@@ -116,8 +117,8 @@ impl Notes {
         bounded(removals, TOGETHER).await;
     }
 
-    /// Removes the notes that are finished at the end of a run, as far as the time for a stop allows. Others stay for the
-    /// next worker.
+    /// Removes the notes that are finished at the end of a run, as far as the time for a stop allows. Others stay for
+    /// the next worker.
     pub(crate) async fn remove_last_finished(&self) {
         tokio::select! {
             () = self.remove_all_finished() => {}
@@ -159,8 +160,8 @@ impl Notes {
         let _ = self.before.subscribe().wait_for(|before| *before == Some(0)).await;
     }
 
-    /// Hands the alerts of old notes of other workers to the builder. Returns how many notes of others there are that were
-    /// put before `started_ms`, and are not adopted by this worker.
+    /// Hands the alerts of old notes of other workers to the builder. Returns how many notes of others there are that
+    /// were put before `started_ms`, and are not adopted by this worker.
     async fn adopt_once(
         &self,
         adopt_after: Duration,

@@ -1,7 +1,7 @@
 //! How many long polls wait at the same time.
 //!
-//! Polls that come back full say that there is more than they can carry, polls that come back empty that there are more of
-//! them than messages. This file owns the number; it does *not* poll.
+//! Polls that come back full say that there is more than they can carry, polls that come back empty that there are more
+//! of them than messages. This file owns the number; it does *not* poll.
 
 use std::ops::RangeInclusive;
 
@@ -27,9 +27,9 @@ impl Pace {
 
     /// A poll brought `messages`.
     ///
-    /// One more after a full answer, one less after an empty one, and as many as before after any other: where the queue
-    /// holds many messages the number doubles with every round trip, for each poll brings its own, and where it holds few
-    /// it settles where some answers are neither.
+    /// One more after a full answer, one less after an empty one, and as many as before after any other: where the
+    /// queue holds many messages the number doubles with every round trip, for each poll brings its own, and where it
+    /// holds few it settles where some answers are neither.
     pub(crate) fn answered(&mut self, messages: usize) {
         match messages {
             0 => self.polls = self.polls.saturating_sub(1).max(*self.bounds.start()),
@@ -38,8 +38,8 @@ impl Pace {
         }
     }
 
-    /// A poll failed. A queue that throttles is left in peace by half of the polls, one that is away by nearly all: a few find
-    /// out as well as many when it is back.
+    /// A poll failed. A queue that throttles is left in peace by half of the polls, one that is away by nearly all: a
+    /// few find out as well as many when it is back.
     pub(crate) fn failed(&mut self) {
         self.polls = (self.polls / 2).max(*self.bounds.start());
     }

@@ -10,8 +10,9 @@
 //! ```
 //!
 //! Stages end from the front: when the receivers stop, each channel closes in turn, and what is under way flows to its
-//! end. Every channel is bounded, that of the heartbeat by the budget, which keeps the first one from filling up as
-//! well. The receivers set off polls, each a task of its own.
+//! end. Channels are bounded, or the budget bounds what is in them: those of the heartbeat, and to the resolver and
+//! back. Alerts that no epoch could store, and those of dead workers, go back to the builder through `carried`: as many
+//! as earlier epochs had, or notes of others are in the store. The receivers set off polls, each a task of its own.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;

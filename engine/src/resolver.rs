@@ -141,7 +141,7 @@ fn in_doubt(message: Option<&ReceivedMessage>, received_at_us: i64) -> Reject {
         message_id: message.map(|message| message.id.clone()).unwrap_or_default(),
         index: None,
         reason: Reason::DecodedDifferently,
-        detail: "another worker decoded this body differently and stored some of its ticks: compare it with the lake"
+        detail: "an earlier delivery of this body was decoded differently, and some of its ticks are stored: compare it with the lake"
             .to_owned(),
         body: message.map(|message| message.body.to_vec()).unwrap_or_default(),
         received_at_us,

@@ -1,4 +1,5 @@
-//! A local endpoint with everything an engine needs: queue, dead-letter queue, bucket, topic, and a queue subscribed to it.
+//! A local endpoint with everything an engine needs: queue, dead-letter queue, bucket, topic, and a queue subscribed to
+//! it.
 //!
 //! For the demo and the tests. It owns what is created and under which names, not what is done with it.
 

@@ -78,7 +78,7 @@ pub struct Stats {
     pub messages_repeated: Counter,
     /// Messages deleted after their rows were stored.
     pub messages_deleted: Counter,
-    /// Messages given back to the queue because a stop came before their commit.
+    /// Messages given back to the queue: a stop came before their commit, or their epoch was aborted.
     pub messages_released: Counter,
     /// Times that a held message was hidden for another visibility timeout.
     pub messages_extended: Counter,

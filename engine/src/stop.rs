@@ -12,8 +12,8 @@ use tracing::error;
 
 use crate::ports::PortError;
 
-/// From the begin of a stop until the queue has noticed that the polls under way were abandoned. A message released before
-/// that may be handed to such a poll, and is then hidden from everybody for its whole visibility timeout.
+/// From the begin of a stop until the queue has noticed that the polls under way were abandoned. A message released
+/// before that may be handed to such a poll, and is then hidden from everybody for its whole visibility timeout.
 const POLLS_CLOSE: Duration = Duration::from_millis(250);
 
 /// A handle that every stage holds.

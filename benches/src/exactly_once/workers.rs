@@ -197,7 +197,7 @@ impl Workers {
 }
 
 fn extract_ended(workers: &mut Vec<Process>) -> Vec<Process> {
-    workers.extract_if(.., Process::has_ended).collect()
+    workers.extract_if(.., |worker| worker.has_ended()).collect()
 }
 
 /// Whether this program's engine has that setting; another program is taken for one of the same version.

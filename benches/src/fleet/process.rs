@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
 use tempfile::NamedTempFile;
 use wait4::Wait4 as _;
 
@@ -59,9 +59,13 @@ impl Process {
         Ok(Self { pid: child.id(), child: Some(child), name, started: Instant::now(), log })
     }
 
-    /// Whether it has ended, by itself or because it was asked to.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
+    /// Whether it has ended, by itself or because it was asked to. How it ended is left to [`Process::ended`], which alone may
+    /// wait for it.
+    pub(crate) fn has_ended(&self) -> bool {
+        let Some(mut system) = System::new() else { return false };
+        let pid = Pid::from_u32(self.pid);
+        system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, ProcessRefreshKind::nothing());
+        system.process(pid).is_none_or(|process| process.status() == ProcessStatus::Zombie)
     }
 
     pub(crate) fn signal(&self, signal: &str) -> anyhow::Result<()> {

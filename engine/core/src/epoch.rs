@@ -275,7 +275,7 @@ impl<M> EpochBuilder<M> {
         self.opened_at.is_none()
     }
 
-    /// Adds alerts that no message raised but time, which were made at `now`.
+    /// Adds alerts, which came at `now`. They are stored whatever becomes of the messages.
     pub fn add_alerts(&mut self, now: Duration, alerts: &[Alert]) {
         if !alerts.is_empty() {
             self.opened_at.get_or_insert(now);

@@ -21,7 +21,7 @@ impl Elements {
     /// The first `count` positions.
     #[must_use]
     pub fn first(count: u32) -> Self {
-        Self(if count == 0 { Vec::new() } else { Vec::from([0..count]) })
+        Self(std::iter::once(0..count).filter(|run| !run.is_empty()).collect())
     }
 
     /// The runs, in order.

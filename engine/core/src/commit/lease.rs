@@ -16,9 +16,9 @@ impl<T: Copy> Deadline<T> {
         self.0
     }
 
-    /// An extension to `until`, which counts from before it was sent, was answered; whether it counts. It does only if the
-    /// deadline that it moves has not passed: SQS may have given the message to somebody else in between, and its answer does not
-    /// say so.
+    /// An extension to `until`, which counts from before it was sent, was answered; whether it counts. It does only if
+    /// the deadline that it moves has not passed: SQS may have given the message to somebody else in between, and its
+    /// answer does not say so.
     pub fn extend(&mut self, until: T, has_passed: impl FnOnce(T) -> bool) -> bool {
         self.0 = self.look(has_passed).map(|_| until);
         self.0.is_some()

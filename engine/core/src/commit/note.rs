@@ -31,9 +31,10 @@ impl<'a> NoteName<'a> {
         Some(Self { put_ms, worker: parts.next().filter(|worker| !worker.is_empty())? })
     }
 
-    /// In which turn the note may be adopted at `now_ms` by `worker`, if it may. The note of another worker that is older
-    /// than `adopt_after` is that of a dead one, most likely. In each turn, which lasts as long, one worker adopts it: it
-    /// puts an object of the note and the turn. If the owner lives nothing is stored twice, for claims decide.
+    /// In which turn the note may be adopted at `now_ms` by `worker`, if it may. The note of another worker that is
+    /// older than `adopt_after` is that of a dead one, most likely. In each turn, which lasts as long, one worker
+    /// adopts it: it puts an object of the note and the turn. If the owner lives nothing is stored twice, for claims
+    /// decide.
     #[must_use]
     pub fn turn(self, now_ms: i64, worker: &str, adopt_after: Duration) -> Option<u32> {
         let length_ms = i64::try_from(adopt_after.as_millis()).unwrap_or(i64::MAX);
