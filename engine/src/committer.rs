@@ -172,13 +172,12 @@ impl Committer {
     async fn published(&self, commit: &mut AlertCommit, done: Vec<AlertsDone>) -> Vec<Note> {
         let (mut notes, mut are_out, mut are_noted) = (Vec::new(), true, true);
         for done in done {
-            match done.await {
-                Ok(published) => {
-                    are_out &= published.is_out;
-                    are_noted &= published.notes.iter().any(Note::is_confirmed);
-                    notes.extend(published.notes);
-                }
-                Err(_) => (are_out, are_noted) = (false, false),
+            if let Ok(published) = done.await {
+                are_out &= published.is_out;
+                are_noted &= published.notes.iter().any(Note::is_confirmed);
+                notes.extend(published.notes);
+            } else {
+                (are_out, are_noted) = (false, false);
             }
         }
         if are_out {
@@ -208,7 +207,9 @@ impl Committer {
     /// Removes the notes of alerts that are done, or has the next epoch store what this one could not.
     fn finish(&self, commit: &AlertCommit, raised: Vec<Alert>, notes: Vec<Note>) {
         if let (Some(own), true) = (&self.notes, commit.may_remove_notes()) {
-            notes.into_iter().for_each(|note| own.finish(note));
+            for note in notes {
+                own.finish(note);
+            }
             return;
         }
         let mut left = vec![false; raised.len()];

@@ -253,7 +253,7 @@ impl Ledger {
                     let place = claim_key(&self.prefix, id, turn);
                     let found = retry(self.stop.commit_by(), || self.store.get(&place)).await?;
                     let found = found.as_deref().map(String::from_utf8_lossy);
-                    other = found.as_deref().map(read_claim).unwrap_or_default().to_owned();
+                    found.as_deref().map(read_claim).unwrap_or_default().clone_into(&mut other);
                     claim.read(match other.as_str() {
                         "" => Claimant::Nobody,
                         file if file == key => Claimant::Us,

@@ -22,6 +22,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
+use crossbeam_channel::Sender;
 use futures_util::FutureExt as _;
 use ticklake_core::encode::Encoder;
 use ticklake_core::lake::EpochId;
@@ -42,6 +43,7 @@ use crate::flush::Flush;
 use crate::heartbeat::Heartbeat;
 use crate::hold::HeldMessages;
 use crate::ledger::Ledger;
+use crate::message::ReceivedBatch;
 use crate::meter::{QueueMeter, watch_backlog};
 use crate::notes::Notes;
 use crate::pace::Pace;
@@ -128,44 +130,15 @@ pub async fn run(
 
     let cpu = Cpu { config, stop: &stop, meters: &meters, flush: &flush, worker: &worker };
     let Channels { to_decode, unresolved, resolved, epochs, carried, alerts, threads } = cpu.start()?;
-    let stats = meters.stats;
+    let stats = meters.stats.clone();
 
     let is_exact = config.lake.delivery == Delivery::ExactlyOnce;
-    let held = is_exact.then(Arc::<HeldMessages>::default);
     let notes = is_exact.then(|| {
         let notes =
             Notes::new(ports.store.clone(), config.lake.prefix.clone(), worker.clone(), stop.clone(), stats.clone());
         Arc::new(notes)
     });
-    let (mut receivers, mut watchers) = (JoinSet::new(), JoinSet::new());
-    for (index, (queue, meter)) in ports.queues.iter().zip(meters.queues.iter()).enumerate() {
-        let (to_extend, received) = mpsc::unbounded_channel();
-        let visibility_timeout = config.queue.visibility_timeout;
-        let poll = Poll {
-            queue: queue.clone(),
-            index,
-            meter: meter.clone(),
-            all: meters.queues.clone(),
-            flush: flush.clone(),
-            visibility_timeout,
-            held: held.clone(),
-            identity: config.queue.identity,
-            is_dead_letters: false,
-            to_extend,
-            wait: if options.drain { Drain::WAIT } else { config.queue.wait },
-            to_decode: to_decode.clone(),
-            stop: stop.clone(),
-            stats: stats.clone(),
-        };
-        let pace = Pace::new(config.queue.receivers_min..=config.queue.receivers_max);
-        receivers.spawn(guarded("receiver", stop.clone(), Receivers { poll, pace }.run()));
-        let (queue, stop, stats) = (queue.clone(), stop.clone(), stats.clone());
-        if config.metrics.listen.is_some() {
-            watchers.spawn(watch_backlog(queue.clone(), meter.clone()));
-        }
-        let heartbeat = Heartbeat { queue, visibility_timeout, received, stop: stop.clone(), stats };
-        watchers.spawn(guarded("heartbeat", stop, heartbeat.run()));
-    }
+    let (mut receivers, mut watchers) = receive(&ports, config, options, &meters, (&flush, &stop), &to_decode);
     drop(to_decode);
     if options.drain {
         let drain = Drain {
@@ -248,6 +221,48 @@ pub async fn run(
         (None, Some(stage)) => Err(RunError::Late(config.shutdown.deadline, stage)),
         (None, None) => Ok(()),
     }
+}
+
+/// Sets off the receivers and heartbeats of every queue: tasks that end with the receiving, and tasks that go on to the end.
+fn receive(
+    ports: &Ports,
+    config: &Config,
+    options: RunOptions,
+    meters: &Meters,
+    (flush, stop): (&Arc<Flush>, &Stop),
+    to_decode: &Sender<ReceivedBatch>,
+) -> (JoinSet<()>, JoinSet<()>) {
+    let held = (config.lake.delivery == Delivery::ExactlyOnce).then(Arc::<HeldMessages>::default);
+    let (mut receivers, mut watchers) = (JoinSet::new(), JoinSet::new());
+    for (index, (queue, meter)) in ports.queues.iter().zip(meters.queues.iter()).enumerate() {
+        let (to_extend, received) = mpsc::unbounded_channel();
+        let visibility_timeout = config.queue.visibility_timeout;
+        let poll = Poll {
+            queue: queue.clone(),
+            index,
+            meter: meter.clone(),
+            all: meters.queues.clone(),
+            flush: flush.clone(),
+            visibility_timeout,
+            held: held.clone(),
+            identity: config.queue.identity,
+            is_dead_letters: false,
+            to_extend,
+            wait: if options.drain { Drain::WAIT } else { config.queue.wait },
+            to_decode: to_decode.clone(),
+            stop: stop.clone(),
+            stats: meters.stats.clone(),
+        };
+        let pace = Pace::new(config.queue.receivers_min..=config.queue.receivers_max);
+        receivers.spawn(guarded("receiver", stop.clone(), Receivers { poll, pace }.run()));
+        let (queue, stop, stats) = (queue.clone(), stop.clone(), meters.stats.clone());
+        if config.metrics.listen.is_some() {
+            watchers.spawn(watch_backlog(queue.clone(), meter.clone()));
+        }
+        let heartbeat = Heartbeat { queue, visibility_timeout, received, stop: stop.clone(), stats };
+        watchers.spawn(guarded("heartbeat", stop, heartbeat.run()));
+    }
+    (receivers, watchers)
 }
 
 /// A file without rows of each table.

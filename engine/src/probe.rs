@@ -123,7 +123,7 @@ async fn round(store: &dyn ObjectStore, key: &str) -> Result<bool, ProbeError> {
         return Err(ProbeError::Doubled(text));
     }
     // Two answers decide a round: a writer whose call failed may still have won, and then nobody else has.
-    let error = outcomes.into_iter().filter_map(Result::err).max_by_key(|error| error.is_final());
+    let error = outcomes.into_iter().filter_map(Result::err).max_by_key(PortError::is_final);
     if let Some(error) = error.filter(|error| answers < 2 || error.is_final()) {
         return Err(ProbeError::Put(error));
     }

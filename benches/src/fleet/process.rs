@@ -62,7 +62,7 @@ impl Process {
     /// Whether it has ended, by itself or because it was asked to. How it ended is left to [`Process::ended`], which alone may
     /// wait for it.
     pub(crate) fn has_ended(&self) -> bool {
-        let Some(mut system) = System::new() else { return false };
+        let Ok(mut system) = System::new() else { return false };
         let pid = Pid::from_u32(self.pid);
         system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, ProcessRefreshKind::nothing());
         system.process(pid).is_none_or(|process| process.status() == ProcessStatus::Zombie)

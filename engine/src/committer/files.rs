@@ -71,10 +71,16 @@ impl Committer {
         let file = if ours.len() == count { file } else { self.alerts_file(id, file.partition, raised, &mut ours)? };
         let partition = file.partition;
         match self.put(id, file).await? {
-            Fate::Stored => ours.into_iter().for_each(|alert| commit.stored(alert)),
+            Fate::Stored => {
+                for alert in ours {
+                    commit.stored(alert);
+                }
+            }
             Fate::Voided => {
                 warn!(epoch = %id, %partition, "another worker waited for these alerts in vain, the next epoch stores them");
-                ours.into_iter().for_each(|alert| commit.voided(alert));
+                for alert in ours {
+                    commit.voided(alert);
+                }
             }
         }
         Ok(())

@@ -230,7 +230,7 @@ impl State {
             Action::PutEntry { worker, answered } => self.put_entry(world, worker, answered),
             Action::PutFile { worker, file, answered } => self.put_file(world, worker, file, answered),
             Action::Delete { worker, index, honoured, answered } => {
-                self.delete(world, worker, index, honoured, answered)
+                self.delete(world, worker, index, honoured, answered);
             }
             Action::GiveUp { worker } => self.give_up(worker),
             Action::EndEpoch { worker, remove_entry } => self.end(worker, remove_entry),
