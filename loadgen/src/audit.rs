@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use crate::lake::rows::Row;
 pub use report::{Duplicate, Problem, Report};
 
 use crate::{
@@ -40,34 +41,55 @@ pub fn audit(lake: &Path, sent: &Sent) -> Result<Report, LakeError> {
         let path = lake.join(name);
         report.bytes += fs::metadata(&path).map_err(|source| LakeError::Read { path, source })?.len();
         open(lake, name, |file| {
-            rows::read(file, &mut |row| {
-                report.rows += 1;
-                match ledger.take(row) {
-                    Verdict::Expected => {}
-                    Verdict::Duplicate(seq) => {
-                        report.duplicate += 1;
-                        if duplicates.len() < EXAMPLES_MAX {
-                            duplicates.insert((row.symbol.to_owned(), seq));
-                        }
+            rows::read(file, &mut |row| match report.count(ledger.take(row)) {
+                Verdict::Expected => {}
+                Verdict::Duplicate(seq) => {
+                    if duplicates.len() < EXAMPLES_MAX {
+                        duplicates.insert((row.symbol.to_owned(), seq));
                     }
-                    Verdict::Unknown => {
-                        report.unknown += 1;
-                        if report.unknown_examples.len() < EXAMPLES_MAX {
-                            report.unknown_examples.push((row.symbol.to_owned(), row.seq, lake.join(name)));
-                        }
+                }
+                Verdict::Unknown => {
+                    if report.unknown_examples.len() < EXAMPLES_MAX {
+                        report.unknown_examples.push((row.symbol.to_owned(), row.seq, lake.join(name)));
                     }
                 }
             })
         })?;
     }
-    report.problems = ledger.problems();
-    report.lost = report.problems.values().map(|problem| problem.lost).sum();
-    report.altered = report.problems.values().filter(|problem| problem.is_altered).count() as u64;
+    report.conclude(&ledger);
     report.duplicates = find_copies(lake, &files, &duplicates)?;
     for name in files_in(lake, QUARANTINE)? {
         report.quarantined += open(lake, &name, rows::count)?;
     }
     Ok(report)
+}
+
+/// Compares rows that are in no file with what was `sent`.
+pub fn audit_rows<'a>(sent: &Sent, rows: impl Iterator<Item = Row<'a>>) -> Report {
+    let mut ledger = Ledger::new(sent);
+    let mut report = Report::default();
+    rows.for_each(|row| {
+        report.count(ledger.take(row));
+    });
+    report.conclude(&ledger);
+    report
+}
+
+impl Report {
+    /// Counts a row.
+    fn count(&mut self, verdict: Verdict) -> Verdict {
+        self.rows += 1;
+        self.duplicate += u64::from(matches!(verdict, Verdict::Duplicate(_)));
+        self.unknown += u64::from(verdict == Verdict::Unknown);
+        verdict
+    }
+
+    /// Takes in what is wrong with each symbol, after the last row.
+    fn conclude(&mut self, ledger: &Ledger<'_>) {
+        self.problems = ledger.problems();
+        self.lost = self.problems.values().map(|problem| problem.lost).sum();
+        self.altered = self.problems.values().filter(|problem| problem.is_altered).count() as u64;
+    }
 }
 
 /// The files that hold each of the given rows. A second pass, and only where there are duplicates: remembering the file of

@@ -50,12 +50,17 @@ impl RowsError {
 
 /// One row of the ticks table.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Row<'a> {
-    pub(crate) symbol: &'a str,
-    pub(crate) ts_us: i64,
-    pub(crate) price: f64,
-    pub(crate) volume: f64,
-    pub(crate) seq: Option<i64>,
+pub struct Row<'a> {
+    /// The instrument.
+    pub symbol: &'a str,
+    /// Event time, microseconds since the Unix epoch, UTC.
+    pub ts_us: i64,
+    /// Price of one unit.
+    pub price: f64,
+    /// Units traded.
+    pub volume: f64,
+    /// The sequence number.
+    pub seq: Option<i64>,
 }
 
 /// Hands every row of the file to `take`.
