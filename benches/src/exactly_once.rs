@@ -44,6 +44,7 @@ pub fn figures(
     report: &mut impl FnMut(Figure) -> io::Result<()>,
 ) -> anyhow::Result<()> {
     search::figures(report)?;
+    crate::simulation::figures(report)?;
     harass::figures(&harass::Rounds::Many { rounds, seed }, &Options::default(), true, report)?;
     let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime of the clients")?;
     runtime.block_on(cost())?.into_iter().try_for_each(report).context("failed to report")

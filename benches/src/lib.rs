@@ -17,6 +17,7 @@ pub mod lake;
 pub mod localaws;
 pub mod pipeline;
 pub mod rivals;
+pub mod simulation;
 pub mod sqs_edge;
 
 use std::sync::{Arc, Mutex, PoisonError};

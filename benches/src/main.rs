@@ -41,6 +41,9 @@ enum Command {
     /// Play scenarios in which workers are killed, frozen, cut off and more; exit status 1 where anything is lost or
     /// doubled
     Harass(HarassArgs),
+    /// Run the commit protocol's own code in simulated fleets, each from its seed; exit status 1 where anything is lost or
+    /// doubled
+    Simulate(benches::simulation::Args),
     /// The process that `check localaws` measures
     #[command(hide = true)]
     ServeLocalAws { dir: PathBuf },
@@ -144,6 +147,10 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         Command::ServeLocalAws { dir } => benches::localaws::serve(&dir)?,
         Command::Harass(args) => args.run(&mut report)?,
+        Command::Simulate(args) => {
+            let passed = benches::simulation::simulate(&args)?;
+            return Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Command::Engine(args) => benches::fleet::engine(&args)?,
         Command::PlainConsumer { endpoint, queue, messages } => {
             benches::sqs_edge::plain::consume(&endpoint, &queue, messages)?;

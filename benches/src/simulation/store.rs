@@ -1,0 +1,142 @@
+//! Simulated S3 and the topic: what the store holds, PUTs that succeed once, and who was told of which alert.
+//!
+//! Entries have an index by message, in the place of a listing of all of them. It does *not* own how long an answer
+//! takes.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
+use ticklake_core::commit::{Entry, Fate, Look, MessageId, OwnLook};
+use ticklake_core::lake::Partition;
+
+/// An epoch: the number of its worker and its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Epoch {
+    pub(super) worker: u64,
+    pub(super) number: u64,
+}
+
+/// A data file's name.
+pub(super) type Place = (Epoch, Partition);
+
+/// A row of a data file.
+#[derive(Debug, Clone)]
+pub(super) enum Row {
+    Tick { message: u32, seq: i64, price: f64 },
+    Reject { message: u32, index: Option<u32>, is_in_doubt: bool },
+    Alert(Rc<str>),
+}
+
+/// What is in the place of a data file.
+#[derive(Debug, Clone)]
+pub(super) enum Object {
+    Data(Rc<Vec<Row>>),
+    Void,
+}
+
+/// The store.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    pub(super) files: FxHashMap<Place, Object>,
+    entries: FxHashMap<Epoch, Rc<Entry>>,
+    naming: FxHashMap<MessageId, Vec<(Epoch, u32)>>,
+    pub(super) notes: BTreeMap<String, Rc<str>>,
+    claims: FxHashMap<(Rc<str>, u32), Place>,
+}
+
+impl Store {
+    /// Puts an object in the place of a data file, unless there is one; whether it was created.
+    pub(super) fn put_file(&mut self, place: Place, object: Object) -> bool {
+        let is_new = !self.files.contains_key(&place);
+        if is_new {
+            self.files.insert(place, object);
+        }
+        is_new
+    }
+
+    /// What another worker finds in the place of a data file.
+    pub(super) fn look(&self, place: Place) -> Look {
+        match self.files.get(&place) {
+            None => Look::Nothing,
+            Some(Object::Void) => Look::Found(Fate::Voided),
+            Some(Object::Data(_)) => Look::Found(Fate::Stored),
+        }
+    }
+
+    /// What its owner finds there.
+    pub(super) fn look_own(&self, place: Place) -> OwnLook {
+        match self.files.get(&place) {
+            None => OwnLook::Nothing,
+            Some(Object::Void) => OwnLook::Void,
+            Some(Object::Data(_)) => OwnLook::Ours,
+        }
+    }
+
+    /// Puts an entry, unless there is one; whether it was created.
+    pub(super) fn put_entry(&mut self, epoch: Epoch, entry: &Rc<Entry>) -> bool {
+        if self.entries.contains_key(&epoch) {
+            return false;
+        }
+        for (at, (id, _)) in (0..).zip(&entry.messages) {
+            self.naming.entry(*id).or_default().push((epoch, at));
+        }
+        self.entries.insert(epoch, entry.clone());
+        true
+    }
+
+    pub(super) fn has_entry(&self, epoch: Epoch) -> OwnLook {
+        if self.entries.contains_key(&epoch) { OwnLook::Ours } else { OwnLook::Nothing }
+    }
+
+    pub(super) fn remove_entry(&mut self, epoch: Epoch) {
+        let Some(entry) = self.entries.remove(&epoch) else { return };
+        for (id, _) in &entry.messages {
+            if let Some(named) = self.naming.get_mut(id) {
+                named.retain(|(of, _)| *of != epoch);
+                if named.is_empty() {
+                    self.naming.remove(id);
+                }
+            }
+        }
+    }
+
+    /// The entries that name a message, each with the message's position.
+    pub(super) fn naming(&self, id: MessageId) -> Vec<(Epoch, u32)> {
+        self.naming.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// The entry of an epoch; none if it was removed.
+    pub(super) fn entry(&self, epoch: Epoch) -> Option<Rc<Entry>> {
+        self.entries.get(&epoch).cloned()
+    }
+
+    /// Puts the object of a turn of a claim, unless there is one; whether it was created.
+    pub(super) fn put_claim(&mut self, alert: &Rc<str>, turn: u32, place: Place) -> bool {
+        let key = (alert.clone(), turn);
+        let is_new = !self.claims.contains_key(&key);
+        if is_new {
+            self.claims.insert(key, place);
+        }
+        is_new
+    }
+
+    pub(super) fn claim(&self, alert: &Rc<str>, turn: u32) -> Option<Place> {
+        self.claims.get(&(alert.clone(), turn)).copied()
+    }
+}
+
+/// The topic: each alert that was published, with whether its worker had waited for a note in vain each time.
+#[derive(Debug, Default)]
+pub(super) struct Topic {
+    pub(super) published: BTreeMap<Rc<str>, bool>,
+}
+
+impl Topic {
+    pub(super) fn publish(&mut self, alerts: &[Rc<str>], without_note: bool) {
+        for alert in alerts {
+            let of = self.published.entry(alert.clone()).or_insert(true);
+            *of &= without_note;
+        }
+    }
+}
