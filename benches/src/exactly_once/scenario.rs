@@ -167,14 +167,14 @@ impl Scenario {
     }
 
     /// Whether the same alerts have to come of it as of the same messages when nothing happens: one worker, the same
-    /// from beginning to end. A queue that is cut off loses answers, and the messages of a lost answer come seconds
-    /// later than those behind them.
+    /// from beginning to end, that receives its messages in their order. A queue that is cut off loses answers, and the
+    /// messages of a lost answer come seconds later than those behind them. So do the messages that a worker was about
+    /// to receive when it was frozen.
     pub(super) fn has_certain_alerts(&self) -> bool {
         let same = |what: &What| match what {
-            What::Freeze { replaced, .. } => !replaced,
             What::Cut { place, .. } => *place == Place::Store,
             What::Slow { .. } => true,
-            What::Kill | What::Restart { .. } | What::DeleteQueue => false,
+            What::Kill | What::Freeze { .. } | What::Restart { .. } | What::DeleteQueue => false,
         };
         let is_one = self.workers == 1 && self.queues == 1 && self.receives_max.is_none();
         is_one && self.decodes_alike() && !self.may_reject() && self.events.iter().all(|event| same(&event.what))
