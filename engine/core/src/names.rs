@@ -199,6 +199,13 @@ impl NameCache {
         self.shared.is_guest(id)
     }
 
+    /// Whether names beyond the bound were interned since the last hold was taken.
+    #[must_use]
+    #[inline]
+    pub fn has_guests(&self) -> bool {
+        !self.guests.is_empty()
+    }
+
     /// What keeps the guests that were interned since the last call; `None` if there were none. The cache forgets them.
     pub fn take_hold(&mut self) -> Option<Arc<Hold>> {
         if self.guests.is_empty() {

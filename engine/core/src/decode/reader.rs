@@ -106,6 +106,14 @@ impl TickReader {
 
     /// Lets `ticks` keep the guests of the ticks that were read since the last call.
     pub(super) fn hand_over_guests(&mut self, ticks: &mut TickBatch) {
+        // Asked of every message, and hardly ever true.
+        if self.symbols.has_guests() || self.venues.has_guests() || self.conditions.has_guests() {
+            self.hand_over(ticks);
+        }
+    }
+
+    #[cold]
+    fn hand_over(&mut self, ticks: &mut TickBatch) {
         let caches = [&mut self.symbols, &mut self.venues, &mut self.conditions];
         ticks.guests.extend(caches.into_iter().filter_map(NameCache::take_hold));
     }
