@@ -75,13 +75,10 @@ impl Committer {
         if ours.is_empty() {
             return;
         }
-        // An extension that overtakes the release would hide the message again.
+        // An extension that overtakes the release would hide the message again. The message is held until the release is
+        // answered: a copy taken in between would be shown to others by it.
         for message in &ours {
             message.lease.end();
-            // This worker may be given it again before the release is answered: it is in no epoch any more.
-            if let Some(hold) = message.lease.hold() {
-                hold.let_go();
-            }
         }
         if self.stop.has_begun() {
             self.stop.polls_closed().await;
