@@ -14,7 +14,7 @@ use super::kernel::{Millis, Slot};
 use super::lease::HeldMessage;
 use super::network::{Services, To};
 use super::plan::Broken;
-use super::publisher::Published;
+use super::publisher::{Note, Published};
 use super::sqs::{BATCH_MAX, Receipt};
 use super::store::{Epoch, Object, Place, Row};
 use super::worker::{GaveUp, Open, Worker};
@@ -52,19 +52,20 @@ impl Worker {
             self.release(std::mem::take(&mut messages)).await;
         }
         let mut notes = self.published(&mut alert_commit, done).await;
+        // Alerts that are noted and out hold no message up.
+        self.delete_if(&alert_commit, &mut commit, &mut messages).await;
         if alert_commit.may_claim() {
             self.put_alerts(&mut alert_commit, epoch, &raised).await;
         }
-        if alert_commit.is_to_note()
-            && let Ok(note) = self.put_note(&raised, Millis::MAX).await
-        {
-            notes.push(note);
-            alert_commit.noted();
+        if alert_commit.is_to_note() {
+            if let Ok(note) = self.put_note(&raised, Millis::MAX).await {
+                notes.push(note);
+                alert_commit.noted();
+            } else {
+                self.has_alerts_at_risk.set(true);
+            }
         }
-        if alert_commit.may_delete_messages() || self.world.plan.is(Broken::PublishedBeforeNoted) {
-            commit.published();
-        }
-        self.delete(&mut commit, &mut messages).await;
+        self.delete_if(&alert_commit, &mut commit, &mut messages).await;
         let is_careless = self.world.plan.is(Broken::EntryRemovedAfterAnyDelete) && commit.phase() == Phase::Deleting;
         if is_announced && commit.may_remove_entry() {
             self.retire(epoch);
@@ -156,12 +157,12 @@ impl Worker {
     }
 
     /// Waits until the publisher is done with the epoch's alerts, and returns where they are noted.
-    async fn published(&self, commit: &mut AlertCommit, done: Vec<Slot<Published>>) -> Vec<String> {
+    async fn published(&self, commit: &mut AlertCommit, done: Vec<Slot<Published>>) -> Vec<Note> {
         let (mut notes, mut are_out, mut are_noted) = (Vec::new(), true, true);
         for done in done {
             let published = done.await;
             are_out &= published.is_out;
-            are_noted &= !published.notes.is_empty();
+            are_noted &= published.notes.iter().any(|note| note.is_confirmed);
             notes.extend(published.notes);
         }
         if are_out {
@@ -174,15 +175,24 @@ impl Worker {
     }
 
     /// Removes the notes of alerts that are done, or has the next epoch store what this one could not.
-    fn finish(self: &Rc<Self>, commit: &AlertCommit, raised: Vec<Alert>, notes: Vec<String>) {
+    fn finish(self: &Rc<Self>, commit: &AlertCommit, raised: Vec<Alert>, notes: Vec<Note>) {
         if commit.may_remove_notes() {
-            return self.finished_notes.borrow_mut().extend(notes);
+            return self.finished_notes.borrow_mut().extend(notes.into_iter().map(|note| note.name));
         }
         let left: BTreeSet<usize> = commit.to_carry().collect();
         let alerts = raised.into_iter().enumerate().filter(|(at, _)| left.contains(at));
         let alerts: Vec<Alert> = alerts.map(|(_, alert)| alert).collect();
         if !alerts.is_empty() && self.stop_by.get().is_none() {
             self.carry(alerts, notes, commit.may_claim());
+        }
+    }
+
+    /// Deletes what may be deleted, once the alerts allow it.
+    async fn delete_if(&self, alerts: &AlertCommit, commit: &mut Commit, messages: &mut Messages) {
+        let may = alerts.may_delete_messages() && !self.has_alerts_at_risk.get();
+        if may || self.world.plan.is(Broken::PublishedBeforeNoted) {
+            commit.published();
+            self.delete(commit, messages).await;
         }
     }
 
@@ -201,7 +211,7 @@ impl Worker {
             let now = self.now();
             for (index, message) in held {
                 if answered.is_ok() {
-                    commit.deleted(index, message.is_ours(now) & !message.hold.let_go());
+                    commit.deleted(index, message.is_ours(now) && !message.hold.let_go());
                 } else {
                     commit.not_deleted(index);
                 }
@@ -215,6 +225,7 @@ impl Worker {
         let ours: Vec<HeldMessage> = messages.into_iter().flatten().filter(|message| message.is_ours(ends)).collect();
         for message in &ours {
             message.hold.term.is_ended.set(true);
+            message.hold.let_go();
         }
         for batch in ours.chunks(BATCH_MAX) {
             let receipts: Vec<Receipt> = batch.iter().map(HeldMessage::receipt).collect();

@@ -44,7 +44,7 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    /// Lets the message go; whether it was handed out once more.
+    /// The message is not held any more; whether it was handed out once more meanwhile.
     pub(super) fn let_go(&self) -> bool {
         !self.is_over.replace(true) && self.holdings.borrow_mut().let_go(self.id)
     }

@@ -18,17 +18,24 @@ const NOTE_WAIT: Millis = 1_000;
 /// How often notes of others are looked for: the engine's bounds.
 const ADOPT_EVERY: std::ops::RangeInclusive<Millis> = 1_000..=60_000;
 
+/// A note of alerts.
+pub(super) struct Note {
+    pub(super) name: String,
+    /// Whether the store has said that it holds it. One that came late may be there, and is removed as well.
+    pub(super) is_confirmed: bool,
+}
+
 /// What the publisher did with alerts.
 pub(super) struct Published {
     /// Whether every one is out.
     pub(super) is_out: bool,
     /// Where they are noted.
-    pub(super) notes: Vec<String>,
+    pub(super) notes: Vec<Note>,
 }
 
 impl Worker {
     /// Has alerts published at once, and stored by the open epoch.
-    pub(super) fn raise(self: &Rc<Self>, alerts: Vec<Alert>, notes: Vec<String>) {
+    pub(super) fn raise(self: &Rc<Self>, alerts: Vec<Alert>, notes: Vec<Note>) {
         self.tell(|| format!("alerts {:?} raised", alerts.iter().map(|alert| &alert.id).collect::<Vec<_>>()));
         self.opened().alerts.extend(alerts.iter().cloned());
         let done = self.clone().spawn(|worker| async move { worker.publish(alerts, notes).await });
@@ -36,7 +43,7 @@ impl Worker {
     }
 
     /// Has the open epoch store alerts that an earlier one could not.
-    pub(super) fn carry(self: &Rc<Self>, alerts: Vec<Alert>, notes: Vec<String>, is_out: bool) {
+    pub(super) fn carry(self: &Rc<Self>, alerts: Vec<Alert>, notes: Vec<Note>, is_out: bool) {
         if !is_out {
             return self.raise(alerts, notes);
         }
@@ -47,12 +54,15 @@ impl Worker {
         open.done.push(done);
     }
 
-    async fn publish(&self, alerts: Vec<Alert>, mut notes: Vec<String>) -> Published {
+    async fn publish(&self, alerts: Vec<Alert>, mut notes: Vec<Note>) -> Published {
         let is_last = self.world.plan.is(Broken::PublishedBeforeNoted);
         let mut in_vain = false;
         if notes.is_empty() && !is_last {
             match self.put_note(&alerts, self.now() + NOTE_WAIT).await {
-                Ok(note) => notes.push(note),
+                Ok(note) => {
+                    in_vain = !note.is_confirmed;
+                    notes.push(note);
+                }
                 Err(GaveUp) => in_vain = true,
             }
         }
@@ -68,8 +78,8 @@ impl Worker {
         Published { is_out, notes }
     }
 
-    /// Notes alerts; the note's name.
-    pub(super) async fn put_note(&self, alerts: &[Alert], until: Millis) -> Result<String, GaveUp> {
+    /// Notes alerts, as far as the store takes the note in time.
+    pub(super) async fn put_note(&self, alerts: &[Alert], until: Millis) -> Result<Note, GaveUp> {
         let number = self.notes.replace(self.notes.get() + 1);
         let name = note_name(self.now() as i64, &format!("w{}", self.id), number);
         let body: Rc<str> = Rc::from(note_body(alerts));
@@ -79,14 +89,20 @@ impl Worker {
                 services.store.notes.entry(name).or_insert(body);
             }
         };
-        self.retry_until(To::Store, until, put).await?;
-        Ok(name)
+        let is_confirmed = self.retry_until(To::Store, until, put).await.is_ok();
+        let is_late = !is_confirmed && until < Millis::MAX;
+        if is_confirmed || is_late { Ok(Note { name, is_confirmed }) } else { Err(GaveUp) }
     }
 
-    /// Removes notes whose alerts are done. One that cannot be removed is adopted by another worker.
+    /// Removes notes whose alerts are done. One that cannot be removed is tried again later.
     pub(super) async fn remove_finished_notes(&self) {
-        for name in self.finished_notes.take() {
-            self.call(To::Store, move |services, _| services.store.notes.remove(&name)).await;
+        let names = self.finished_notes.borrow().clone();
+        for name in names {
+            let of = name.clone();
+            let removed = self.call(To::Store, move |services, _| services.store.notes.remove(&of)).await;
+            if removed.is_some() {
+                self.finished_notes.borrow_mut().retain(|finished| *finished != name);
+            }
         }
     }
 
@@ -103,28 +119,34 @@ impl Worker {
     async fn adopt_once(self: &Rc<Self>, adopt_after: Duration) -> Result<(), GaveUp> {
         let list = || |services: &mut Services, _| services.store.notes.keys().cloned().collect::<Vec<String>>();
         let names = self.retry(To::Store, list).await?;
-        self.known_notes.borrow_mut().retain(|name| names.binary_search(name).is_ok());
+        self.adopted_notes.borrow_mut().retain(|name| names.binary_search(name).is_ok());
         let (now, owner) = (self.now() as i64, format!("w{}", self.id));
-        let is_due =
-            |name: &String| NoteName::read(name).and_then(|note| note.turn(now, &owner, adopt_after)).is_some();
-        for name in names.into_iter().filter(is_due) {
-            if !self.known_notes.borrow_mut().insert(name.clone()) {
-                continue;
-            }
-            let get = || {
-                let name = name.clone();
-                move |services: &mut Services, _| services.store.notes.get(&name).cloned()
-            };
-            let Ok(body) = self.retry(To::Store, get).await else {
-                self.known_notes.borrow_mut().remove(&name);
-                return Err(GaveUp);
-            };
-            // One that is gone was finished meanwhile.
-            if let Some(alerts) = body.as_deref().and_then(read_note) {
+        for name in names {
+            let turn = NoteName::read(&name).and_then(|note| note.turn(now, &owner, adopt_after));
+            let Some(turn) = turn.filter(|_| !self.adopted_notes.borrow().contains(&name)) else { continue };
+            if let Some(alerts) = self.take(&name, turn).await? {
                 self.tell(|| format!("adopts note {name}"));
-                self.raise(alerts, vec![name]);
+                self.adopted_notes.borrow_mut().insert(name.clone());
+                self.raise(alerts, vec![Note { name, is_confirmed: true }]);
             }
         }
         Ok(())
+    }
+
+    /// The alerts of another worker's note, if no other worker adopts it in this turn.
+    async fn take(&self, name: &str, turn: u32) -> Result<Option<Vec<Alert>>, GaveUp> {
+        let put = || {
+            let name = name.to_owned();
+            move |services: &mut Services, _| services.store.put_turn(name, turn)
+        };
+        if !self.retry(To::Store, put).await? {
+            return Ok(None);
+        }
+        let get = || {
+            let name = name.to_owned();
+            move |services: &mut Services, _| services.store.notes.get(&name).cloned()
+        };
+        // One that is gone was finished meanwhile.
+        Ok(self.retry(To::Store, get).await?.as_deref().and_then(read_note))
     }
 }

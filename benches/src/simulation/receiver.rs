@@ -90,8 +90,8 @@ impl Worker {
         self.terms.borrow_mut().push(term.clone());
         self.held.set(self.held.get() + 1);
         let id = self.world.load.messages[message].id;
-        let hold =
-            Hold { id, term, holdings: self.holdings.clone(), held: self.held.clone(), is_over: Cell::new(false) };
+        let (holdings, held, is_over) = (self.holdings.clone(), self.held.clone(), Cell::new(false));
+        let hold = Hold { id, term, holdings, held, is_over };
         let (ticks, rejects) = self.world.load.decode(message, self.variant);
         let held = HeldMessage {
             hold,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use ticklake_core::commit::{Entry, Fate, Look, MessageId, OwnLook};
 use ticklake_core::lake::Partition;
 
@@ -43,6 +43,7 @@ pub(super) struct Store {
     naming: FxHashMap<MessageId, Vec<(Epoch, u32)>>,
     pub(super) notes: BTreeMap<String, Rc<str>>,
     claims: FxHashMap<(Rc<str>, u32), Place>,
+    turns: FxHashSet<(String, u32)>,
 }
 
 impl Store {
@@ -119,6 +120,11 @@ impl Store {
             self.claims.insert(key, place);
         }
         is_new
+    }
+
+    /// Puts the object of a turn in which a note is adopted, unless there is one; whether it was created.
+    pub(super) fn put_turn(&mut self, note: String, turn: u32) -> bool {
+        self.turns.insert((note, turn))
     }
 
     pub(super) fn claim(&self, alert: &Rc<str>, turn: u32) -> Option<Place> {

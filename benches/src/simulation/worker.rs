@@ -24,7 +24,8 @@ use super::store::{Epoch, Place};
 const PAST_MAX: usize = 1 << 17;
 
 /// How long an entry stays after the last delete of its messages: the engine's.
-const GRACE: Millis = 5 * 60 * 1_000;
+const GRACE_MIN: Millis = 5 * 60 * 1_000;
+const GRACE_MARGIN: Millis = 60 * 1_000;
 
 /// How often it is looked whether an epoch should roll, and what else is due.
 const LOOK: Millis = 200;
@@ -55,7 +56,9 @@ pub(super) struct Worker {
     pub(super) retired: RefCell<Vec<(Millis, Epoch)>>,
     pub(super) notes: Cell<u64>,
     pub(super) finished_notes: RefCell<Vec<String>>,
-    pub(super) known_notes: RefCell<BTreeSet<String>>,
+    pub(super) adopted_notes: RefCell<BTreeSet<String>>,
+    /// Some could not be noted: no message is deleted any more.
+    pub(super) has_alerts_at_risk: Cell<bool>,
     clock_alerts: Cell<u64>,
     /// A stop has begun, and is over then.
     pub(super) stop_by: Cell<Option<Millis>>,
@@ -97,7 +100,8 @@ impl Worker {
             retired: RefCell::default(),
             notes: Cell::default(),
             finished_notes: RefCell::default(),
-            known_notes: RefCell::default(),
+            adopted_notes: RefCell::default(),
+            has_alerts_at_risk: Cell::default(),
             clock_alerts: Cell::default(),
             stop_by: Cell::default(),
         });
@@ -266,7 +270,8 @@ impl Worker {
     }
 
     pub(super) fn retire(&self, epoch: Epoch) {
-        self.retired.borrow_mut().push((self.now() + GRACE, epoch));
+        let grace = GRACE_MIN.max(self.world.plan.visibility_timeout + GRACE_MARGIN);
+        self.retired.borrow_mut().push((self.now() + grace, epoch));
     }
 
     async fn remove_retired(&self, is_due: impl Fn(Millis) -> bool) {
