@@ -230,8 +230,17 @@ impl Worker {
         for batch in ours.chunks(BATCH_MAX) {
             let receipts: Vec<Receipt> = batch.iter().map(HeldMessage::receipt).collect();
             // Once more could rob whoever has them by then.
-            self.call(To::SqsInTime, move |services, now| services.sqs.release(&receipts, now)).await;
+            self.mark_released(&receipts, self.now() + self.world.plan.request_timeout);
+            let sent = receipts.clone();
+            if self.call(To::SqsInTime, move |services, now| services.sqs.release(&sent, now)).await.is_some() {
+                self.mark_released(&receipts, self.now());
+            }
         }
+    }
+
+    /// Releases of these may arrive until then.
+    fn mark_released(&self, receipts: &[Receipt], until: Millis) {
+        self.released.borrow_mut().extend(receipts.iter().map(|receipt| (receipt.message, until)));
     }
 }
 

@@ -49,6 +49,11 @@ impl Worker {
             let message = one.receipt.message;
             let id = self.world.load.messages[message].id;
             let was_dead_lettered = one.was_dead_lettered && !self.world.plan.is(Broken::DeadLettersBelieved);
+            let is_careless = self.world.plan.is(Broken::ReleasedTakenAgain);
+            if !is_careless && self.may_be_released(message, asked_at) {
+                self.tell(|| format!("leaves message {message} alone"));
+                continue;
+            }
             let is_known = !self.received.borrow_mut().insert(message);
             let count = if is_known { one.count } else { one.honest_count };
             let is_first = is_first_delivery(count, was_dead_lettered);
@@ -81,6 +86,11 @@ impl Worker {
                 let _ = worker.resolve(again).await;
             });
         }
+    }
+
+    /// Whether a release that was under way after `asked_at` may take away again what the receive has brought.
+    fn may_be_released(&self, message: usize, asked_at: Millis) -> bool {
+        self.released.borrow().get(&message).is_some_and(|until| asked_at < *until)
     }
 
     /// Takes a message, and decodes it.

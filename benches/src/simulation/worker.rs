@@ -46,6 +46,8 @@ pub(super) struct Worker {
     pub(super) holdings: Rc<RefCell<Holdings>>,
     /// Messages that it has received.
     pub(super) received: RefCell<FxHashSet<usize>>,
+    /// Until when a release that was sent may arrive.
+    pub(super) released: RefCell<FxHashMap<usize, Millis>>,
     pub(super) terms: RefCell<Vec<Rc<Term>>>,
     /// Messages that it has in any stage.
     pub(super) held: Rc<Cell<usize>>,
@@ -91,6 +93,7 @@ impl Worker {
             variant,
             holdings: Rc::new(RefCell::new(Holdings::new(PAST_MAX))),
             received: RefCell::default(),
+            released: RefCell::default(),
             terms: RefCell::default(),
             held: Rc::default(),
             open: RefCell::default(),
