@@ -19,7 +19,7 @@ use crate::fleet::topic::Topic;
 use crate::localaws::served::Served;
 
 /// Whatever has not come back by then never will.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// What a queue holds: visible, in flight, and to be visible later.
 const COUNTS: [QueueAttributeName; 3] = [
