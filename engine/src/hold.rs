@@ -6,14 +6,24 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ticklake_core::commit::{Arrival, Holdings, MessageId};
+use rustc_hash::FxHashMap;
+use ticklake_core::commit::{Arrival, Holdings, MessageId, may_take};
+
+use crate::clock::Moment;
 
 /// Messages that were held lately and are still known: 6 MiB. It is more than SQS lets one queue have in flight.
 const PAST_MAX: usize = 1 << 17;
 
+/// Releases that are kept before those are dropped that have long arrived.
+const RELEASES_MAX: usize = 1 << 14;
+
 /// What the worker holds, over all queues: a message keeps its id when SQS moves it to a dead-letter queue.
 #[derive(Debug)]
-pub(crate) struct HeldMessages(Mutex<Holdings>);
+pub(crate) struct HeldMessages {
+    holdings: Mutex<Holdings>,
+    /// Messages that were released, each with the moment until which the release may still arrive at the queue.
+    releases: Mutex<FxHashMap<MessageId, Moment>>,
+}
 
 /// A message that is held; let go when it is dropped.
 #[derive(Debug)]
@@ -25,20 +35,30 @@ pub(crate) struct Hold {
 
 impl Default for HeldMessages {
     fn default() -> Self {
-        Self(Mutex::new(Holdings::new(PAST_MAX)))
+        Self { holdings: Mutex::new(Holdings::new(PAST_MAX)), releases: Mutex::default() }
     }
 }
 
 impl HeldMessages {
-    /// The message `id` arrives, for the first time if the queue is right. No hold is given for one that is held.
-    pub(crate) fn arrive(self: &Arc<Self>, id: MessageId, is_first: bool) -> (Arrival, Option<Hold>) {
+    /// The message `id` arrives with a receive that was sent at `asked_at`, for the first time if the queue is right. No hold
+    /// is given for one that is held, nor for one that an earlier release may show to others again: SQS honours that
+    /// release although the message was received since.
+    pub(crate) fn arrive(self: &Arc<Self>, id: MessageId, is_first: bool, asked_at: Moment) -> (Arrival, Option<Hold>) {
+        let released_until = self.releases().get(&id).copied();
+        if !may_take(released_until, |until| until.has_passed(asked_at)) {
+            return (Arrival::Held, None);
+        }
         let arrival = self.locked().arrive(id, is_first);
         let hold = (arrival != Arrival::Held).then(|| Hold { id, held: self.clone(), is_over: AtomicBool::new(false) });
         (arrival, hold)
     }
 
     fn locked(&self) -> MutexGuard<'_, Holdings> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.holdings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn releases(&self) -> MutexGuard<'_, FxHashMap<MessageId, Moment>> {
+        self.releases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -47,6 +67,17 @@ impl Hold {
     /// ignored.
     pub(crate) fn let_go(&self) -> bool {
         !self.is_over.swap(true, Ordering::Relaxed) && self.held.locked().let_go(self.id)
+    }
+
+    /// The message was released, and the release cannot arrive after `until`: when it was answered, or when the request
+    /// has given up.
+    pub(crate) fn released(&self, until: Moment) {
+        let mut releases = self.held.releases();
+        if releases.len() >= RELEASES_MAX {
+            let now = Moment::now();
+            releases.retain(|_, until| !until.has_passed(now));
+        }
+        releases.insert(self.id, until);
     }
 
     /// The message's id.
@@ -63,21 +94,36 @@ impl Drop for Hold {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn message_is_held_until_its_hold_is_dropped() {
         let held = Arc::new(HeldMessages::default());
         let id = MessageId::new("message-1");
-        let (arrival, hold) = held.arrive(id, true);
+        let (arrival, hold) = held.arrive(id, true, Moment::now());
         assert_eq!((arrival, hold.as_ref().map(Hold::id)), (Arrival::First, Some(id)));
-        assert!(matches!(held.arrive(id, false), (Arrival::Held, None)));
+        assert!(matches!(held.arrive(id, false, Moment::now()), (Arrival::Held, None)));
         hold.as_ref().unwrap().let_go();
-        let (arrival, again) = held.arrive(id, true);
+        let (arrival, again) = held.arrive(id, true, Moment::now());
         assert_eq!(arrival, Arrival::Again { is_seen: true });
         drop(hold);
-        assert_eq!(held.arrive(id, true).0, Arrival::Held, "the first hold lets go once");
+        assert_eq!(held.arrive(id, true, Moment::now()).0, Arrival::Held, "the first hold lets go once");
         drop(again);
-        assert_eq!(held.arrive(id, true).0, Arrival::Again { is_seen: true });
+        assert_eq!(held.arrive(id, true, Moment::now()).0, Arrival::Again { is_seen: true });
+    }
+
+    /// Seen from the queue: received by another poll of this worker, and then shown to all by the release.
+    #[test]
+    fn message_is_left_alone_that_was_asked_for_before_its_release_was_answered() {
+        let held = Arc::new(HeldMessages::default());
+        let id = MessageId::new("message-1");
+        let at = |seconds| Moment::of(Duration::from_secs(seconds), Duration::from_secs(seconds));
+        let (_, hold) = held.arrive(id, true, at(0));
+        hold.as_ref().unwrap().released(at(10));
+        drop(hold);
+        assert!(matches!(held.arrive(id, false, at(9)), (Arrival::Held, None)));
+        assert_eq!(held.arrive(id, false, at(10)).0, Arrival::Again { is_seen: true });
     }
 }

@@ -277,7 +277,7 @@ impl Poll {
         self.stats.messages_redelivered.add(redelivered);
         let (mut fresh, mut seen, mut delivery) = (Vec::new(), Vec::new(), Delivered::First);
         for message in messages {
-            let (arrival, hold) = self.arrival(&message);
+            let (arrival, hold) = self.arrival(&message, asked_at);
             let lease = || Lease::new(message.receipt.clone(), asked_at, self.visibility_timeout).with(hold);
             match arrival {
                 // It comes back by its visibility, unless the message is deleted by then.
@@ -298,15 +298,16 @@ impl Poll {
     }
 
     /// What a message is to this worker. Where nothing is looked up in the ledger, all of them are new.
-    fn arrival(&self, message: &ReceivedMessage) -> (Arrival, Option<Hold>) {
+    fn arrival(&self, message: &ReceivedMessage, asked_at: Moment) -> (Arrival, Option<Hold>) {
         let Some(held) = &self.held else { return (Arrival::First, None) };
         match self.identity {
             Identity::MessageId => {
                 let was_dead_lettered = message.was_dead_lettered || self.is_dead_letters;
-                held.arrive(MessageId::new(&message.id), is_first_delivery(message.receive_count, was_dead_lettered))
+                let is_first = is_first_delivery(message.receive_count, was_dead_lettered);
+                held.arrive(MessageId::new(&message.id), is_first, asked_at)
             }
             // A redrive makes a new message of it, with a count of its own.
-            Identity::Body => held.arrive(MessageId::of_body(&message.body), false),
+            Identity::Body => held.arrive(MessageId::of_body(&message.body), false, asked_at),
         }
     }
 

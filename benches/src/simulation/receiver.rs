@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use ticklake_core::commit::{
-    Arrival, Decision, Entry, Fate, Layout, Remaining, Shape, Step, is_first_delivery, remaining,
+    Arrival, Decision, Entry, Fate, Layout, Remaining, Shape, Step, is_first_delivery, may_take, remaining,
 };
 use ticklake_core::decode::Reason;
 use ticklake_core::epoch::{Decoded, Yield};
@@ -90,7 +90,7 @@ impl Worker {
 
     /// Whether a release that was under way after `asked_at` may take away again what the receive has brought.
     fn may_be_released(&self, message: usize, asked_at: Millis) -> bool {
-        self.released.borrow().get(&message).is_some_and(|until| asked_at < *until)
+        !may_take(self.released.borrow().get(&message).copied(), |until| asked_at >= until)
     }
 
     /// Takes a message, and decodes it.

@@ -87,8 +87,17 @@ impl Committer {
         let releases = by_queue(&self.queues, ours).map(|(queue, items)| {
             let release = move |batch: &[Numbered]| {
                 let receipts: Vec<Receipt> = batch.iter().map(|item| item.message.lease.receipt().clone()).collect();
+                let holds: Vec<_> = batch.iter().filter_map(|item| item.message.lease.hold()).collect();
                 async move {
-                    match queue.release(&receipts).await {
+                    // Without an answer it may arrive for as long as the request may take.
+                    let given_up = Moment::now().after(self.release_margin);
+                    holds.iter().for_each(|hold| hold.released(given_up));
+                    let answer = queue.release(&receipts).await;
+                    if answer.is_ok() {
+                        let answered = Moment::now();
+                        holds.iter().for_each(|hold| hold.released(answered));
+                    }
+                    match answer {
                         // It may have arrived: once more could rob whoever has them now.
                         Err(PortError::Retry { .. } | PortError::OverLimit { .. }) => {
                             Ok(unanswered(receipts.len(), "NoAnswer"))

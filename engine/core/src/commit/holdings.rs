@@ -29,6 +29,13 @@ pub fn is_first_delivery(receive_count: u32, was_dead_lettered: bool) -> bool {
     receive_count == 1 && !was_dead_lettered
 }
 
+/// Whether a worker may take a message that it has released before, given until when that release may arrive, if there was
+/// one: only if the receive was sent after that. A release by an earlier receipt may show the message to others although it
+/// was received since, and two workers would hold it.
+pub fn may_take<T>(released_until: Option<T>, was_sent_after: impl FnOnce(T) -> bool) -> bool {
+    released_until.is_none_or(was_sent_after)
+}
+
 /// What a message is to the worker that receives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Arrival {
