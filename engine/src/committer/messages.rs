@@ -91,11 +91,15 @@ impl Committer {
                 async move {
                     // Without an answer it may arrive for as long as the request may take.
                     let given_up = Moment::now().after(self.release_margin);
-                    holds.iter().for_each(|hold| hold.released(given_up));
+                    for hold in &holds {
+                        hold.released(given_up);
+                    }
                     let answer = queue.release(&receipts).await;
                     if answer.is_ok() {
                         let answered = Moment::now();
-                        holds.iter().for_each(|hold| hold.released(answered));
+                        for hold in &holds {
+                            hold.released(answered);
+                        }
                     }
                     match answer {
                         // It may have arrived: once more could rob whoever has them now.
