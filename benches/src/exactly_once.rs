@@ -56,6 +56,9 @@ const SINGLE: u64 = 50_000;
 /// PUTs by which a worker proves at its start that the store honours conditions.
 const PROOF: f64 = 32.0;
 
+/// PUTs by which a worker leaves a list of its entries at its end.
+const LIST: f64 = 1.0;
+
 /// The cost where nothing happens, beside at-least-once: instructions per message and objects per epoch; and what
 /// each alert costs more. CPU time says the same, but it varies by more than what is to be seen.
 async fn cost() -> anyhow::Result<[Figure; 3]> {
@@ -108,9 +111,9 @@ impl Cost {
         anyhow::ensure!(audit.is_clean(), "the lake is not what was sent:\n{audit}");
         let is_exact = delivery == "exactly-once";
         let alerts = scene.objects("ledger-alerts/").await?;
-        // Entries are gone by now, claims stay.
-        let others = scene.objects("").await? as f64 + if is_exact { PROOF } else { 0.0 };
-        let others = others + ended.count("alert_notes")? as f64;
+        // Entries are what is measured. A worker that ends leaves them, and a list of them.
+        let others = scene.objects("").await? as f64 - scene.objects("ledger/").await? as f64;
+        let others = others + if is_exact { PROOF + LIST } else { 0.0 } + ended.count("alert_notes")? as f64;
         let puts = (served.calls("s3:PutObject").await? - before) as f64 - others;
         let instructions = callgrind::instructions(counts.path())? as f64;
         Ok(Self { instructions, puts: puts / ended.count("epochs_stored")? as f64, alerts })

@@ -190,7 +190,7 @@ pub async fn run(
     };
     watchers.spawn({
         let ledger = ledger.clone();
-        async move { ledger.remove_retired().await }
+        async move { ledger.remove_entries().await }
     });
     if let Some(notes) = notes.clone() {
         let adopt_after = config.alerts.adopt_after;
@@ -211,7 +211,7 @@ pub async fn run(
     let late = finish(&stop, receivers, committer, publisher, threads).await;
     // Nothing is held any more, or nothing can be done about it.
     drop(watchers);
-    ledger.remove_all_retired().await;
+    ledger.leave_retired().await;
     if let Some(notes) = notes {
         notes.remove_last_finished().await;
     }

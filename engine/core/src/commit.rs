@@ -45,6 +45,7 @@ mod store;
 
 mod alerts;
 mod claim;
+mod left;
 mod note;
 
 pub use alerts::AlertCommit;
@@ -55,6 +56,7 @@ pub use entry::{Entry, EntryError, MessageId, SPLITTING};
 pub use holdings::{Arrival, Holdings, is_first_delivery, may_take};
 pub use layout::{Layout, kept_rows};
 pub use lease::Deadline;
+pub use left::{left_body, left_due_ms, left_name, read_left};
 pub use note::{NoteName, note_body, note_name, read_note};
 pub use own::{OwnLook, OwnPut, OwnPutStep};
 pub use resolve::{Decision, Fate, Look, Step};
