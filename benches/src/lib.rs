@@ -24,8 +24,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use loadgen::market::{Market, MarketConfig};
 use loadgen::{Dialect, Layout, Packing, produce};
+use ticklake_core::batch::Contents;
 use ticklake_core::encode::{DataFile, EncodeConfig, EncodeError, Encoder};
-use ticklake_core::epoch::Contents;
 use ticklake_core::lake::EpochId;
 use ticklake_core::tick::Dictionaries;
 

@@ -19,10 +19,11 @@ use ticklake::message::{Delivered, ReceivedBatch};
 use ticklake::pipeline::Meters;
 use ticklake::ports::{BATCH_MAX, Receipt, ReceivedMessage};
 use ticklake::stop::Stop;
+use ticklake_core::batch::Decoded;
 use ticklake_core::decode::{Decoder, Message};
 use ticklake_core::detect::Detectors;
 use ticklake_core::encode::Encoder;
-use ticklake_core::epoch::{Decoded, EpochBuilder, RollReason};
+use ticklake_core::epoch::{EpochBuilder, RollReason};
 use ticklake_core::lake::EpochId;
 use ticklake_core::tick::Dictionaries;
 

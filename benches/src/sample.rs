@@ -10,8 +10,8 @@ use anyhow::Context as _;
 use loadgen::market::MarketConfig;
 use loadgen::replay::{Mapping, Recording};
 use loadgen::{Dialect, Layout, Packing, produce};
+use ticklake_core::batch::{Contents, Decoded};
 use ticklake_core::decode::DecodeConfig;
-use ticklake_core::epoch::{Contents, Decoded};
 use ticklake_core::tick::Dictionaries;
 
 use crate::bodies_of;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use loadgen::Dialect;
 use loadgen::market::DEFAULT_START_US;
+use ticklake_core::batch::Decoded;
 use ticklake_core::decode::{DecodeConfig, Decoder, FieldNames, Message, TsUnit};
 use ticklake_core::detect::{DetectConfig, Detectors, Raised};
 use ticklake_core::encode::{EncodeConfig, Encoder};
-use ticklake_core::epoch::{Decoded, EpochBuilder, EpochLimits, RollReason};
+use ticklake_core::epoch::{EpochBuilder, EpochLimits, RollReason};
 use ticklake_core::lake::EpochId;
 use ticklake_core::names::{NameId, NamesFull};
 use ticklake_core::tick::{Dictionaries, Tick, TickBatch};

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, select};
 use ticklake_core::alert::Alert;
-use ticklake_core::epoch::{Decoded, EpochBuilder, RollReason};
+use ticklake_core::batch::Decoded;
+use ticklake_core::epoch::{EpochBuilder, RollReason};
 use ticklake_core::tick::TickBatch;
 use tokio::sync::{mpsc, oneshot};
 

@@ -22,10 +22,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use ticklake_core::batch::Decoded;
 use ticklake_core::decode::Decoder;
 use ticklake_core::detect::{Detectors, Shard};
 use ticklake_core::encode::{EncodeError, Encoder};
-use ticklake_core::epoch::{Decoded, EpochBuilder};
+use ticklake_core::epoch::EpochBuilder;
 use ticklake_core::tick::Dictionaries;
 use tokio::sync::mpsc;
 

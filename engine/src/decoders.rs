@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, SendError, Sender};
+use ticklake_core::batch::{Decoded, Yield};
 use ticklake_core::commit::{Layout, MessageId};
 use ticklake_core::decode::{Decoder, Message, Reject};
-use ticklake_core::epoch::{Decoded, GATHERED_ROWS_MAX, Yield};
+use ticklake_core::epoch::GATHERED_ROWS_MAX;
 use ticklake_core::tick::TickBatch;
 
 use crate::budget::Permit;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use ticklake_core::batch::Decoded;
 use ticklake_core::detect::Detectors;
-use ticklake_core::epoch::Decoded;
 use ticklake_core::tick::Dictionaries;
 
 use crate::bounds::Bounds;

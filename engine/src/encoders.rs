@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 use rustc_hash::FxHashSet;
+use ticklake_core::batch::Contents;
 use ticklake_core::encode::{EncodeError, Encoder};
-use ticklake_core::epoch::Contents;
 use ticklake_core::lake::EpochId;
 use ticklake_core::tick::TickBatch;
 use tokio::sync::mpsc;

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ticklake_core::alert::Alert;
+use ticklake_core::batch::{Decoded, Yield};
 use ticklake_core::commit::{Layout, MessageId};
 use ticklake_core::detect::Raised;
 use ticklake_core::encode::DataFile;
-use ticklake_core::epoch::{Decoded, Epoch, RollReason, Yield};
+use ticklake_core::epoch::{Epoch, RollReason};
 use ticklake_core::lake::EpochId;
 use ticklake_core::tick::TickBatch;
 use tokio::sync::oneshot;

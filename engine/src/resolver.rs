@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use ticklake_core::alert::Alert;
+use ticklake_core::batch::Decoded;
 use ticklake_core::commit::{Fate, Remaining, Shape, remaining};
 use ticklake_core::decode::{Reason, Reject};
-use ticklake_core::epoch::Decoded;
 use tokio::sync::mpsc;
 use tracing::info;
 

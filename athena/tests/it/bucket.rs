@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use localaws::{LocalAws, Options};
+use ticklake_core::batch::Contents;
 use ticklake_core::decode::{DecodeConfig, Decoder, Message};
 use ticklake_core::encode::{EncodeConfig, Encoder};
-use ticklake_core::epoch::Contents;
 use ticklake_core::lake::EpochId;
 use ticklake_core::tick::{Dictionaries, TickBatch};
 

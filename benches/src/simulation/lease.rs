@@ -3,8 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use ticklake_core::batch::Yield;
 use ticklake_core::commit::{Deadline, Holdings, Layout, MessageId};
-use ticklake_core::epoch::Yield;
 
 use super::kernel::Millis;
 use super::sqs::Receipt;

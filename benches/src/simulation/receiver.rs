@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use ticklake_core::batch::{Decoded, Yield};
 use ticklake_core::commit::{
     Arrival, Decision, Entry, Fate, Layout, Remaining, Shape, Step, is_first_delivery, may_take, remaining,
 };
 use ticklake_core::decode::Reason;
-use ticklake_core::epoch::{Decoded, Yield};
 
 use super::kernel::Millis;
 use super::lease::{HeldMessage, Hold, Term, TickRow};

@@ -13,6 +13,7 @@
 mod config;
 
 mod feed;
+mod observation;
 mod raised;
 mod shard;
 mod skips;
@@ -63,12 +64,13 @@ pub use self::shard::Shard;
 
 use self::activity::NEVER_US;
 use self::feed::Feed;
+use self::observation::{Now, Observation};
 use self::rules::micros;
 use self::skips::Skips;
 use self::time_of_day::HalfHour;
 use self::timers::Timers;
 use self::watch_list::WatchList;
-use self::watched::{Now, Observation, Watched, Watchers};
+use self::watched::{Watched, Watchers};
 use crate::alert::Alert;
 use crate::names::NameId;
 use crate::tick::{Dictionaries, TickBatch};

@@ -35,8 +35,8 @@ use self::chunk::ChunkWriter;
 use self::sort::Sorter;
 use self::ticks::TickWriter;
 use crate::alert::Alert;
+use crate::batch::Contents;
 use crate::decode::Reject;
-use crate::epoch::Contents;
 use crate::lake::{EpochId, Partition};
 use crate::tick::{Dictionaries, TickBatch};
 

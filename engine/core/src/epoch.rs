@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 use ticklake_schemas::Table;
 
 use crate::alert::Alert;
-use crate::commit::{Layout, Remaining, kept_rows};
+use crate::batch::{Contents, Decoded};
 use crate::decode::Reject;
-use crate::detect::Raised;
 use crate::lake::Partition;
 use crate::tick::TickBatch;
 
@@ -60,151 +59,6 @@ pub enum RollReason {
     Age,
     /// Nothing more is coming, or nothing more can come before this epoch's messages are released.
     Flush,
-}
-
-/// What one batch of whole messages gave. `M` is whatever the caller needs to delete those messages.
-#[derive(Debug)]
-pub struct Decoded<M> {
-    /// The messages, all of whose ticks and rejects are below.
-    pub messages: Vec<M>,
-    /// Their good ticks.
-    pub ticks: TickBatch,
-    /// Their bad ticks and bodies.
-    pub rejects: Vec<Reject>,
-    /// The alerts that their ticks made certain, or the clock while they were seen.
-    pub alerts: Vec<Raised>,
-}
-
-impl<M> Default for Decoded<M> {
-    fn default() -> Self {
-        Self { messages: Vec::new(), ticks: TickBatch::default(), rejects: Vec::new(), alerts: Vec::new() }
-    }
-}
-
-impl<M> Decoded<M> {
-    /// Drops what the lake holds already of each message: `remaining` says of each what is left to store. `yielded`
-    /// says what a message gave, and `give` is told what it gives from then on. `whole` makes the reject that stands
-    /// for a whole body in doubt.
-    pub fn take_over(
-        &mut self,
-        remaining: &[Remaining],
-        yielded: impl Fn(&M) -> Yield,
-        whole: impl Fn(&M) -> Reject,
-        give: impl Fn(&mut M, Yield, Layout),
-    ) {
-        let mut keep = Vec::with_capacity(self.ticks.len());
-        let mut rejects = Vec::with_capacity(self.rejects.len());
-        let mut before = std::mem::take(&mut self.rejects).into_iter();
-        for (message, remaining) in self.messages.iter_mut().zip(remaining) {
-            let Yield { ticks, rejects: refused } = yielded(message);
-            let times_us = &self.ticks.ts_us[keep.len()..keep.len() + ticks];
-            let mut own: Vec<Reject> = before.by_ref().take(refused).collect();
-            let layout = match remaining {
-                Remaining::Everything => {
-                    keep.resize(keep.len() + ticks, true);
-                    Layout::of(times_us, &own)
-                }
-                Remaining::Except(stored) => {
-                    let is_left = |position| !stored.contains(position);
-                    let layout = Layout::of_kept(times_us, &own, is_left);
-                    let (of_ticks, of_rejects) = kept_rows(ticks, &own, is_left);
-                    keep.extend(of_ticks);
-                    let mut of_rejects = of_rejects.into_iter();
-                    own.retain(|_| of_rejects.next().unwrap_or(true));
-                    layout
-                }
-                Remaining::Nothing => {
-                    keep.resize(keep.len() + ticks, false);
-                    own.clear();
-                    Layout::nothing()
-                }
-                Remaining::InDoubt => {
-                    keep.resize(keep.len() + ticks, false);
-                    own = vec![whole(message)];
-                    Layout::of(&[], &own)
-                }
-            };
-            let kept = keep[keep.len() - ticks..].iter().filter(|keep| **keep).count();
-            give(message, Yield { ticks: kept, rejects: own.len() }, layout);
-            rejects.append(&mut own);
-        }
-        self.ticks.retain(&keep);
-        self.rejects = rejects;
-    }
-}
-
-/// What many such batches gave, in their order.
-#[derive(Debug)]
-pub struct Contents<M> {
-    /// The messages.
-    pub messages: Vec<M>,
-    /// Their good ticks. Large batches stay as they were decoded, small ones are gathered into larger ones.
-    pub ticks: Vec<TickBatch>,
-    /// Their bad ticks and bodies.
-    pub rejects: Vec<Reject>,
-    /// The alerts that their ticks raised.
-    pub alerts: Vec<Alert>,
-}
-
-// Derived, this would ask for a default message.
-impl<M> Default for Contents<M> {
-    fn default() -> Self {
-        Self { messages: Vec::new(), ticks: Vec::new(), rejects: Vec::new(), alerts: Vec::new() }
-    }
-}
-
-impl<M> Contents<M> {
-    /// How many good ticks there are.
-    #[must_use]
-    pub fn rows(&self) -> usize {
-        self.ticks.iter().map(TickBatch::len).sum()
-    }
-}
-
-/// How many ticks and rejects one message gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Yield {
-    /// Good ticks.
-    pub ticks: usize,
-    /// Bad ticks and bodies.
-    pub rejects: usize,
-}
-
-impl<M> Contents<M> {
-    /// Takes the messages out that are not to be kept, with their ticks and rejects, and returns them. `yielded` says
-    /// of each message what it gave: ticks and rejects are in the order of the messages.
-    ///
-    /// Alerts stay, for what raised them was seen.
-    pub fn retain(&mut self, keep: impl Fn(&M) -> bool, yielded: impl Fn(&M) -> Yield) -> Vec<M> {
-        // Asked once: what the answer depends on may change from one moment to the next.
-        let kept: Vec<bool> = self.messages.iter().map(keep).collect();
-        if kept.iter().all(|&kept| kept) {
-            return Vec::new();
-        }
-        let (mut rows, mut rejects) = (Vec::with_capacity(self.rows()), Vec::with_capacity(self.rejects.len()));
-        for (message, &kept) in self.messages.iter().zip(&kept) {
-            let Yield { ticks, rejects: rejected } = yielded(message);
-            rows.extend(std::iter::repeat_n(kept, ticks));
-            rejects.extend(std::iter::repeat_n(kept, rejected));
-        }
-        let mut rows = rows.as_slice();
-        for batch in &mut self.ticks {
-            let kept = rows.split_off(..batch.len()).unwrap_or_default();
-            batch.retain(kept);
-        }
-        let mut rejects = rejects.into_iter();
-        self.rejects.retain(|_| rejects.next().unwrap_or(true));
-        let mut kept = kept.into_iter();
-        self.messages.extract_if(.., |_| kept.next() == Some(false)).collect()
-    }
-}
-
-impl<M> From<Decoded<M>> for Contents<M> {
-    fn from(batch: Decoded<M>) -> Self {
-        let Decoded { messages, ticks, rejects, alerts } = batch;
-        let alerts = alerts.into_iter().map(|raised| raised.alert).collect();
-        Self { messages, ticks: vec![ticks], rejects, alerts }
-    }
 }
 
 /// A closed set of whole messages, ready to be encoded and committed.
@@ -379,14 +233,8 @@ fn bytes_of<M>(batch: &Decoded<M>) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::decode::Reason;
-    use crate::names::NameId;
-    use crate::tick::Tick;
+    use crate::batch::tests::batch;
 
     const NOW: Duration = Duration::from_secs(100);
 
@@ -397,36 +245,6 @@ mod tests {
             messages_max: 3,
             partitions_max: 2,
             age_max: Duration::from_secs(5),
-        }
-    }
-
-    fn batch(messages: usize, hours: &[i64]) -> Decoded<u32> {
-        let mut ticks = TickBatch::default();
-        for hour in hours {
-            ticks.push(Tick {
-                symbol: NameId::NONE,
-                ts_us: hour * 3_600_000_000,
-                price: 1.0,
-                volume: 1.0,
-                seq: None,
-                venue: NameId::NONE,
-                conditions: NameId::NONE,
-                received_at_us: 0,
-            });
-        }
-        Decoded { messages: vec![0; messages], ticks, ..Decoded::default() }
-    }
-
-    fn reject(message: u64) -> Reject {
-        let (message_id, detail) = (message.to_string(), String::new());
-        Reject {
-            message_id,
-            index: None,
-            reason: Reason::NotJson,
-            detail,
-            body: Vec::new(),
-            received_at_us: 0,
-            message_us: 0,
         }
     }
 
@@ -482,43 +300,6 @@ mod tests {
         assert_eq!(second.age, Duration::from_secs(2));
     }
 
-    proptest! {
-        #[test]
-        fn messages_leave_with_what_they_gave_and_with_nothing_else(
-            messages in prop::collection::vec((0..5_usize, 0..3_usize, any::<bool>()), 0..40),
-            cut in 0..200_usize,
-        ) {
-            // Each row and reject carries the number of its message.
-            let mut ticks = TickBatch::default();
-            let mut contents = Contents::default();
-            for (number, &(rows, rejected, kept)) in (0_u64..).zip(&messages) {
-                let of = |_| Tick { seq: Some(number as i64), ..batch(1, &[0]).ticks.rows().next().unwrap() };
-                (0..rows).map(of).for_each(|tick| ticks.push(tick));
-                contents.rejects.extend((0..rejected).map(|_| reject(number)));
-                contents.messages.push((number, Yield { ticks: rows, rejects: rejected }, kept));
-            }
-            // Batches end anywhere.
-            let rows: Vec<Tick> = ticks.rows().collect();
-            let (first, second) = rows.split_at(cut.min(rows.len()));
-            contents.ticks = [first, second].map(|rows| {
-                let mut batch = TickBatch::default();
-                batch.assign(rows);
-                batch
-            }).into();
-            let lost = contents.retain(|message| message.2, |message| message.1);
-            let expected = |pick: fn(&(usize, usize, bool)) -> usize| -> Vec<u64> {
-                let numbered = (0_u64..).zip(&messages).filter(|(_, message)| message.2);
-                numbered.flat_map(|(number, message)| std::iter::repeat_n(number, pick(message))).collect()
-            };
-            let seqs: Vec<u64> = contents.ticks.iter().flat_map(|batch| &batch.seq).map(|seq| seq.unwrap() as u64).collect();
-            prop_assert_eq!(seqs, expected(|message| message.0));
-            let rejects: Vec<u64> = contents.rejects.iter().map(|reject| reject.message_id.parse().unwrap()).collect();
-            prop_assert_eq!(rejects, expected(|message| message.1));
-            prop_assert!(lost.iter().all(|message| !message.2) && contents.messages.iter().all(|message| message.2));
-            prop_assert_eq!(lost.len() + contents.messages.len(), messages.len());
-        }
-    }
-
     #[test]
     fn small_batches_are_gathered_and_large_ones_moved_in_their_order() {
         let mut builder = EpochBuilder::new(EpochLimits { rows_max: usize::MAX, ..limits() });
@@ -555,93 +336,5 @@ mod tests {
         let capacities: Vec<_> = left.iter().map(TickBatch::capacity).collect();
         assert_eq!(capacities, [64, 64, 0, 0], "as many as the bounds call for");
         assert!(left.iter().all(TickBatch::is_empty));
-    }
-
-    /// Of each element its hour, or that it is refused.
-    fn decoded(messages: &[Vec<Option<i64>>]) -> (Decoded<u32>, Vec<Yield>) {
-        let mut decoded = batch(0, &[]);
-        let mut yields = Vec::new();
-        for (number, elements) in (0_u32..).zip(messages) {
-            let hours: Vec<i64> = elements.iter().flatten().copied().collect();
-            decoded.ticks.append(&mut batch(0, &hours).ticks);
-            let refused = (0_u32..).zip(elements).filter(|(_, element)| element.is_none());
-            let rejects = refused.map(|(at, _)| Reject { index: Some(at), ..reject(u64::from(number)) });
-            let before = decoded.rejects.len();
-            decoded.rejects.extend(rejects);
-            decoded.messages.push(number);
-            yields.push(Yield { ticks: hours.len(), rejects: decoded.rejects.len() - before });
-        }
-        (decoded, yields)
-    }
-
-    fn elements() -> impl Strategy<Value = Vec<Option<i64>>> {
-        prop::collection::vec(prop::option::weighted(0.7, 0..3_i64), 0..6)
-    }
-
-    fn remainings() -> impl Strategy<Value = Remaining> {
-        let stored = prop::collection::btree_set(0..6_u32, 1..5).prop_map(|set| set.into_iter().collect());
-        prop_oneof![
-            Just(Remaining::Everything),
-            Just(Remaining::Nothing),
-            Just(Remaining::InDoubt),
-            stored.prop_map(Remaining::Except),
-        ]
-    }
-
-    proptest! {
-        /// The twin goes through the elements one by one.
-        #[test]
-        fn takeover_keeps_the_elements_that_are_left_and_says_where_they_lie(
-            messages in prop::collection::vec((elements(), remainings()), 0..5),
-        ) {
-            let (messages, remaining): (Vec<_>, Vec<_>) = messages.into_iter().unzip();
-            let (mut batch, yields) = decoded(&messages);
-            let given = std::cell::RefCell::new(Vec::new());
-            let whole = |message: &u32| Reject { reason: Reason::DecodedDifferently, ..reject(u64::from(*message)) };
-            batch.take_over(&remaining, |message| yields[*message as usize], whole, |_, yielded, layout| {
-                given.borrow_mut().push((yielded, layout));
-            });
-            let (mut hours, mut rejects) = (Vec::new(), Vec::new());
-            for ((number, elements), (remaining, (yielded, layout))) in
-                messages.iter().enumerate().zip(remaining.iter().zip(given.into_inner()))
-            {
-                let is_left = |at: u32| match remaining {
-                    Remaining::Everything => true,
-                    Remaining::Except(stored) => !stored.contains(at),
-                    Remaining::Nothing | Remaining::InDoubt => false,
-                };
-                let left = (0_u32..).zip(elements).filter(|(at, _)| is_left(*at));
-                let mut expected: BTreeMap<Partition, Vec<u32>> = BTreeMap::new();
-                let before = (hours.len(), rejects.len());
-                for (at, element) in left {
-                    let hour = |hour: &i64| Partition::of(Table::Ticks, hour * 3_600_000_000);
-                    expected.entry(element.as_ref().map_or(quarantine(), hour)).or_default().push(at);
-                    match element {
-                        Some(hour) => hours.push(hour * 3_600_000_000),
-                        None => rejects.push((number.to_string(), Some(at))),
-                    }
-                }
-                if *remaining == Remaining::InDoubt {
-                    rejects.push((number.to_string(), None));
-                    expected.insert(quarantine(), Vec::new());
-                }
-                let given = Yield { ticks: hours.len() - before.0, rejects: rejects.len() - before.1 };
-                prop_assert_eq!(yielded, given);
-                let files: Vec<Partition> = expected.keys().copied().collect();
-                let mut parts = layout.shape(&files).unwrap().parts;
-                parts.sort_by_key(|(file, _)| *file);
-                let expected = (0..).zip(expected.into_values().map(|held| held.into_iter().collect()));
-                prop_assert_eq!(parts, expected.collect::<Vec<_>>());
-                let is_whole = *remaining == Remaining::Nothing || layout.elements() == Some(elements.len() as u32);
-                prop_assert!(is_whole || *remaining == Remaining::InDoubt);
-            }
-            prop_assert_eq!(batch.ticks.ts_us, hours);
-            let found: Vec<_> = batch.rejects.into_iter().map(|reject| (reject.message_id, reject.index)).collect();
-            prop_assert_eq!(found, rejects);
-        }
-    }
-
-    fn quarantine() -> Partition {
-        Partition::of(Table::Quarantine, 0)
     }
 }

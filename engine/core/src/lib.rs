@@ -16,6 +16,7 @@ pub mod alert;
 pub mod detect;
 pub mod outbox;
 
+pub mod batch;
 pub mod encode;
 pub mod epoch;
 pub mod lake;

@@ -6,9 +6,9 @@
 use super::anomaly::{Anomaly, Detector};
 use super::events::Events;
 use super::lateness::Lateness;
+use super::observation::Now;
 use super::rules::Rules;
 use super::silence::{Ended, Silence};
-use super::watched::Now;
 use crate::alert::{Alert, Direction};
 use crate::names::NameId;
 

@@ -9,8 +9,8 @@ use super::activity::ActivityRules;
 use super::anomaly::{Anomaly, Detector, Window};
 use super::config::{ClockConfig, DetectConfig, LevelShiftConfig};
 use super::events::Scene;
+use super::observation::Now;
 use super::spike::Spike;
-use super::watched::Now;
 use crate::alert::{AlertTick, Direction, Severity};
 
 /// The scale of a line where the tick size is learnt.

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::anomaly::{Anomaly, Detector, Window};
 use super::events::{Events, Scene};
 use super::median::{MedianWindows, Ring};
+use super::observation::{Now, Observation};
 use super::recent::Recent;
 use super::rules::{Rules, micros};
 use super::suspect::{Next, Suspect, Verdict};
-use super::watched::{Now, Observation};
 use crate::alert::{Alert, AlertTick, Severity};
 
 /// The last ticks and the one at hand, if there is one; `price` as [`Recent::ticks`] has it.

@@ -13,6 +13,7 @@ use super::config::DetectConfig;
 use super::events::Events;
 use super::line::{Line, News};
 use super::median::MedianWindows;
+use super::observation::{Now, Observation};
 use super::recent::Recent;
 use super::rules::Rules;
 use super::silence::Ended;
@@ -56,30 +57,6 @@ struct Seldom {
     background: Background,
     /// When the timer for the next look at suspect and events runs out, or [`NEVER_US`].
     look_us: i64,
-}
-
-/// One tick, and when it was.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Observation {
-    pub(super) ts_us: i64,
-    pub(super) price: f64,
-    pub(super) volume: f64,
-    pub(super) now: Now,
-}
-
-/// When it is.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Now {
-    /// The latest event time of the feed.
-    pub(super) clock_us: i64,
-    /// When the ticks were decoded; `None` if they are recorded ones, which are as late as the feed's clock says.
-    pub(super) decoded_at_us: Option<i64>,
-}
-
-impl Now {
-    pub(super) fn detected_at_us(self) -> i64 {
-        self.decoded_at_us.unwrap_or(self.clock_us)
-    }
 }
 
 impl Watchers {

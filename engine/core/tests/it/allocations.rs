@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allocation_counter::measure;
+use ticklake_core::batch::Decoded;
 use ticklake_core::decode::{DecodeConfig, Decoder, Message};
 use ticklake_core::detect::{DetectConfig, Detectors, Raised};
 use ticklake_core::encode::{EncodeConfig, Encoder};
-use ticklake_core::epoch::{Decoded, EpochBuilder, EpochLimits, RollReason};
+use ticklake_core::epoch::{EpochBuilder, EpochLimits, RollReason};
 use ticklake_core::lake::EpochId;
 use ticklake_core::tick::Dictionaries;
 

@@ -7,8 +7,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
 
 use super::*;
+use crate::batch::Contents;
 use crate::encode::{EncodeConfig, Encoder};
-use crate::epoch::Contents;
 use crate::lake::EpochId;
 
 /// A decoder and an encoder with tables of their own.
