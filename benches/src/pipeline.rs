@@ -16,7 +16,7 @@ use ticklake::config::{Config, Settings};
 use ticklake::cpu::{Channels, Cpu};
 use ticklake::lease::Lease;
 use ticklake::message::{Delivered, ReceivedBatch};
-use ticklake::pipeline::Meters;
+use ticklake::meter::Meters;
 use ticklake::ports::{BATCH_MAX, Receipt, ReceivedMessage};
 use ticklake::stop::Stop;
 use ticklake_core::batch::Decoded;
@@ -140,8 +140,8 @@ pub fn graph(bodies: &[String], messages: usize, threads: usize) -> anyhow::Resu
     let meters = Meters::new(&config);
     let budget = meters.queues[0].budget.clone();
     let stop = Stop::new(config.shutdown.deadline);
-    let (flush, worker) = (Arc::default(), Arc::from("bench"));
-    let cpu = Cpu { config: &config, stop: &stop, meters: &meters, flush: &flush, worker: &worker };
+    let (flush, quiet, worker) = (Arc::default(), Arc::default(), Arc::from("bench"));
+    let cpu = Cpu { config: &config, stop: &stop, meters: &meters, flush: &flush, quiet: &quiet, worker: &worker };
     let Channels { to_decode, unresolved, resolved, mut epochs, carried, alerts, threads } = cpu.start()?;
     // Nobody publishes, nobody waits for it, and nothing was delivered before.
     drop((alerts, unresolved, resolved, carried));

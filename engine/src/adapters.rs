@@ -19,7 +19,7 @@ use tracing::warn;
 use crate::aws::Clients;
 use crate::aws::error::Trouble;
 use crate::config::Config;
-use crate::ports::{EntryFailure, PortError, Ports, Queue};
+use crate::ports::{EntryFailure, Failure, PortError, Ports, Queue};
 use crate::redact;
 
 pub use s3::S3Store;
@@ -72,18 +72,18 @@ impl Call {
     }
 
     /// Sorts the call's failure by what to do about it.
-    fn failed<E>(self, target: &str, error: &SdkError<E, HttpResponse>) -> PortError
+    fn failed<E>(self, target: &str, error: SdkError<E, HttpResponse>) -> PortError
     where
-        E: ProvideErrorMetadata + Error + 'static,
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        let trouble = Trouble::of(error, self.permission);
-        let action = self.action;
+        let trouble = Trouble::of(&error, self.permission);
         let text = redact::urls(&format!("{target}: {trouble}")).into_owned();
+        let failure = Failure { action: self.action, text, source: Some(error.into()) };
         match trouble {
-            Trouble::OverLimit => PortError::OverLimit { action, text },
-            Trouble::NotFound => PortError::NotFound { action, text },
-            trouble if trouble.is_retryable() => PortError::Retry { action, text },
-            _ => PortError::Stop { action, text },
+            Trouble::OverLimit => PortError::OverLimit(failure),
+            Trouble::NotFound => PortError::NotFound(failure),
+            trouble if trouble.is_retryable() => PortError::Retry(failure),
+            _ => PortError::Stop(failure),
         }
     }
 }

@@ -151,7 +151,7 @@ impl Committer {
         let Some(entry) = Entry::naming(id.to_string(), partitions, named) else {
             commit.abort();
             let text = "a message has rows in a file that its epoch does not have".to_owned();
-            self.stop.fail(PortError::Stop { action: "announce an epoch", text });
+            self.stop.fail(PortError::stop("announce an epoch", text));
             return false;
         };
         match self.ledger.announce(&entry).await {

@@ -36,8 +36,9 @@ use crate::config::Config;
 use crate::decoders::{Decoding, TICK_TEXT_MIN};
 use crate::flush::Flush;
 use crate::message::{AlertBatch, CarriedAlerts, DecodedBatch, EncodedEpoch, HeldMessage, ReceivedBatch};
-use crate::pipeline::Meters;
+use crate::meter::Meters;
 use crate::ports::PortError;
+use crate::quiet::Quiet;
 use crate::stop::Stop;
 use crate::{detectors, encoders};
 
@@ -69,6 +70,8 @@ pub struct Cpu<'a> {
     pub meters: &'a Meters,
     /// Why an epoch is not to wait for more.
     pub flush: &'a Arc<Flush>,
+    /// Whether nothing comes, which the detectors ask.
+    pub quiet: &'a Arc<Quiet>,
     /// The name of the epochs.
     pub worker: &'a Arc<str>,
 }
@@ -149,7 +152,7 @@ impl Cpu<'_> {
             let (built, to_commit, spare_columns) = (built.clone(), to_commit.clone(), spare_columns.clone());
             threads.push(self.thread("encoder", move || {
                 if let Err(error) = encoders::run(encoder, &worker, &built, &to_commit, &spare_columns, &stats) {
-                    stop.fail(PortError::Stop { action: "encode an epoch", text: error.to_string() });
+                    stop.fail(PortError::stop("encode an epoch", error.to_string()));
                 }
             })?);
         }
@@ -170,8 +173,8 @@ impl Cpu<'_> {
             let (to_shard, decoded) = bounded(2 * config.threads.decode);
             let detectors = Detectors::of_shard(&config.detect, shard);
             let (names, to_build) = (names.clone(), to_build.clone());
-            let (flush, stats, bounds) = (self.flush.clone(), self.meters.stats.clone(), bounds.clone());
-            let work = move || detectors::run(detectors, &names, &decoded, &to_build, (&flush, &stats, &bounds));
+            let (quiet, stats, bounds) = (self.quiet.clone(), self.meters.stats.clone(), bounds.clone());
+            let work = move || detectors::run(detectors, &names, &decoded, &to_build, (&quiet, &stats, &bounds));
             threads.push(self.thread("detector", work)?);
             to_detect.push(to_shard);
         }

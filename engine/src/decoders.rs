@@ -16,7 +16,7 @@ use ticklake_core::tick::TickBatch;
 
 use crate::budget::Permit;
 use crate::message::{DecodedBatch, Delivered, HeldMessage, ReceivedBatch};
-use crate::pipeline::Meters;
+use crate::meter::Meters;
 use crate::ports::ReceivedMessage;
 use crate::stop::Stop;
 

@@ -20,7 +20,8 @@ use crate::adapters;
 use crate::cli::{DemoArgs, signals};
 use crate::clock::now_us;
 use crate::config::{Config, Settings};
-use crate::pipeline::{self, Meters, RunOptions};
+use crate::meter::Meters;
+use crate::pipeline::{self, RunOptions};
 use crate::sandbox::{BUCKET, Sandbox};
 
 use progress::Bars;

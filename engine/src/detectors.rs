@@ -15,8 +15,8 @@ use ticklake_core::tick::Dictionaries;
 
 use crate::bounds::Bounds;
 use crate::clock::now_us;
-use crate::flush::Flush;
 use crate::message::{DecodedBatch, HeldMessage};
+use crate::quiet::Quiet;
 use crate::stats::Stats;
 
 /// How often the detectors are told that nothing comes.
@@ -28,7 +28,7 @@ pub(crate) fn run(
     names: &Dictionaries,
     batches: &Receiver<Arc<DecodedBatch>>,
     to_build: &Sender<Decoded<HeldMessage>>,
-    (flush, stats, bounds): (&Flush, &Stats, &Bounds),
+    (quiet, stats, bounds): (&Quiet, &Stats, &Bounds),
 ) {
     let mut raised = Vec::new();
     loop {
@@ -36,7 +36,7 @@ pub(crate) fn run(
         let next = batches.recv_timeout(IDLE);
         match &next {
             Ok(batch) => detectors.observe(batch.ticks(), names, Some(batch.decoded_at_us), &mut raised),
-            Err(RecvTimeoutError::Timeout) if flush.is_quiet() => detectors.idle(now_us(), &mut raised),
+            Err(RecvTimeoutError::Timeout) if quiet.is_quiet() => detectors.idle(now_us(), &mut raised),
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => detectors.finish(Some(now_us()), &mut raised),
         }

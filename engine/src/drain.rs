@@ -67,7 +67,7 @@ impl Drain {
                         return self.stop.begin();
                     }
                 }
-                Err(error @ PortError::Stop { .. }) => return self.stop.fail(error),
+                Err(error @ PortError::Stop(_)) => return self.stop.fail(error),
                 Err(error) => debug!(%error, "backlog unknown, looking again"),
             }
         }
@@ -77,7 +77,7 @@ impl Drain {
 /// What a queue holds. One that is not there holds nothing: its receivers know whether that ends the run.
 async fn backlog(queue: &dyn Queue) -> Result<Backlog, PortError> {
     match queue.backlog().await {
-        Err(PortError::NotFound { .. }) => Ok(Backlog::default()),
+        Err(PortError::NotFound(_)) => Ok(Backlog::default()),
         answer => answer,
     }
 }

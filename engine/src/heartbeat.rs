@@ -79,7 +79,7 @@ impl Heartbeat {
         let now = Moment::now();
         let failures = match answer {
             Ok(failures) => failures,
-            Err(error @ PortError::Stop { .. }) => return self.stop.fail(error),
+            Err(error @ PortError::Stop(_)) => return self.stop.fail(error),
             Err(error) => {
                 debug!(%error, messages = terms.len(), "extending failed, trying again");
                 return terms.into_iter().for_each(|term| due.add_again(term, now));

@@ -22,6 +22,7 @@ pub mod message;
 pub mod meter;
 pub mod metrics;
 mod pace;
+pub mod quiet;
 pub mod retry;
 pub mod stats;
 pub mod stop;

@@ -1,4 +1,4 @@
-//! What can be watched of each queue: what is held of it, how far behind we are, and what it still holds.
+//! What can be watched while an engine runs: its counters, its budget, and the numbers of each queue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -6,15 +6,46 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use crate::budget::Budget;
+use crate::budget::{Amount, Budget};
+use crate::config::Config;
 use crate::ports::{Backlog, PortError, Queue};
 use crate::redact;
-use crate::stats::Counter;
+use crate::stats::{Counter, Stats};
 
 /// How often a queue is asked what it holds. SQS's own counts are up to a minute behind.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 
 const UNKNOWN: i64 = -1;
+
+/// What can be watched while an engine runs. Made by the caller, who keeps a clone.
+#[derive(Debug, Clone)]
+pub struct Meters {
+    /// What was counted.
+    pub stats: Arc<Stats>,
+    /// What is in flight, and the most that ever was.
+    pub budget: Arc<Budget>,
+    /// The same of each queue, and what else is known of it.
+    pub queues: Arc<[Arc<QueueMeter>]>,
+}
+
+impl Meters {
+    /// At zero, with the budget that `config` allows.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let max = Amount { messages: config.messages_max(), bytes: config.budget.bytes_max };
+        let budget = Budget::new(max);
+        let share = config.share_of_queue().min(max.messages);
+        let queues = config.queue_urls().map(|url| Arc::new(QueueMeter::new(url, budget.share(share)))).collect();
+        Self { stats: Arc::default(), budget, queues }
+    }
+
+    /// Whether messages are being received, of every queue that is not gone.
+    #[must_use]
+    pub fn is_receiving(&self) -> bool {
+        let is_receiving = |queue: &Arc<QueueMeter>| queue.is_receiving() || queue.is_gone();
+        self.queues.iter().all(is_receiving) && self.queues.iter().any(|queue| queue.is_receiving())
+    }
+}
 
 /// The numbers of one queue.
 #[derive(Debug)]
@@ -127,7 +158,7 @@ pub(crate) async fn watch_backlog(queue: Arc<dyn Queue>, meter: Arc<QueueMeter>)
         meter.backlog.store(backlog, Ordering::Relaxed);
         match asked {
             Ok(_) => meter.was_there.store(true, Ordering::Relaxed),
-            Err(error @ PortError::Stop { .. }) => return warn!(%error, "the backlog will not be known"),
+            Err(error @ PortError::Stop(_)) => return warn!(%error, "the backlog will not be known"),
             Err(error) => debug!(%error, "backlog unknown, asking again"),
         }
         tokio::time::sleep(ASK_AGAIN).await;

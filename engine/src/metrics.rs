@@ -7,8 +7,7 @@ use metrics::{Unit, with_local_recorder};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusRecorder};
 
 use crate::clock::now_us;
-use crate::meter::QueueMeter;
-use crate::pipeline::Meters;
+use crate::meter::{Meters, QueueMeter};
 use crate::stats::{Stage, Stats};
 
 /// Upper bounds of the histograms' buckets, in seconds: from a call within a region to a store that is down.

@@ -24,7 +24,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use futures_util::FutureExt as _;
-use ticklake_core::encode::Encoder;
+use ticklake_core::batch::Decoded;
+use ticklake_core::encode::{EncodeConfig, Encoder};
 use ticklake_core::lake::EpochId;
 use ticklake_core::outbox::Outbox;
 use ticklake_core::tick::Dictionaries;
@@ -34,7 +35,6 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use crate::aws::ATTEMPTS;
-use crate::budget::{Amount, Budget};
 use crate::committer::Committer;
 use crate::config::{Config, Delivery};
 use crate::cpu::{Channels, Cpu, StartError};
@@ -43,12 +43,13 @@ use crate::flush::Flush;
 use crate::heartbeat::Heartbeat;
 use crate::hold::HeldMessages;
 use crate::ledger::Ledger;
-use crate::message::ReceivedBatch;
-use crate::meter::{QueueMeter, watch_backlog};
+use crate::message::{AlertBatch, CarriedAlerts, EncodedEpoch, HeldMessage, ReceivedBatch};
+use crate::meter::{Meters, watch_backlog};
 use crate::notes::Notes;
 use crate::pace::Pace;
 use crate::ports::{PortError, Ports};
 use crate::publisher::Publisher;
+use crate::quiet::Quiet;
 use crate::receiver::{Poll, Receivers};
 use crate::resolver::Resolver;
 use crate::stats::Stats;
@@ -59,36 +60,6 @@ use crate::stop::Stop;
 pub struct RunOptions {
     /// End when the queue is empty, and everything it held is in the lake.
     pub drain: bool,
-}
-
-/// What can be watched while an engine runs. Made by the caller, who keeps a clone.
-#[derive(Debug, Clone)]
-pub struct Meters {
-    /// What was counted.
-    pub stats: Arc<Stats>,
-    /// What is in flight, and the most that ever was.
-    pub budget: Arc<Budget>,
-    /// The same of each queue, and what else is known of it.
-    pub queues: Arc<[Arc<QueueMeter>]>,
-}
-
-impl Meters {
-    /// At zero, with the budget that `config` allows.
-    #[must_use]
-    pub fn new(config: &Config) -> Self {
-        let max = Amount { messages: config.messages_max(), bytes: config.budget.bytes_max };
-        let budget = Budget::new(max);
-        let share = config.share_of_queue().min(max.messages);
-        let queues = config.queue_urls().map(|url| Arc::new(QueueMeter::new(url, budget.share(share)))).collect();
-        Self { stats: Arc::default(), budget, queues }
-    }
-
-    /// Whether messages are being received, of every queue that is not gone.
-    #[must_use]
-    pub fn is_receiving(&self) -> bool {
-        let is_receiving = |queue: &Arc<QueueMeter>| queue.is_receiving() || queue.is_gone();
-        self.queues.iter().all(is_receiving) && self.queues.iter().any(|queue| queue.is_receiving())
-    }
 }
 
 /// Why a run failed.
@@ -103,8 +74,8 @@ pub enum RunError {
     Meters { queues: usize, meters: usize },
     /// A service refused for good, or a stage broke. What was held was given back to the queue, or is delivered again
     /// when its visibility times out.
-    #[error(transparent)]
-    Port(#[from] PortError),
+    #[error("{0}")]
+    Port(PortError),
     /// The deadline of the shutdown passed. What was not committed is delivered again when its visibility times out.
     #[error("failed to shut down within {0:?}: the {1} was late")]
     Late(Duration, &'static str),
@@ -123,150 +94,179 @@ pub async fn run(
     if ports.queues.len() != meters.queues.len() {
         return Err(RunError::Meters { queues: ports.queues.len(), meters: meters.queues.len() });
     }
-    let stop = Stop::new(config.shutdown.deadline);
-    let flush = Arc::new(Flush::default());
     let worker: Arc<str> = uuid::Uuid::now_v7().simple().to_string().into();
     info!(%worker, queues = ports.queues.len(), "engine started");
+    let shared = Shared::new(&ports, config, &meters, &worker)?;
+    let (stop, notes) = (&shared.stop, &shared.notes);
 
-    let cpu = Cpu { config, stop: &stop, meters: &meters, flush: &flush, worker: &worker };
+    let cpu = Cpu { config, stop, meters: &meters, flush: &shared.flush, quiet: &shared.quiet, worker: &worker };
     let Channels { to_decode, unresolved, resolved, epochs, carried, alerts, threads } = cpu.start()?;
-    let stats = meters.stats.clone();
-
-    let is_exact = config.lake.delivery == Delivery::ExactlyOnce;
-    let notes = is_exact.then(|| {
-        let notes =
-            Notes::new(ports.store.clone(), config.lake.prefix.clone(), worker.clone(), stop.clone(), stats.clone());
-        Arc::new(notes)
-    });
-    let (mut receivers, mut watchers) = receive(&ports, config, options, &meters, (&flush, &stop), &to_decode);
+    let (mut receivers, mut watchers) = shared.receive(options, &to_decode);
     drop(to_decode);
     if options.drain {
-        let drain = Drain {
-            queues: ports.queues.clone(),
-            notes: notes.clone(),
-            stats: stats.clone(),
-            flush,
-            stop: stop.clone(),
-        };
-        receivers.spawn(guarded("drain", stop.clone(), drain.run()));
+        receivers.spawn(guarded("drain", stop.clone(), shared.drain().run()));
     }
-    let encoder = Encoder::new(&config.encode, Dictionaries::new(1)).map_err(StartError::from)?;
-    let voids = voids(&encoder)?;
-    let ledger = Ledger::new(ports.store.clone(), config.lake.prefix.clone(), voids, stop.clone())
-        .outlasting(config.queue.visibility_timeout);
-    let ledger = Arc::new(ledger);
-    let resolver = Resolver {
-        ledger: ledger.clone(),
-        batches: unresolved,
-        resolved,
-        carried: carried.clone(),
-        stop: stop.clone(),
-        stats: stats.clone(),
-    };
-    let outbox = Outbox::new(config.alerts.outbox());
-    let publisher = Publisher {
-        notifier: ports.notifier,
-        notes: notes.clone(),
-        carried: carried.clone(),
-        alerts,
-        outbox,
-        stop: stop.clone(),
-        stats: stats.clone(),
-    };
-    let committer = Committer {
-        queues: ports.queues,
-        store: ports.store,
-        ledger: ledger.clone(),
-        notes: notes.clone(),
-        carried: carried.clone(),
-        encoder,
-        delivery: config.lake.delivery,
-        release_margin: config.aws.attempt_timeout * ATTEMPTS,
-        prefix: config.lake.prefix.clone(),
-        has_alerts_at_risk: AtomicBool::new(false),
-        epochs,
-        stop: stop.clone(),
-        stats: stats.clone(),
-    };
-    watchers.spawn({
-        let ledger = ledger.clone();
-        async move { ledger.remove_entries().await }
-    });
+    let resolver = shared.resolver(unresolved, resolved, carried.clone());
+    receivers.spawn(guarded("resolver", stop.clone(), resolver.run()));
+    let publisher = shared.publisher(alerts, carried.clone());
+    let publisher = tokio::spawn(guarded("publisher", stop.clone(), publisher.run()));
+    let committer = shared.committer(epochs, carried.clone())?;
+    let committer = tokio::spawn(guarded("committer", stop.clone(), committer.run()));
+    let ledger = shared.ledger.clone();
+    watchers.spawn(async move { ledger.remove_entries().await });
     if let Some(notes) = notes.clone() {
         let adopt_after = config.alerts.adopt_after;
         let adopt = async move {
             tokio::join!(notes.remove_finished(), notes.adopt(adopt_after, &carried));
         };
         watchers.spawn(guarded("adopter", stop.clone(), adopt));
+    } else {
+        drop(carried);
     }
-    receivers.spawn(guarded("resolver", stop.clone(), resolver.run()));
-    let publisher = tokio::spawn(guarded("publisher", stop.clone(), publisher.run()));
-    let committer = tokio::spawn(guarded("committer", stop.clone(), committer.run()));
 
     tokio::select! {
         () = shutdown => info!("shutdown asked for: committing what is held"),
         () = stop.begun() => {}
     }
     stop.begin();
-    let late = finish(&stop, receivers, committer, publisher, threads).await;
+    let late = finish(stop, receivers, committer, publisher, threads).await;
     // Nothing is held any more, or nothing can be done about it.
     drop(watchers);
-    ledger.leave_retired().await;
+    shared.ledger.leave_retired().await;
     if let Some(notes) = notes {
         notes.remove_last_finished().await;
     }
-    log_summary(&stats);
+    log_summary(&meters.stats);
     match (stop.take_cause(), late) {
-        (Some(cause), _) => Err(cause.into()),
+        (Some(cause), _) => Err(RunError::Port(cause)),
         (None, Some(stage)) => Err(RunError::Late(config.shutdown.deadline, stage)),
         (None, None) => Ok(()),
     }
 }
 
-/// Sets off the receivers and heartbeats of every queue: tasks that end with the receiving, and tasks that go on to the end.
-fn receive(
-    ports: &Ports,
-    config: &Config,
-    options: RunOptions,
-    meters: &Meters,
-    (flush, stop): (&Arc<Flush>, &Stop),
-    to_decode: &Sender<ReceivedBatch>,
-) -> (JoinSet<()>, JoinSet<()>) {
-    let held = (config.lake.delivery == Delivery::ExactlyOnce).then(Arc::<HeldMessages>::default);
-    let (mut receivers, mut watchers) = (JoinSet::new(), JoinSet::new());
-    for (index, (queue, meter)) in ports.queues.iter().zip(meters.queues.iter()).enumerate() {
-        let (to_extend, received) = mpsc::unbounded_channel();
-        let visibility_timeout = config.queue.visibility_timeout;
-        let poll = Poll {
-            queue: queue.clone(),
-            index,
-            meter: meter.clone(),
-            all: meters.queues.clone(),
-            flush: flush.clone(),
-            visibility_timeout,
-            held: held.clone(),
-            identity: config.queue.identity,
-            is_dead_letters: false,
-            to_extend,
-            wait: if options.drain { Drain::WAIT } else { config.queue.wait },
-            to_decode: to_decode.clone(),
-            stop: stop.clone(),
-            stats: meters.stats.clone(),
-        };
-        let pace = Pace::new(config.queue.receivers_min..=config.queue.receivers_max);
-        receivers.spawn(guarded("receiver", stop.clone(), Receivers { poll, pace }.run()));
-        let (queue, stop, stats) = (queue.clone(), stop.clone(), meters.stats.clone());
-        if config.metrics.listen.is_some() {
-            watchers.spawn(watch_backlog(queue.clone(), meter.clone()));
-        }
-        let heartbeat = Heartbeat { queue, visibility_timeout, received, stop: stop.clone(), stats };
-        watchers.spawn(guarded("heartbeat", stop, heartbeat.run()));
+/// What several stages hold. Each method makes one stage from it.
+struct Shared<'a> {
+    ports: &'a Ports,
+    config: &'a Config,
+    meters: &'a Meters,
+    stop: Stop,
+    flush: Arc<Flush>,
+    quiet: Arc<Quiet>,
+    ledger: Arc<Ledger>,
+    notes: Option<Arc<Notes>>,
+}
+
+impl<'a> Shared<'a> {
+    fn new(ports: &'a Ports, config: &'a Config, meters: &'a Meters, worker: &Arc<str>) -> Result<Self, StartError> {
+        let stop = Stop::new(config.shutdown.deadline);
+        let (store, prefix) = (&ports.store, &config.lake.prefix);
+        let ledger = Ledger::new(store.clone(), prefix.clone(), voids(&config.encode)?, stop.clone())
+            .outlasting(config.queue.visibility_timeout);
+        let is_exact = config.lake.delivery == Delivery::ExactlyOnce;
+        let stats = &meters.stats;
+        let notes =
+            is_exact.then(|| Notes::new(store.clone(), prefix.clone(), worker.clone(), stop.clone(), stats.clone()));
+        let (flush, quiet) = Default::default();
+        Ok(Self { ports, config, meters, stop, flush, quiet, ledger: Arc::new(ledger), notes: notes.map(Arc::new) })
     }
-    (receivers, watchers)
+
+    /// Sets off the receivers and heartbeats of every queue: tasks that end with the receiving, and tasks that go on to
+    /// the end.
+    fn receive(&self, options: RunOptions, to_decode: &Sender<ReceivedBatch>) -> (JoinSet<()>, JoinSet<()>) {
+        let Self { ports, config, meters, stop, .. } = self;
+        let held = (config.lake.delivery == Delivery::ExactlyOnce).then(Arc::<HeldMessages>::default);
+        let (mut receivers, mut watchers) = (JoinSet::new(), JoinSet::new());
+        for (index, (queue, meter)) in ports.queues.iter().zip(meters.queues.iter()).enumerate() {
+            let (to_extend, received) = mpsc::unbounded_channel();
+            let visibility_timeout = config.queue.visibility_timeout;
+            let poll = Poll {
+                queue: queue.clone(),
+                index,
+                meter: meter.clone(),
+                all: meters.queues.clone(),
+                flush: self.flush.clone(),
+                quiet: self.quiet.clone(),
+                visibility_timeout,
+                held: held.clone(),
+                identity: config.queue.identity,
+                is_dead_letters: false,
+                to_extend,
+                wait: if options.drain { Drain::WAIT } else { config.queue.wait },
+                to_decode: to_decode.clone(),
+                stop: stop.clone(),
+                stats: meters.stats.clone(),
+            };
+            let pace = Pace::new(config.queue.receivers_min..=config.queue.receivers_max);
+            receivers.spawn(guarded("receiver", stop.clone(), Receivers { poll, pace }.run()));
+            let (queue, stop, stats) = (queue.clone(), stop.clone(), meters.stats.clone());
+            if config.metrics.listen.is_some() {
+                watchers.spawn(watch_backlog(queue.clone(), meter.clone()));
+            }
+            let heartbeat = Heartbeat { queue, visibility_timeout, received, stop: stop.clone(), stats };
+            watchers.spawn(guarded("heartbeat", stop, heartbeat.run()));
+        }
+        (receivers, watchers)
+    }
+
+    fn drain(&self) -> Drain {
+        Drain {
+            queues: self.ports.queues.clone(),
+            notes: self.notes.clone(),
+            stats: self.meters.stats.clone(),
+            flush: self.flush.clone(),
+            stop: self.stop.clone(),
+        }
+    }
+
+    fn resolver(
+        &self,
+        batches: mpsc::UnboundedReceiver<Decoded<HeldMessage>>,
+        resolved: Sender<Decoded<HeldMessage>>,
+        carried: Sender<CarriedAlerts>,
+    ) -> Resolver {
+        let (ledger, stop, stats) = (self.ledger.clone(), self.stop.clone(), self.meters.stats.clone());
+        Resolver { ledger, batches, resolved, carried, stop, stats }
+    }
+
+    fn publisher(&self, alerts: mpsc::Receiver<AlertBatch>, carried: Sender<CarriedAlerts>) -> Publisher {
+        Publisher {
+            notifier: self.ports.notifier.clone(),
+            notes: self.notes.clone(),
+            carried,
+            alerts,
+            outbox: Outbox::new(self.config.alerts.outbox()),
+            stop: self.stop.clone(),
+            stats: self.meters.stats.clone(),
+        }
+    }
+
+    fn committer(
+        &self,
+        epochs: mpsc::Receiver<EncodedEpoch>,
+        carried: Sender<CarriedAlerts>,
+    ) -> Result<Committer, StartError> {
+        let config = self.config;
+        Ok(Committer {
+            queues: self.ports.queues.clone(),
+            store: self.ports.store.clone(),
+            ledger: self.ledger.clone(),
+            notes: self.notes.clone(),
+            carried,
+            encoder: Encoder::new(&config.encode, Dictionaries::new(1))?,
+            delivery: config.lake.delivery,
+            release_margin: config.aws.attempt_timeout * ATTEMPTS,
+            prefix: config.lake.prefix.clone(),
+            has_alerts_at_risk: AtomicBool::new(false),
+            epochs,
+            stop: self.stop.clone(),
+            stats: self.meters.stats.clone(),
+        })
+    }
 }
 
 /// A file without rows of each table.
-fn voids(encoder: &Encoder) -> Result<BTreeMap<Table, Bytes>, StartError> {
+fn voids(config: &EncodeConfig) -> Result<BTreeMap<Table, Bytes>, StartError> {
+    let encoder = Encoder::new(config, Dictionaries::new(1))?;
     let epoch = EpochId::new(Arc::from("void"), 0);
     Table::ALL.into_iter().map(|table| Ok((table, encoder.void(table, &epoch)?.into()))).collect()
 }

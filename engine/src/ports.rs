@@ -3,14 +3,21 @@
 //! Each has two implementations: over the AWS SDK in [`crate::adapters`], and in memory in [`crate::memory`]. A port
 //! makes one call and reports what became of it; retries, batching and the order of calls are the stages'.
 
-use async_trait::async_trait;
-use bytes::Bytes;
+use std::error::Error;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::budget::Amount;
+
 /// Entries that a batch call of SQS or SNS takes.
 pub const BATCH_MAX: usize = 10;
+
+/// What one receive may bring: ten messages of the largest size that SQS takes, 1 MiB.
+pub const RECEIVE_MAX: Amount = Amount { messages: BATCH_MAX, bytes: BATCH_MAX << 20 };
 
 /// The edges that one engine runs on.
 #[derive(Clone)]
@@ -100,45 +107,65 @@ pub struct Notification {
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
     /// Worth another try: throttled, timed out, unreachable, a server's own fault.
-    #[error("failed to {action}: {text}")]
-    Retry {
-        /// What was tried.
-        action: &'static str,
-        /// What went wrong.
-        text: String,
-    },
+    #[error(transparent)]
+    Retry(Failure),
     /// As [`PortError::Retry`], because as many messages are in flight as the queue allows: some have to be deleted
     /// first.
-    #[error("failed to {action}: {text}")]
-    OverLimit {
-        /// What was tried.
-        action: &'static str,
-        /// What went wrong.
-        text: String,
-    },
-    /// What the call is about does not exist. A queue that was there may be made again; for all else no retry helps.
-    #[error("failed to {action}: {text}")]
-    NotFound {
-        /// What was tried.
-        action: &'static str,
-        /// What is missing.
-        text: String,
-    },
+    #[error(transparent)]
+    OverLimit(Failure),
+    /// The object of the call does not exist. A queue that was there may be made again; nothing else is worth another
+    /// try.
+    #[error(transparent)]
+    NotFound(Failure),
     /// No retry helps: denied, wrong region.
-    #[error("failed to {action}: {text}")]
-    Stop {
-        /// What was tried.
-        action: &'static str,
-        /// What went wrong, and what to do about it.
-        text: String,
-    },
+    #[error(transparent)]
+    Stop(Failure),
+}
+
+/// A call that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {action}: {text}")]
+pub struct Failure {
+    /// What was tried.
+    pub action: &'static str,
+    /// What went wrong and what to do about it. It includes what `source` says.
+    pub text: String,
+    /// The error of the library below, where there is one.
+    pub source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Failure {
+    /// A failure without another error below it.
+    pub fn new(action: &'static str, text: impl Into<String>) -> Self {
+        Self { action, text: text.into(), source: None }
+    }
 }
 
 impl PortError {
+    /// A [`PortError::Retry`] without a source.
+    pub fn retry(action: &'static str, text: impl Into<String>) -> Self {
+        Self::Retry(Failure::new(action, text))
+    }
+
+    /// A [`PortError::OverLimit`] without a source.
+    pub fn over_limit(action: &'static str, text: impl Into<String>) -> Self {
+        Self::OverLimit(Failure::new(action, text))
+    }
+
+    /// A [`PortError::NotFound`] without a source.
+    pub fn not_found(action: &'static str, text: impl Into<String>) -> Self {
+        Self::NotFound(Failure::new(action, text))
+    }
+
+    /// A [`PortError::Stop`] without a source.
+    pub fn stop(action: &'static str, text: impl Into<String>) -> Self {
+        Self::Stop(Failure::new(action, text))
+    }
+
     /// Whether the same call will fail again.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Stop { .. } | Self::NotFound { .. })
+        matches!(self, Self::Stop(_) | Self::NotFound(_))
     }
 }
 

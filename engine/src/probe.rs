@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use ticklake_core::commit::CONTRADICTIONS_MAX;
 use tokio::time::Instant;
 
-use crate::ports::{NewObject, ObjectKind, ObjectStore, PortError, PutOutcome};
+use crate::ports::{Failure, NewObject, ObjectKind, ObjectStore, PortError, PutOutcome};
 use crate::retry::{Backoff, Failing};
 
 /// Writers at a time, each with a body of its own.
@@ -62,7 +62,10 @@ impl From<ProbeError> for PortError {
     fn from(error: ProbeError) -> Self {
         match error {
             ProbeError::Put(error) | ProbeError::Get(error) => error,
-            other => Self::Stop { action: "store exactly once", text: other.to_string() },
+            other => {
+                let text = other.to_string();
+                Self::Stop(Failure { action: "store exactly once", text, source: Some(other.into()) })
+            }
         }
     }
 }
@@ -171,7 +174,7 @@ async fn remove(store: &dyn ObjectStore, keys: &[String]) -> Option<PortError> {
     let removals = tokio::time::timeout(REMOVAL, join_all(keys.iter().map(|key| store.delete(key))));
     match removals.await {
         Ok(removed) => removed.into_iter().find_map(Result::err),
-        Err(_) => Some(PortError::Retry { action: "delete object", text: "no answer in time".to_owned() }),
+        Err(_) => Some(PortError::retry("delete object", "no answer in time".to_owned())),
     }
 }
 
@@ -241,7 +244,7 @@ mod tests {
                     return Ok(PutOutcome::Exists);
                 }
                 Flaw::Fails if nth % 8 > 2 => {
-                    return Err(PortError::Retry { action: "put object", text: "on purpose".to_owned() });
+                    return Err(PortError::retry("put object", "on purpose".to_owned()));
                 }
                 Flaw::Refuses => return Ok(PutOutcome::Exists),
                 _ => {}

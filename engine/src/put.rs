@@ -84,7 +84,7 @@ fn taken(object: &NewObject<'_>) -> GaveUp {
     let NewObject { key, epoch, .. } = object;
     let text =
         format!("{key} is there already, and epoch {epoch} did not put it; nobody else may write below `lake.prefix`");
-    GaveUp::Stop(PortError::Stop { action: "store an object", text })
+    GaveUp::Stop(PortError::stop("store an object", text))
 }
 
 /// The store refuses PUTs of `key` and shows no object there.
@@ -94,7 +94,7 @@ pub(crate) fn contradicted(key: &str) -> GaveUp {
          refuse a name that is the folder of other objects, or that lies below an object: remove those, or set another \
          `lake.prefix`"
     );
-    GaveUp::Stop(PortError::Stop { action: "store an object", text })
+    GaveUp::Stop(PortError::stop("store an object", text))
 }
 
 #[cfg(test)]

@@ -23,13 +23,11 @@ use crate::lease::{Lease, Term};
 use crate::message::{Delivered, ReceivedBatch};
 use crate::meter::QueueMeter;
 use crate::pace::Pace;
-use crate::ports::{BATCH_MAX, PortError, Queue, ReceivedMessage};
+use crate::ports::{Failure, PortError, Queue, RECEIVE_MAX, ReceivedMessage};
+use crate::quiet::Quiet;
 use crate::retry::{Backoff, GaveUp, retry};
 use crate::stats::{Stage, Stats};
 use crate::stop::Stop;
-
-/// What one receive may bring: ten messages of the largest size that SQS takes, 1 MiB.
-pub(crate) const RECEIVE_MAX: Amount = Amount { messages: BATCH_MAX, bytes: BATCH_MAX << 20 };
 
 /// How long a poll that is under way when a stop begins may still take.
 const LAST_POLL: Duration = Duration::from_secs(1);
@@ -61,6 +59,8 @@ pub(crate) struct Poll {
     pub(crate) all: Arc<[Arc<QueueMeter>]>,
     /// Told when the queue allows no more in flight.
     pub(crate) flush: Arc<Flush>,
+    /// Told of polls and of what they bring.
+    pub(crate) quiet: Arc<Quiet>,
     pub(crate) wait: Duration,
     pub(crate) visibility_timeout: Duration,
     /// What this worker holds, where what was delivered before is looked up in the ledger.
@@ -171,7 +171,7 @@ impl Setbacks {
     fn add(&mut self, error: &PortError) {
         let now = Instant::now();
         self.untold += 1;
-        let is_gone = matches!(error, PortError::NotFound { .. });
+        let is_gone = matches!(error, PortError::NotFound(_));
         if is_gone {
             self.until = Some(now + GONE_AGAIN);
         } else if self.are_over() {
@@ -221,13 +221,13 @@ impl Poll {
                 self.pass_on(messages, asked_at, permit);
                 Polled::Messages(count)
             }
-            Some(Err(error @ PortError::Stop { .. })) => {
+            Some(Err(error @ PortError::Stop(_))) => {
                 self.stop.fail(error);
                 Polled::Stopped
             }
-            Some(Err(PortError::NotFound { action, text })) => self.not_found(action, text),
+            Some(Err(PortError::NotFound(failure))) => self.not_found(failure),
             Some(Err(error)) => {
-                if matches!(error, PortError::OverLimit { .. }) {
+                if matches!(error, PortError::OverLimit(_)) {
                     self.flush.set_over_limit(true);
                 }
                 Polled::Failed(error)
@@ -236,21 +236,21 @@ impl Poll {
     }
 
     /// The queue is not there. The run goes on without it, unless it never was there or no other queue is left.
-    fn not_found(&self, action: &'static str, text: String) -> Polled {
+    fn not_found(&self, failure: Failure) -> Polled {
         if self.meter.not_found() {
             // What is held of it cannot be extended any more. The open epoch is stored while it is ours, as at a limit.
             self.flush.set_over_limit(true);
         }
         if !self.meter.was_there() {
-            self.stop.fail(PortError::NotFound { action, text });
+            self.stop.fail(PortError::NotFound(failure));
             return Polled::Stopped;
         }
         if self.all.iter().all(|queue| queue.is_gone()) {
-            let text = format!("every queue is gone, the last one was {text}");
-            self.stop.fail(PortError::Stop { action, text });
+            let text = format!("every queue is gone, the last one was {}", failure.text);
+            self.stop.fail(PortError::Stop(Failure { text, ..failure }));
             return Polled::Stopped;
         }
-        Polled::Failed(PortError::NotFound { action, text })
+        Polled::Failed(PortError::NotFound(failure))
     }
 
     /// The answer to one poll; `None` if it was abandoned because of a stop.
@@ -258,7 +258,7 @@ impl Poll {
     /// A busy queue is about to answer, and what an abandoned poll would have brought stays hidden until its visibility
     /// times out: so a poll under way is given a moment, unless the run ends because something is broken.
     async fn poll(&self) -> Option<Result<Vec<ReceivedMessage>, PortError>> {
-        let _under_way = self.flush.polls();
+        let _under_way = self.quiet.polls();
         let mut receive = pin!(self.queue.receive(self.wait));
         tokio::select! {
             answer = &mut receive => Some(answer),
@@ -318,7 +318,7 @@ impl Poll {
         received_at_us: i64,
         permit: &mut Permit,
     ) {
-        self.flush.stirs();
+        self.quiet.stirs();
         let count = messages.len();
         self.stats.messages_received.add(count);
         self.stats.bytes_received.add(messages.iter().map(|(_, message)| message.body.len()).sum());
@@ -340,7 +340,7 @@ impl Poll {
             // each a broken promise, after which nothing can be relied on. The messages come back by their visibility.
             self.stats.messages_lapsed.add(count);
             let text = "it does not fit the budget, or nobody decodes".to_owned();
-            self.stop.fail(PortError::Stop { action: "take in what was received", text });
+            self.stop.fail(PortError::stop("take in what was received", text));
         }
     }
 }
@@ -350,7 +350,7 @@ mod tests {
     use super::*;
 
     fn error() -> PortError {
-        PortError::Retry { action: "receive", text: "nobody there".to_owned() }
+        PortError::retry("receive", "nobody there".to_owned())
     }
 
     #[tokio::test(start_paused = true)]
@@ -369,7 +369,7 @@ mod tests {
         let mut setbacks = Setbacks::default();
         setbacks.add(&error());
         for _ in 0..3 {
-            setbacks.add(&PortError::NotFound { action: "receive", text: "http://h/1/q".to_owned() });
+            setbacks.add(&PortError::not_found("receive", "http://h/1/q".to_owned()));
             assert_eq!(setbacks.until, Some(Instant::now() + GONE_AGAIN));
         }
         assert_eq!(setbacks.untold, 2, "the first of them was told, though a warning came just before");

@@ -113,7 +113,7 @@ impl Resolver {
         }
         entry.shape_of(*at, |partition| fates.get(&partition).copied()).ok_or_else(|| {
             let text = format!("the entry of epoch {} names files that it does not list", entry.epoch);
-            GaveUp::Stop(PortError::Stop { action: "read the ledger", text })
+            GaveUp::Stop(PortError::stop("read the ledger", text))
         })
     }
 
@@ -124,7 +124,7 @@ impl Resolver {
         let alerts: Option<Vec<Alert>> = of_message.map(|(_, json)| Alert::from_json(json)).collect();
         let alerts = alerts.ok_or_else(|| {
             let text = format!("the entry of epoch {} has an alert that this version cannot read", entry.epoch);
-            GaveUp::Stop(PortError::Stop { action: "read the ledger", text })
+            GaveUp::Stop(PortError::stop("read the ledger", text))
         })?;
         if !alerts.is_empty() {
             // Without a builder the run is over, and the entry stays.

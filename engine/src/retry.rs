@@ -287,19 +287,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn time_up_leaves_items_undecided() {
         let until = || tokio::time::sleep(Duration::from_mins(1)).boxed();
-        let settled = settle(vec![1, 2], 4, until, |_: &[u32]| {
-            async { Err(PortError::Retry { action: "x", text: String::new() }) }.boxed()
-        })
-        .await;
+        let settled =
+            settle(vec![1, 2], 4, until, |_: &[u32]| async { Err(PortError::retry("x", String::new())) }.boxed()).await;
         assert_eq!((settled.done, settled.undecided), (0, vec![1, 2]));
     }
 
     #[tokio::test]
     async fn hopeless_call_is_not_repeated() {
-        let settled = settle(vec![1], 1, never, |_: &[u32]| {
-            async { Err(PortError::Stop { action: "x", text: "denied".to_owned() }) }.boxed()
-        })
-        .await;
+        let settled =
+            settle(vec![1], 1, never, |_: &[u32]| async { Err(PortError::stop("x", "denied".to_owned())) }.boxed())
+                .await;
         assert!(settled.error.is_some());
         assert_eq!(settled.undecided, vec![1]);
     }

@@ -56,7 +56,7 @@ impl Stop {
     /// Begins the stop because a stage broke: the others cannot do without it.
     pub fn panicked(&self, stage: &'static str) {
         error!(stage, "stage panicked");
-        self.fail(PortError::Stop { action: "run a stage", text: format!("the {stage} panicked") });
+        self.fail(PortError::stop("run a stage", format!("the {stage} panicked")));
     }
 
     /// The error that ended the run, once.
@@ -134,7 +134,7 @@ mod tests {
     #[tokio::test]
     async fn first_error_is_the_cause() {
         let stop = Stop::new(Duration::from_secs(1));
-        let error = |text: &str| PortError::Stop { action: "receive", text: text.to_owned() };
+        let error = |text: &str| PortError::stop("receive", text.to_owned());
         stop.fail(error("first"));
         stop.fail(error("second"));
         assert!(stop.has_begun());

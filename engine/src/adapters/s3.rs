@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::config::Builder;
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::primitives::{ByteStream, ByteStreamError};
 use bytes::Bytes;
 use tracing::debug;
 
 use super::Call;
-use crate::ports::{Found, NewObject, ObjectKind, ObjectStore, PortError, PutOutcome};
+use crate::ports::{Failure, Found, NewObject, ObjectKind, ObjectStore, PortError, PutOutcome};
 
 const PUT: Call = Call { action: "put object", permission: "s3:PutObject" };
 const HEAD: Call = Call { action: "look for an object", permission: "s3:GetObject" };
@@ -81,10 +81,10 @@ impl ObjectStore for S3Store {
                 Some(412) => Ok(PutOutcome::Exists),
                 // 409 when another write to the key was under way: its outcome is not known yet.
                 Some(409) => {
-                    debug!(target, error = %PUT.failed(&target, &error), "a PUT met a conflict");
+                    debug!(target, error = %PUT.failed(&target, error), "a PUT met a conflict");
                     Ok(PutOutcome::Conflict)
                 }
-                _ => Err(PUT.failed(&target, &error)),
+                _ => Err(PUT.failed(&target, error)),
             },
         }
     }
@@ -99,7 +99,7 @@ impl ObjectStore for S3Store {
             }
             // Without s3:ListBucket it would be a 403.
             Err(error) if is_404(error.raw_response().map(|response| response.status().as_u16())) => Ok(None),
-            Err(error) => Err(HEAD.failed(&target, &error)),
+            Err(error) => Err(HEAD.failed(&target, error)),
         }
     }
 
@@ -108,7 +108,7 @@ impl ObjectStore for S3Store {
         let mut pages = list.into_paginator().send();
         let (target, mut keys) = (self.url(prefix), Vec::new());
         while let Some(page) = LIST.answered(&target, 0, pages.next()).await {
-            let page = page.map_err(|error| LIST.failed(&target, &error))?;
+            let page = page.map_err(|error| LIST.failed(&target, error))?;
             keys.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key));
         }
         Ok(keys)
@@ -120,11 +120,14 @@ impl ObjectStore for S3Store {
         match GET.answered(&target, 0, get.send()).await {
             Ok(found) => {
                 let body = GET.answered(&target, 0, found.body.collect()).await;
-                let failed = |error| PortError::Retry { action: GET.action, text: format!("{target}: {error}") };
+                let failed = |error: ByteStreamError| {
+                    let text = format!("{target}: {error}");
+                    PortError::Retry(Failure { action: GET.action, text, source: Some(error.into()) })
+                };
                 Ok(Some(body.map_err(failed)?.into_bytes()))
             }
             Err(error) if is_404(error.raw_response().map(|response| response.status().as_u16())) => Ok(None),
-            Err(error) => Err(GET.failed(&target, &error)),
+            Err(error) => Err(GET.failed(&target, error)),
         }
     }
 
@@ -132,7 +135,7 @@ impl ObjectStore for S3Store {
         let target = self.url(key);
         let delete = self.client.delete_object().bucket(&self.bucket).key(key);
         let deleted = DELETE.answered(&target, 0, delete.send()).await;
-        deleted.map(drop).map_err(|error| DELETE.failed(&target, &error))
+        deleted.map(drop).map_err(|error| DELETE.failed(&target, error))
     }
 }
 

@@ -27,7 +27,7 @@ impl SnsTopic {
 #[async_trait]
 impl Notifier for SnsTopic {
     async fn publish(&self, notifications: &[Notification]) -> Result<Vec<EntryFailure>, PortError> {
-        let fail = |error| PUBLISH.failed(&self.arn, &error);
+        let fail = |error| PUBLISH.failed(&self.arn, error);
         let is_fifo = self.arn.strip_suffix(".fifo").is_some();
         let entries = notifications
             .iter()

@@ -127,7 +127,7 @@ impl SqsQueue {
         timeout: Duration,
         call: Call,
     ) -> Result<Vec<EntryFailure>, PortError> {
-        let fail = |error| call.failed(&self.url, &error);
+        let fail = |error| call.failed(&self.url, error);
         let entry = |(index, receipt): (usize, &Receipt)| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(index.to_string())
@@ -170,7 +170,7 @@ impl Queue for SqsQueue {
             .interceptor(note.clone())
             .send()
             .await
-            .map_err(|error| RECEIVE.failed(&self.url, &error))?;
+            .map_err(|error| RECEIVE.failed(&self.url, error))?;
         self.receives.keep(&note);
         Ok(answer.messages.unwrap_or_default().into_iter().filter_map(received).collect())
     }
@@ -181,7 +181,7 @@ impl Queue for SqsQueue {
             return Ok(failures);
         }
         let note = self.deletes.note(body);
-        let fail = |error| DELETE.failed(&self.url, &error);
+        let fail = |error| DELETE.failed(&self.url, error);
         let entry = |(index, receipt): (usize, &Receipt)| {
             DeleteMessageBatchRequestEntry::builder().id(index.to_string()).receipt_handle(&**receipt).build()
         };
@@ -220,19 +220,19 @@ impl Queue for SqsQueue {
             .set_attribute_names(Some(names.to_vec()))
             .send()
             .await
-            .map_err(|error| COUNT.failed(&self.url, &error))?;
+            .map_err(|error| COUNT.failed(&self.url, error))?;
         let attributes = answer.attributes.unwrap_or_default();
         let [visible, in_flight, delayed] = names.map(|name| attributes.get(&name)?.parse().ok());
         let backlog = || Some(Backlog { visible: visible?, in_flight: in_flight?, delayed: delayed? });
         backlog().ok_or_else(|| {
             let text = format!("{}: the answer lacks a count", redact::urls(&self.url));
-            PortError::Retry { action: COUNT.action, text }
+            PortError::retry(COUNT.action, text)
         })
     }
 
     async fn has_sources(&self) -> Result<bool, PortError> {
         let call = self.client.list_dead_letter_source_queues().queue_url(&self.url).max_results(1);
-        let answer = call.send().await.map_err(|error| LIST_SOURCES.failed(&self.url, &error))?;
+        let answer = call.send().await.map_err(|error| LIST_SOURCES.failed(&self.url, error))?;
         Ok(!answer.queue_urls.is_empty())
     }
 }

@@ -132,7 +132,7 @@ impl Committer {
         let rows: Vec<&Alert> = ours.iter().map(|&alert| &raised[alert]).collect();
         self.encoder
             .alerts(id, partition, &rows)
-            .map_err(|error| GaveUp::Stop(PortError::Stop { action: "encode alerts", text: error.to_string() }))
+            .map_err(|error| GaveUp::Stop(PortError::stop("encode alerts", error.to_string())))
     }
 
     /// PUTs a file, unless there is a void in its place.

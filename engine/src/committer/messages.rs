@@ -37,7 +37,7 @@ impl Committer {
                 async move {
                     let failures = match queue.delete(&receipts).await {
                         // Their rows are stored. The entry stays, in case the queue comes back with its messages.
-                        Err(PortError::NotFound { .. }) => return Ok(unanswered(receipts.len(), QUEUE_GONE)),
+                        Err(PortError::NotFound(_)) => return Ok(unanswered(receipts.len(), QUEUE_GONE)),
                         answer => answer?,
                     };
                     let now = Moment::now();
@@ -103,10 +103,10 @@ impl Committer {
                     }
                     match answer {
                         // It may have arrived: once more could rob whoever has them now.
-                        Err(PortError::Retry { .. } | PortError::OverLimit { .. }) => {
+                        Err(PortError::Retry(_) | PortError::OverLimit(_)) => {
                             Ok(unanswered(receipts.len(), "NoAnswer"))
                         }
-                        Err(PortError::NotFound { .. }) => Ok(unanswered(receipts.len(), QUEUE_GONE)),
+                        Err(PortError::NotFound(_)) => Ok(unanswered(receipts.len(), QUEUE_GONE)),
                         answer => answer,
                     }
                 }

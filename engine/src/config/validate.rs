@@ -10,7 +10,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, IN_FLIGHT_MAX, Settings};
-use crate::receiver::RECEIVE_MAX;
+use crate::ports::RECEIVE_MAX;
 use crate::redact;
 
 /// SQS: "the maximum is 43,200 seconds (12 hours)".

@@ -56,7 +56,7 @@ impl Ledger {
             if let Some(bytes) = bytes? {
                 let entry = Entry::decode(&bytes).map_err(|error| {
                     let text = format!("{key}: {error}; what it names may be in the lake, so nothing that was delivered before is stored");
-                    GaveUp::Stop(PortError::Stop { action: "read the ledger", text })
+                    GaveUp::Stop(PortError::stop("read the ledger", text))
                 })?;
                 known.entries.insert(key, Read::new(entry));
             }

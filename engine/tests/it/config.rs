@@ -6,7 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use ticklake::config::sources::{self, Assignment, Loaded, SourceError};
 use ticklake::config::{LogFormat, Settings, print};
-use ticklake::pipeline::Meters;
+use ticklake::meter::Meters;
 
 /// Sources in memory, but for the file.
 #[derive(Default)]

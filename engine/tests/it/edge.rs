@@ -13,7 +13,8 @@ use ticklake::adapters::{SqsQueue, ports, queue};
 use ticklake::aws::Clients;
 use ticklake::config::{Aws, Config, Settings};
 use ticklake::memory::{MemoryQueue, MemoryStore};
-use ticklake::pipeline::{Meters, RunOptions, run};
+use ticklake::meter::Meters;
+use ticklake::pipeline::{RunOptions, run};
 use ticklake::ports::{Backlog, EntryFailure, PortError, Ports, Queue, Receipt, ReceivedMessage};
 use ticklake::sandbox::Sandbox;
 
@@ -117,7 +118,7 @@ async fn clock_that_jumps_is_learnt_from_the_answers() {
         world.aws.set_clock_ahead(ahead);
         let mut refused = 0;
         while let Err(error) = queue.receive(WAIT).await {
-            assert!(matches!(error, PortError::Retry { .. }) && error.to_string().contains("(NTP)"), "{error}");
+            assert!(matches!(error, PortError::Retry(_)) && error.to_string().contains("(NTP)"), "{error}");
             refused += 1;
         }
         assert!(refused <= 1, "{ahead}: {refused}");
@@ -134,7 +135,7 @@ async fn clock_that_jumps_is_learnt_from_the_answers() {
     for _ in 0..2 {
         outcomes.push(stranger.receive(WAIT).await.unwrap_err());
     }
-    assert!(matches!(outcomes[..], [_, PortError::Stop { .. }]), "{outcomes:?}");
+    assert!(matches!(outcomes[..], [_, PortError::Stop(_)]), "{outcomes:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +191,7 @@ async fn what_fails_without_the_sdk_is_made_again_by_it() {
     }
     world.aws.faults().deny("sqs:ReceiveMessage");
     let error = queue.receive(Duration::ZERO).await.unwrap_err();
-    assert!(matches!(&error, PortError::Stop { .. }) && error.to_string().contains("sqs:ReceiveMessage"), "{error}");
+    assert!(matches!(&error, PortError::Stop(_)) && error.to_string().contains("sqs:ReceiveMessage"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -344,7 +345,7 @@ const LIMIT: usize = 30;
 impl Queue for Limited {
     async fn receive(&self, wait: Duration) -> Result<Vec<ReceivedMessage>, PortError> {
         if self.in_flight.load(Ordering::SeqCst) >= LIMIT {
-            return Err(PortError::OverLimit { action: "receive messages", text: "over the limit".to_owned() });
+            return Err(PortError::over_limit("receive messages", "over the limit".to_owned()));
         }
         let messages = self.queue.receive(wait).await?;
         self.in_flight.fetch_add(messages.len(), Ordering::SeqCst);

@@ -14,7 +14,8 @@ use ticklake::adapters::ports;
 use ticklake::aws::Clients;
 use ticklake::check::check;
 use ticklake::config::{Config, Settings};
-use ticklake::pipeline::{Meters, RunOptions, run};
+use ticklake::meter::Meters;
+use ticklake::pipeline::{RunOptions, run};
 use ticklake::ports::{Found, NewObject, ObjectKind, PutOutcome};
 use ticklake::sandbox::{Resources, connect};
 

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ticklake::config::{Config, Delivery, Identity, Settings};
 use ticklake::memory::{MemoryNotifier, MemoryQueue, MemoryStore};
-use ticklake::pipeline::{Meters, RunError, RunOptions, run};
+use ticklake::meter::Meters;
+use ticklake::pipeline::{RunError, RunOptions, run};
 use ticklake::ports::{
     BATCH_MAX, Backlog, EntryFailure, Found, NewObject, Notification, Notifier, ObjectKind, ObjectStore, PortError,
     Ports, PutOutcome, Queue, Receipt, ReceivedMessage,

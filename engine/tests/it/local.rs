@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ticklake::adapters::ports;
 use ticklake::config::{Config, Settings};
-use ticklake::pipeline::{Meters, RunError, RunOptions, run};
+use ticklake::meter::Meters;
+use ticklake::pipeline::{RunError, RunOptions, run};
 use ticklake::sandbox::{BUCKET, Sandbox};
 
 use crate::lake;

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ticklake::config::{Config, Settings};
 use ticklake::memory::{MemoryNotifier, MemoryQueue, MemoryStore};
-use ticklake::pipeline::{Meters, RunError, RunOptions, run};
+use ticklake::meter::Meters;
+use ticklake::pipeline::{RunError, RunOptions, run};
 use ticklake::ports::{
     Backlog, EntryFailure, Found, NewObject, Notification, Notifier, ObjectStore, PortError, Ports, PutOutcome, Queue,
     Receipt, ReceivedMessage,
@@ -314,7 +315,7 @@ impl ObjectStore for BrokenStore {
         }
         self.failures.fetch_add(1, Ordering::SeqCst);
         let (action, text) = ("put object", "broken on purpose".to_owned());
-        Err(if self.denied { PortError::Stop { action, text } } else { PortError::Retry { action, text } })
+        Err(if self.denied { PortError::stop(action, text) } else { PortError::retry(action, text) })
     }
 
     async fn head(&self, key: &str) -> Result<Option<Found>, PortError> {
@@ -445,7 +446,7 @@ struct BrokenTopic {
 impl Notifier for BrokenTopic {
     async fn publish(&self, _: &[Notification]) -> Result<Vec<EntryFailure>, PortError> {
         assert!(!self.panics, "broken on purpose");
-        Err(PortError::Stop { action: "publish alerts", text: "denied on purpose".to_owned() })
+        Err(PortError::stop("publish alerts", "denied on purpose".to_owned()))
     }
 }
 
