@@ -1,6 +1,7 @@
-//! The body of an answer: bytes at hand, or a range of a file that is read as the client takes it.
+//! Bodies: what a request brings, read up to a limit; and what an answer holds: bytes at hand, or a range of a file that
+//! is read as the client takes it.
 //!
-//! It does *not* know what the bytes mean.
+//! This file does *not* know what the bytes mean.
 
 use std::{
     fs::File,
@@ -11,7 +12,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::{task::JoinHandle, time::Sleep};
 
 /// How much of a file is read ahead of the socket.
@@ -19,6 +21,34 @@ const CHUNK: usize = 256 * 1024;
 
 /// How long the first half of an answer has before its connection breaks.
 const CUT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The request gets no answer: its connection is dropped, because a fault says so.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is dropped by a fault")]
+pub(crate) struct Reset;
+
+/// Why a request's body could not be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// It is longer than the operation takes.
+    #[error("the body is longer than {limit} bytes")]
+    TooLong {
+        /// The most that is taken.
+        limit: usize,
+    },
+    /// The client went away in the middle.
+    #[error("failed to read the body")]
+    Broken,
+}
+
+/// Reads a whole body of at most `limit` bytes.
+pub(crate) async fn read_body(body: &mut Incoming, limit: usize) -> Result<Bytes, BodyError> {
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLong { limit }),
+        Err(_) => Err(BodyError::Broken),
+    }
+}
 
 /// The body of every answer.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ pub use self::fault::{Effect, Fault, FaultError, FaultKind, HowOften};
 use self::rate::Rates;
 pub(crate) use self::repeat::Again;
 pub use self::repeat::Repeat;
-use crate::{body::ReplyBody, server::Reset};
+use crate::body::{ReplyBody, Reset};
 
 /// One operation of a service, and the IAM action that allows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

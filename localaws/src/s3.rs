@@ -41,9 +41,8 @@ use self::{
     uploads::Uploads,
 };
 use crate::{
-    body::ReplyBody,
+    body::{BodyError, ReplyBody, Reset, read_body},
     faults::{Faults, Verdict},
-    server::{BodyError, Reset, read_body},
     sigv4::Refusal,
     xml::{Node, element},
 };

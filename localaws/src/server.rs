@@ -29,7 +29,7 @@ use tokio::{
 
 use crate::{
     admin,
-    body::ReplyBody,
+    body::{BodyError, ReplyBody, Reset, read_body},
     clock::{Clock, Millis},
     faults::Faults,
     hex::hex,
@@ -130,11 +130,6 @@ fn lock(data_dir: &Path) -> io::Result<File> {
     }
     Err(io::Error::new(io::ErrorKind::ResourceBusy, "another server uses it"))
 }
-
-/// The request gets no answer: its connection is dropped, because a fault says so.
-#[derive(Debug, thiserror::Error)]
-#[error("the connection is dropped by a fault")]
-pub(crate) struct Reset;
 
 /// Serves until `stopped` says so or its sender is gone.
 pub(crate) async fn run(listener: TcpListener, services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
@@ -264,29 +259,5 @@ async fn answer(services: &Services, request: Request<Incoming>) -> Result<Respo
             }
             services.sns.serve(&form, &region).await
         }
-    }
-}
-
-/// Why a request's body could not be had.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BodyError {
-    /// It is longer than the operation takes.
-    #[error("the body is longer than {limit} bytes")]
-    TooLong {
-        /// The most that is taken.
-        limit: usize,
-    },
-    /// The client went away in the middle.
-    #[error("failed to read the body")]
-    Broken,
-}
-
-/// Reads a whole body of at most `limit` bytes.
-pub(crate) async fn read_body(body: &mut Incoming, limit: usize) -> Result<bytes::Bytes, BodyError> {
-    use http_body_util::{BodyExt, LengthLimitError, Limited};
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLong { limit }),
-        Err(_) => Err(BodyError::Broken),
     }
 }

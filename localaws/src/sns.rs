@@ -23,11 +23,10 @@ use hyper::Response;
 
 use self::{courier::Courier, error::SnsError, requests::Outcome, topic::Topic};
 use crate::{
-    body::ReplyBody,
+    body::{BodyError, ReplyBody, Reset},
     clock::Clock,
     faults::{FaultKind, Faults, Operation, Verdict},
     query::{self, Form},
-    server::{BodyError, Reset},
     sigv4::Refusal,
     sqs::Sqs,
 };

@@ -39,10 +39,9 @@ pub(crate) use self::{
 };
 use self::{live::LiveQueue, message::Content, protocol::QueueRequest, queue::Queue};
 use crate::{
-    body::ReplyBody,
+    body::{BodyError, ReplyBody, Reset},
     clock::Clock,
     faults::{Effect, FaultKind, Faults, Operation, Verdict},
-    server::{BodyError, Reset},
     sigv4::Refusal,
 };
 
