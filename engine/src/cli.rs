@@ -3,7 +3,6 @@
 //! This file owns commands and flags; a flag that stands for a config key only names it, and [`crate::config`] decides
 //! what it means. It does *not* own what the commands do.
 
-#[cfg(feature = "local")]
 pub mod detect;
 #[cfg(feature = "local")]
 mod local;
@@ -57,7 +56,6 @@ pub enum Command {
     #[command(long_about = CHECK_ABOUT, after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
     /// Run the detectors over a file
-    #[cfg(feature = "local")]
     #[command(long_about = detect::DETECT_ABOUT, after_help = detect::DETECT_EXAMPLES)]
     Detect(detect::DetectArgs),
     /// Show the whole path at work on this machine, without AWS

@@ -61,11 +61,11 @@ pub mod cpu;
 
 pub mod endpoint;
 
+pub mod offline;
+
 #[cfg(feature = "local")]
 pub mod demo;
 #[cfg(feature = "local")]
 pub mod local_aws;
-#[cfg(feature = "local")]
-pub mod offline;
 #[cfg(feature = "local")]
 pub mod sandbox;

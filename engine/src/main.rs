@@ -18,7 +18,6 @@ fn main() -> ExitCode {
         Command::Check(args) if args.print => print_config(&args).map(Ok),
         Command::Check(CheckArgs { symbol: Some(symbol), config, .. }) => print_rules(&symbol, &config).map(Ok),
         Command::Check(args) => cli::configure(&args.config).map(|config| execute(check(config))),
-        #[cfg(feature = "local")]
         Command::Detect(args) => Ok(cli::detect::run(&args)),
         #[cfg(feature = "local")]
         Command::LocalAws(args) => Ok(execute(ticklake::local_aws::run(args))),

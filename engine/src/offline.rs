@@ -13,12 +13,12 @@ use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use loadgen::{Dialect, Recording};
 use ticklake_core::alert::{Alert, State};
 use ticklake_core::decode::{DecodeConfig, Decoder, Message};
 use ticklake_core::detect::{DetectConfig, Detectors, Raised};
 use ticklake_core::names::{NameCache, NameId};
 use ticklake_core::tick::{Dictionaries, Tick, TickBatch};
+use ticklake_reader::Recording;
 
 use self::picture::Picture;
 use crate::clock::now_us;
@@ -144,10 +144,10 @@ impl Desk<'_> {
         let mut symbols = NameCache::new(self.names.symbols.clone());
         let mut conditions = NameCache::new(self.names.conditions.clone());
         let mut failed = None;
-        let read = recording.read(Dialect::Canonical, &mut |row| {
+        let read = recording.read(&mut |row| {
             if !(earliest_us..=latest_us).contains(&row.ts_us) {
                 self.reject(|| format!("{} at {} us: `[decode]` refuses that time", row.symbol, row.ts_us));
-                return Ok(true);
+                return true;
             }
             let done = {
                 let tick = Tick {
@@ -155,7 +155,7 @@ impl Desk<'_> {
                     ts_us: row.ts_us,
                     price: row.price.value(),
                     volume: row.volume.value(),
-                    seq: Some(row.seq),
+                    seq: row.seq,
                     venue: NameId::NONE,
                     conditions: row.conditions.map_or(NameId::NONE, |text| conditions.intern(text)),
                     received_at_us: row.ts_us,
@@ -170,7 +170,7 @@ impl Desk<'_> {
             };
             let go_on = done.is_ok();
             failed = done.err();
-            Ok(go_on)
+            go_on
         });
         self.ticks.guests.extend(symbols.take_hold().into_iter().chain(conditions.take_hold()));
         let path = recording.path.display();

@@ -3,7 +3,7 @@
 //! Each row of the Parquet files below `LAKE/ticks` is looked up by symbol and sequence number in a bitmap of what was
 //! sent: one bit per tick, so that memory does not depend on the size of a row. A checksum per symbol then tells whether the
 //! rows also say what was sent. Where malformed ticks were sent, the rows of `LAKE/quarantine` are counted, too. This file owns the two
-//! passes over the files; it does *not* own the state of a symbol (`ledger`) or how a row is read ([`crate::lake`]).
+//! passes over the files; it does *not* own the state of a symbol (`ledger`) or how a row is read ([`ticklake_reader::lake`]).
 
 mod ledger;
 mod report;
@@ -14,16 +14,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use crate::lake::rows::Row;
+pub use ticklake_reader::lake::rows::Row;
+
 pub use report::{Duplicate, Problem, Report};
 
-use crate::{
-    lake::{
-        LakeError, files_in,
-        rows::{self, RowsError},
-    },
-    manifest::Sent,
+use ticklake_reader::lake::{
+    LakeError, files_in,
+    rows::{self, RowsError},
 };
+
+use crate::manifest::Sent;
 use ledger::{Ledger, Verdict};
 
 /// How many duplicates and unknown rows a report names; it counts them all.

@@ -7,7 +7,7 @@
 //! [`plant::plant`] alters recorded trades by known events, and [`score::score`] compares the consumer's alerts with these.
 //!
 //! The crate knows the consumer by its contracts only: the JSON of a tick and the columns of the lake. It shares no
-//! types with the engine that it puts to the test.
+//! types with the engine that it puts to the test, except what reads files (`ticklake-reader`).
 //!
 //! The modules stand in the order in which the data flows through them.
 
@@ -22,7 +22,6 @@ pub mod truth;
 pub mod plant;
 
 pub mod disturb;
-pub mod route;
 
 pub mod batch;
 pub mod payload;
@@ -31,7 +30,6 @@ pub mod manifest;
 pub mod produce;
 pub mod send;
 
-pub mod lake;
 pub mod watch;
 
 pub mod limit;
@@ -43,7 +41,6 @@ pub mod score;
 
 pub use audit::{Report, audit};
 pub use disturb::{Delays, Disturbance};
-pub use lake::Lake;
 pub use manifest::Sent;
 pub use market::{Character, MarketConfig, SpikeConfig, Zipf};
 pub use observe::{Observed, Observer};
@@ -51,4 +48,5 @@ pub use payload::{Dialect, Layout, Packing};
 pub use produce::Speed;
 pub use replay::{Mapping, Recording};
 pub use send::{Error, Pace, Plan, Progress, Shape, ShapeError, Source, run};
+pub use ticklake_reader::Lake;
 pub use truth::Anomaly;

@@ -23,8 +23,9 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use ticklake_reader::{Lake, LakeError};
+
 use crate::{
-    lake::{Lake, LakeError},
     send::{Pace, Progress},
     watch::{Seen, Watch, alerts, lake::LakeWatch, with_causes},
 };

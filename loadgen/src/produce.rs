@@ -16,6 +16,8 @@ use std::{
 
 pub use recorded::{Speed, recording};
 
+use ticklake_schemas::queue_of;
+
 use crate::{
     batch::{Batch, Batcher},
     disturb::{Disturbance, Fate, Fates},
@@ -23,7 +25,6 @@ use crate::{
     market::{Lane, Market, Trade},
     payload::{Message, Packing, PayloadError},
     replay,
-    route::queue_of,
     tick::{SymbolHash, Tick},
     truth::{Anomaly, AnomalyKind},
 };

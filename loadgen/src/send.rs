@@ -134,7 +134,7 @@ pub enum Error {
     Delivery(#[from] DeliveryError),
 }
 
-/// Sends the ticks of `plan` to the queues and says what was sent; a symbol's go to the one that [`crate::route::queue_of`] says. Every
+/// Sends the ticks of `plan` to the queues and says what was sent; a symbol's go to the one that [`ticklake_schemas::queue_of`] says. Every
 /// message was taken by its queue when this returns `Ok`. Dropping the future stops producers and senders.
 pub async fn run(client: Client, queue_urls: &[String], plan: Plan, progress: Arc<Progress>) -> Result<Sent, Error> {
     if queue_urls.is_empty() {

@@ -1,77 +1,11 @@
 //! One tick as it is sent: the fields of the canonical JSON form, borrowed from wherever they come from.
 //!
-//! This file owns how a number keeps both its exact text and its value, and the checksum of a tick. It does *not* own how
+//! This file owns the checksum of a tick. It does *not* own how
 //! a tick is written into a message.
 
+pub use ticklake_reader::Number;
+
 use crate::random::mix;
-
-/// A price or volume that knows its decimal text and the `f64` which that text denotes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Number<'a> {
-    /// Hundredths: `18937` is written `189.37`.
-    Cents(i64),
-    /// A whole number.
-    Whole(i64),
-    /// Written as the shortest text that reads back as the same `f64`. Finite.
-    Float(f64),
-    /// A text that is a JSON number and is passed through as it is, with its value.
-    Text {
-        /// The digits.
-        text: &'a str,
-        /// What they denote, correctly rounded.
-        value: f64,
-    },
-}
-
-impl<'a> Number<'a> {
-    /// A number from decimal text. Text that JSON has no number for but that is one all the same (`.5`, `+1`) is
-    /// rewritten; `None` for what is no finite number.
-    #[must_use]
-    pub fn from_text(text: &'a str) -> Option<Self> {
-        let value: f64 = text.parse().ok()?;
-        if !value.is_finite() {
-            return None;
-        }
-        if is_json_number(text.as_bytes()) { Some(Self::Text { text, value }) } else { Some(Self::Float(value)) }
-    }
-
-    /// The `f64` that a reader of the text gets.
-    #[must_use]
-    pub fn value(self) -> f64 {
-        match self {
-            // Both operands are exact and division rounds correctly, so this is the double nearest to the decimal.
-            Self::Cents(cents) => cents as f64 / 100.0,
-            Self::Whole(whole) => whole as f64,
-            Self::Float(value) | Self::Text { value, .. } => value,
-        }
-    }
-}
-
-/// Whether `text` matches the grammar of RFC 8259 section 6.
-fn is_json_number(text: &[u8]) -> bool {
-    let digits = |from: usize| from + text[from..].iter().take_while(|b| b.is_ascii_digit()).count();
-    let start = usize::from(text.first() == Some(&b'-'));
-    let mut at = digits(start);
-    if at == start || (text[start] == b'0' && at > start + 1) {
-        return false;
-    }
-    if text.get(at) == Some(&b'.') {
-        let end = digits(at + 1);
-        if end == at + 1 {
-            return false;
-        }
-        at = end;
-    }
-    if matches!(text.get(at), Some(b'e' | b'E')) {
-        let sign = usize::from(matches!(text.get(at + 1), Some(b'+' | b'-')));
-        let end = digits(at + 1 + sign);
-        if end == at + 1 + sign {
-            return false;
-        }
-        at = end;
-    }
-    at == text.len()
-}
 
 /// One trade or price update.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -197,27 +131,6 @@ pub fn row_checksum(symbol: SymbolHash, ts_us: i64, price: f64, volume: f64, seq
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn json_numbers_pass_through_and_others_are_rewritten() {
-        for text in ["0", "-0", "61837.63000000", "1e5", "1E-7", "12.5e+3"] {
-            assert!(matches!(Number::from_text(text), Some(Number::Text { .. })), "{text}");
-        }
-        for text in [".5", "+1", "1.", "007", "-.5"] {
-            assert!(matches!(Number::from_text(text), Some(Number::Float(_))), "{text}");
-        }
-        for text in ["", "-", "NaN", "inf", "1e999", "1,5", " 1", "0x10"] {
-            assert_eq!(Number::from_text(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn cents_denote_the_double_nearest_to_their_text() {
-        for cents in [1, 7, 10, 18_937, 99_999, 123_456_789] {
-            let text = format!("{}.{:02}", cents / 100, cents % 100);
-            assert_eq!(Number::Cents(cents).value().to_bits(), text.parse::<f64>().unwrap().to_bits());
-        }
-    }
 
     #[test]
     fn tick_that_is_kept_is_the_tick() {

@@ -3,9 +3,13 @@
 //! This crate owns names, types and nullability, once. The JSON Schema files beside it, the Arrow schemas below and the
 //! Athena DDL are held together by this crate's tests. It does *not* own where files lie or how they are written.
 
+mod route;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+pub use route::queue_of;
 
 /// JSON Schema of a canonical tick, as a producer sends it.
 pub const TICK_JSON_SCHEMA: &str = include_str!("../tick.schema.json");

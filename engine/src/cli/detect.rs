@@ -8,8 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use loadgen::Recording;
-use loadgen::replay::{Mapping, PRESETS, TsUnit};
+use ticklake_reader::{Mapping, PRESETS, Recording, TsUnit};
 
 use super::{ConfigArgs, parse_set, variables};
 use crate::config::sources::Assignment;

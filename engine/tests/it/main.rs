@@ -10,7 +10,6 @@ mod faults;
 mod lake;
 mod local;
 mod metrics;
-#[cfg(feature = "local")]
 mod offline;
 mod pipeline;
 mod process;

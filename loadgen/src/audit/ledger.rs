@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::report::Problem;
+use ticklake_reader::lake::rows::Row;
+
 use crate::{
-    lake::rows::Row,
     manifest::{Sent, SeqSet, Tally},
     tick::{SymbolHash, row_checksum},
 };

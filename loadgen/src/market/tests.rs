@@ -186,3 +186,14 @@ fn lively_market_has_as_many_trades_in_order_as_a_calm_one() {
         assert_eq!(all, ticks);
     }
 }
+
+#[test]
+fn symbols_are_spread_evenly_over_queues() {
+    let market = Market::new(MarketConfig { symbols: 5_000, ..MarketConfig::default() }).unwrap();
+    for queues in 1..=16 {
+        let mut symbols = vec![0.0; queues];
+        let queue = |symbol| ticklake_schemas::queue_of(market.name(symbol), queues);
+        (0..5_000).for_each(|symbol| symbols[queue(symbol)] += queues as f64 / 5_000.0);
+        assert!(symbols.iter().all(|share| (0.8..1.2).contains(share)), "{queues}: {symbols:?}");
+    }
+}

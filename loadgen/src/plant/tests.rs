@@ -270,7 +270,7 @@ fn written_trades_are_read_back_by_the_preset() {
 
     // The numbers of the rows: dense, per symbol, in the order of the file.
     let mut next: HashMap<String, i64> = HashMap::new();
-    let read = recording.read(crate::Dialect::Canonical, &mut |tick| {
+    let read = crate::replay::replay(&recording, crate::Dialect::Canonical, &mut |tick| {
         let next = next.entry(tick.symbol.to_owned()).or_default();
         assert_eq!(tick.seq, *next);
         *next += 1;

@@ -23,7 +23,7 @@ use parquet::{
 
 use crate::{
     payload::Dialect,
-    replay::{Recording, ReplayError},
+    replay::{Recording, ReplayError, replay},
     tick::Tick,
 };
 
@@ -79,7 +79,7 @@ impl Trades {
         let mut trades = Self::default();
         let mut interned = Interned::default();
         let mut skip = skip_rows;
-        recording.read(Dialect::Canonical, &mut |tick| {
+        replay(recording, Dialect::Canonical, &mut |tick| {
             if skip > 0 {
                 skip -= 1;
             } else {

@@ -7,14 +7,15 @@ use std::{
     time::Duration,
 };
 
+use ticklake_schemas::queue_of;
+
 use super::{Emit, Preparation, ProduceError, Produced, event_clock::EventClock, packer::Packer};
 use crate::{
     batch::Batcher,
     disturb::Fates,
     manifest::Tally,
     payload::{Message, PayloadError},
-    replay::Recording,
-    route::queue_of,
+    replay::{Recording, replay},
     tick::{SymbolHash, Tick},
 };
 
@@ -47,7 +48,7 @@ pub fn recording(
         malformed: 0,
         emit,
     };
-    let mut symbols = recording.read(how.packing.dialect(), &mut |tick| reel.take(tick))?;
+    let mut symbols = replay(recording, how.packing.dialect(), &mut |tick| reel.take(tick))?;
     reel.packer.finish(&mut reel.full)?;
     reel.batch_up();
     reel.close_batches();

@@ -24,10 +24,10 @@ fn recording(dir: &TempDir, name: &str, mapping: &str) -> Recording {
 }
 
 /// The bodies of single-tick messages, and the tallies.
-fn replay(recording: &Recording) -> Result<(Vec<String>, BTreeMap<String, Tally>), ReplayError> {
+fn replayed(recording: &Recording) -> Result<(Vec<String>, BTreeMap<String, Tally>), ReplayError> {
     let mut writer = MessageWriter::new(Packing::SINGLE)?;
     let mut messages = VecDeque::new();
-    let tallies = recording.read(Dialect::Canonical, &mut |tick| {
+    let tallies = replay(recording, Dialect::Canonical, &mut |tick| {
         writer.push(tick, &mut messages)?;
         Ok(true)
     })?;
@@ -53,7 +53,7 @@ fn csv_bodies() -> Vec<String> {
 fn csv_rows_keep_their_order_and_their_digits() {
     let dir = TempDir::new().unwrap();
     std::fs::write(dir.path().join("a.csv"), CSV).unwrap();
-    let (bodies, tallies) = replay(&recording(&dir, "a.csv", MAP)).unwrap();
+    let (bodies, tallies) = replayed(&recording(&dir, "a.csv", MAP)).unwrap();
     assert_eq!(bodies, csv_bodies());
     assert_eq!(tallies["AAPL"].count(), 2);
     assert_eq!(tallies["BTCUSDT"].count(), 1);
@@ -69,7 +69,7 @@ fn gzip_makes_no_difference_even_in_several_members() {
         encoder.write_all(part.as_bytes()).unwrap();
         encoder.finish().unwrap();
     }
-    assert_eq!(replay(&recording(&dir, "a.csv.gz", MAP)).unwrap().0, csv_bodies());
+    assert_eq!(replayed(&recording(&dir, "a.csv.gz", MAP)).unwrap().0, csv_bodies());
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn limit_takes_rows_from_the_beginning() {
     std::fs::write(dir.path().join("a.csv"), CSV).unwrap();
     for limit in 0..5 {
         let limited = Recording { limit: Some(limit as u64), ..recording(&dir, "a.csv", MAP) };
-        assert_eq!(replay(&limited).unwrap().0, csv_bodies()[..limit.min(3)]);
+        assert_eq!(replayed(&limited).unwrap().0, csv_bodies()[..limit.min(3)]);
     }
 }
 
@@ -87,12 +87,12 @@ fn mapped_sequence_numbers_are_taken_and_must_not_repeat() {
     let dir = TempDir::new().unwrap();
     let mapping = "symbol=sym,ts=t,price=p,volume=v,seq=id";
     std::fs::write(dir.path().join("a.csv"), CSV).unwrap();
-    let (bodies, _) = replay(&recording(&dir, "a.csv", mapping)).unwrap();
+    let (bodies, _) = replayed(&recording(&dir, "a.csv", mapping)).unwrap();
     let seqs: Vec<Value> =
         bodies.iter().map(|body| serde_json::from_str::<Value>(body).unwrap()["seq"].take()).collect();
     assert_eq!(seqs, [json!(50), json!(7), json!(49)]);
     std::fs::write(dir.path().join("b.csv"), CSV.replace(",49\n", ",50\n")).unwrap();
-    let error = replay(&recording(&dir, "b.csv", mapping)).unwrap_err();
+    let error = replayed(&recording(&dir, "b.csv", mapping)).unwrap_err();
     assert!(matches!(&error, ReplayError::SeqRepeats { row: 3, symbol, seq: 50 } if symbol == "AAPL"), "{error}");
 }
 
@@ -103,8 +103,11 @@ fn bad_values_are_named_with_their_row() {
         [("1001,AAPL", "x,AAPL", "ts"), (".5", "NaN", "price"), ("1e3", "", "volume"), ("1001,AAPL", "1001,", "symbol")]
     {
         std::fs::write(dir.path().join("a.csv"), CSV.replace(good, bad)).unwrap();
-        let error = replay(&recording(&dir, "a.csv", MAP)).unwrap_err();
-        assert!(matches!(error, ReplayError::Value { row: 3, column: c, .. } if c == column), "{bad}: {error}");
+        let error = replayed(&recording(&dir, "a.csv", MAP)).unwrap_err();
+        assert!(
+            matches!(error, ReplayError::Read(ReadError::Value { row: 3, column: c, .. }) if c == column),
+            "{bad}: {error}"
+        );
     }
 }
 
@@ -112,10 +115,10 @@ fn bad_values_are_named_with_their_row() {
 fn missing_columns_and_unknown_formats_are_named() {
     let dir = TempDir::new().unwrap();
     std::fs::write(dir.path().join("a.csv"), CSV).unwrap();
-    let error = replay(&recording(&dir, "a.csv", "symbol=sym,ts=time,price=p,volume=v")).unwrap_err();
+    let error = replayed(&recording(&dir, "a.csv", "symbol=sym,ts=time,price=p,volume=v")).unwrap_err();
     assert!(error.to_string().contains("\"time\"") && error.to_string().contains("t, sym, p"), "{error}");
-    assert!(matches!(replay(&recording(&dir, "a.json", MAP)), Err(ReplayError::Format(_))));
-    assert!(matches!(replay(&recording(&dir, "b.csv", MAP)), Err(ReplayError::Read { .. })));
+    assert!(matches!(replayed(&recording(&dir, "a.json", MAP)), Err(ReplayError::Read(ReadError::Format(_)))));
+    assert!(matches!(replayed(&recording(&dir, "b.csv", MAP)), Err(ReplayError::Read(ReadError::Read { .. }))));
 }
 
 fn write_parquet(dir: &TempDir, name: &str, columns: Vec<(&str, ArrayRef)>) {
@@ -147,7 +150,7 @@ fn parquet_columns_of_many_types_give_the_same_ticks() {
         ("c", Arc::new(StringArray::from(vec![None, Some("@")]))),
     ];
     write_parquet(&dir, "other.parquet", other);
-    let bodies = replay(&recording(&dir, "plain.parquet", MAP)).unwrap().0;
+    let bodies = replayed(&recording(&dir, "plain.parquet", MAP)).unwrap().0;
     assert_eq!(
         bodies,
         [
@@ -155,7 +158,7 @@ fn parquet_columns_of_many_types_give_the_same_ticks() {
             r#"{"symbol":"B","price":5.0,"volume":2,"ts":1001000,"seq":0,"conditions":"@"}"#,
         ]
     );
-    assert_eq!(replay(&recording(&dir, "other.parquet", MAP)).unwrap().0, bodies);
+    assert_eq!(replayed(&recording(&dir, "other.parquet", MAP)).unwrap().0, bodies);
 }
 
 #[test]
@@ -168,6 +171,6 @@ fn nulls_in_parquet_are_named_with_their_row() {
         ("v", Arc::new(Int64Array::from(vec![1, 2]))),
     ];
     write_parquet(&dir, "a.parquet", columns);
-    let error = replay(&recording(&dir, "a.parquet", "symbol=sym,ts=t,price=p,volume=v")).unwrap_err();
-    assert!(matches!(error, ReplayError::Value { row: 2, column: "price", .. }), "{error}");
+    let error = replayed(&recording(&dir, "a.parquet", "symbol=sym,ts=t,price=p,volume=v")).unwrap_err();
+    assert!(matches!(error, ReplayError::Read(ReadError::Value { row: 2, column: "price", .. })), "{error}");
 }

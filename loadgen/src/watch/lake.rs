@@ -12,11 +12,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
+use ticklake_reader::lake::{Lake, LakeError, rows};
+
 use super::Watch;
-use crate::{
-    lake::{Lake, LakeError, rows},
-    tick::SymbolHash,
-};
+use crate::tick::SymbolHash;
 
 /// How often the files are listed.
 pub const EVERY: Duration = Duration::from_millis(100);

@@ -17,10 +17,11 @@ use std::{
 
 use loadgen::{
     Dialect, Disturbance, Error, Lake, Layout, MarketConfig, Observer, Pace, Packing, Plan, Progress, Recording, Sent,
-    Source, Speed, audit, route::queue_of, run, send::DeliveryError,
+    Source, Speed, audit, run, send::DeliveryError,
 };
 use queue::Queue;
 use tempfile::TempDir;
+use ticklake_schemas::queue_of;
 
 fn market(ticks: u64) -> Source {
     Source::Market(MarketConfig { symbols: 20, ticks, ..MarketConfig::default() })

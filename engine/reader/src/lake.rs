@@ -2,7 +2,7 @@
 //!
 //! It does *not* own what is made of their rows.
 
-pub(crate) mod rows;
+pub mod rows;
 
 use std::{
     fs, io,
@@ -130,7 +130,7 @@ fn is_data(file: &str) -> bool {
 }
 
 /// The Parquet files of a table of the lake in a folder, sorted: their names below the lake. Links are followed.
-pub(crate) fn files_in(lake: &Path, table: &str) -> Result<Vec<String>, LakeError> {
+pub fn files_in(lake: &Path, table: &str) -> Result<Vec<String>, LakeError> {
     let mut files = Vec::new();
     let mut folders = vec![table.to_owned()];
     while let Some(folder) = folders.pop() {

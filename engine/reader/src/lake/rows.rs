@@ -26,8 +26,10 @@ const KEYS: usize = 2;
 
 /// Why a file cannot be read.
 #[derive(Debug)]
-pub(crate) enum RowsError {
+pub enum RowsError {
+    /// It is no well-formed Parquet.
     Parquet(ParquetError),
+    /// It does not have the columns of the ticks table.
     Schema(String),
 }
 
@@ -39,7 +41,8 @@ impl From<ParquetError> for RowsError {
 
 impl RowsError {
     /// The error, with the name of the file.
-    pub(crate) fn in_file(self, file: &str) -> LakeError {
+    #[must_use]
+    pub fn in_file(self, file: &str) -> LakeError {
         let file = file.to_owned();
         match self {
             Self::Parquet(source) => LakeError::Parquet { file, source },
@@ -64,7 +67,7 @@ pub struct Row<'a> {
 }
 
 /// Hands every row of the file to `take`.
-pub(crate) fn read(file: impl ChunkReader + 'static, take: &mut dyn FnMut(Row<'_>)) -> Result<(), RowsError> {
+pub fn read(file: impl ChunkReader + 'static, take: &mut dyn FnMut(Row<'_>)) -> Result<(), RowsError> {
     batches(file, &COLUMNS, &mut |batch| {
         let (keys, values) = (Keys::of(batch)?, Values::of(batch)?);
         for at in 0..batch.num_rows() {
@@ -77,7 +80,7 @@ pub(crate) fn read(file: impl ChunkReader + 'static, take: &mut dyn FnMut(Row<'_
 }
 
 /// Hands symbol and sequence number of every row that has one to `take`.
-pub(crate) fn read_keys(file: impl ChunkReader + 'static, take: &mut dyn FnMut(&str, i64)) -> Result<(), RowsError> {
+pub fn read_keys(file: impl ChunkReader + 'static, take: &mut dyn FnMut(&str, i64)) -> Result<(), RowsError> {
     batches(file, &COLUMNS[..KEYS], &mut |batch| {
         let keys = Keys::of(batch)?;
         for at in 0..batch.num_rows() {
@@ -90,7 +93,7 @@ pub(crate) fn read_keys(file: impl ChunkReader + 'static, take: &mut dyn FnMut(&
 }
 
 /// How many rows a file of any table has.
-pub(crate) fn count(file: impl ChunkReader + 'static) -> Result<u64, RowsError> {
+pub fn count(file: impl ChunkReader + 'static) -> Result<u64, RowsError> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
     Ok(builder.metadata().file_metadata().num_rows().unsigned_abs())
 }

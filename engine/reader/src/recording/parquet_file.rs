@@ -13,15 +13,15 @@ use arrow::{
 };
 use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
 
-use super::{Mapping, ReplayError, Row, Rows, TsUnit};
-use crate::tick::Number;
+use super::{Mapping, ReadError, Row, Rows, TsUnit};
+use crate::Number;
 
 /// Rows that are in memory at a time.
 const BATCH_ROWS: usize = 8_192;
 
 /// Hands every row of the file to `rows`.
-pub(super) fn read(path: &Path, mapping: &Mapping, rows: &mut Rows<'_>) -> Result<(), ReplayError> {
-    let file = File::open(path).map_err(|source| ReplayError::Read { path: path.to_owned(), source })?;
+pub(super) fn read(path: &Path, mapping: &Mapping, rows: &mut Rows<'_>) -> Result<(), ReadError> {
+    let file = File::open(path).map_err(|source| ReadError::Read { path: path.to_owned(), source })?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
     let wanted = [&mapping.symbol, &mapping.ts, &mapping.price, &mapping.volume];
     let optional = [&mapping.seq, &mapping.venue, &mapping.conditions];
@@ -33,7 +33,7 @@ pub(super) fn read(path: &Path, mapping: &Mapping, rows: &mut Rows<'_>) -> Resul
         for at in 0..columns.symbol.len() {
             rows.row += 1;
             let row = columns.row(at, rows)?;
-            if !rows.take(&row)? {
+            if !rows.take(&row) {
                 return Ok(());
             }
         }
@@ -54,13 +54,13 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(batch: &RecordBatch, mapping: &Mapping, available: &[String]) -> Result<Self, ReplayError> {
+    fn of(batch: &RecordBatch, mapping: &Mapping, available: &[String]) -> Result<Self, ReadError> {
         let find = |column: &String| {
             batch
                 .column_by_name(column)
-                .ok_or_else(|| ReplayError::Column { column: column.clone(), available: available.to_vec() })
+                .ok_or_else(|| ReadError::Column { column: column.clone(), available: available.to_vec() })
         };
-        let text = |column: &Option<String>| -> Result<Option<StringArray>, ReplayError> {
+        let text = |column: &Option<String>| -> Result<Option<StringArray>, ReadError> {
             column.as_ref().map(|column| Ok(texts(find(column)?)?)).transpose()
         };
         let (ts, ts_unit) = times(find(&mapping.ts)?, mapping.ts_unit)?;
@@ -70,13 +70,13 @@ impl Columns {
             ts_unit,
             price: Numbers::of(find(&mapping.price)?)?,
             volume: Numbers::of(find(&mapping.volume)?)?,
-            seq: mapping.seq.as_ref().map(|column| Ok::<_, ReplayError>(integers(find(column)?)?)).transpose()?,
+            seq: mapping.seq.as_ref().map(|column| Ok::<_, ReadError>(integers(find(column)?)?)).transpose()?,
             venue: text(&mapping.venue)?,
             conditions: text(&mapping.conditions)?,
         })
     }
 
-    fn row(&self, at: usize, rows: &Rows<'_>) -> Result<Row<'_>, ReplayError> {
+    fn row(&self, at: usize, rows: &Rows<'_>) -> Result<Row<'_>, ReadError> {
         let present =
             |array: &dyn Array, column| if array.is_valid(at) { Ok(()) } else { Err(rows.bad(column, "null")) };
         present(&self.symbol, "symbol")?;
@@ -85,6 +85,7 @@ impl Columns {
             present(seq, "seq")?;
         }
         Ok(Row {
+            number: rows.row,
             symbol: self.symbol.value(at),
             ts_us: rows.ts_us(self.ts.value(at), self.ts_unit)?,
             price: self.price.get(at, "price", rows)?,
@@ -136,7 +137,7 @@ impl Numbers {
         })
     }
 
-    fn get(&self, at: usize, column: &'static str, rows: &Rows<'_>) -> Result<Number<'_>, ReplayError> {
+    fn get(&self, at: usize, column: &'static str, rows: &Rows<'_>) -> Result<Number<'_>, ReadError> {
         match self {
             Self::Floats(floats) if floats.is_valid(at) && floats.value(at).is_finite() => {
                 Ok(Number::Float(floats.value(at)))

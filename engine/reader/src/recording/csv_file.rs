@@ -9,7 +9,7 @@ use std::{
 use csv::StringRecord;
 use flate2::read::MultiGzDecoder;
 
-use super::{Mapping, ReplayError, Row, Rows};
+use super::{Mapping, ReadError, Row, Rows};
 
 /// The columns of the mapping as positions.
 struct Columns {
@@ -23,8 +23,8 @@ struct Columns {
 }
 
 /// Hands every row of the file to `rows`.
-pub(super) fn read(path: &Path, gzip: bool, mapping: &Mapping, rows: &mut Rows<'_>) -> Result<(), ReplayError> {
-    let file = File::open(path).map_err(|source| ReplayError::Read { path: path.to_owned(), source })?;
+pub(super) fn read(path: &Path, gzip: bool, mapping: &Mapping, rows: &mut Rows<'_>) -> Result<(), ReadError> {
+    let file = File::open(path).map_err(|source| ReadError::Read { path: path.to_owned(), source })?;
     let bytes: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(BufReader::new(file))) } else { Box::new(file) };
     let mut reader = csv::Reader::from_reader(bytes);
     let columns = Columns::find(reader.headers()?, mapping)?;
@@ -32,7 +32,7 @@ pub(super) fn read(path: &Path, gzip: bool, mapping: &Mapping, rows: &mut Rows<'
     while reader.read_record(&mut record)? {
         rows.row += 1;
         let row = columns.row(&record, mapping, rows)?;
-        if !rows.take(&row)? {
+        if !rows.take(&row) {
             break;
         }
     }
@@ -40,9 +40,9 @@ pub(super) fn read(path: &Path, gzip: bool, mapping: &Mapping, rows: &mut Rows<'
 }
 
 impl Columns {
-    fn find(headings: &StringRecord, mapping: &Mapping) -> Result<Self, ReplayError> {
+    fn find(headings: &StringRecord, mapping: &Mapping) -> Result<Self, ReadError> {
         let find = |column: &String| {
-            headings.iter().position(|heading| heading == column).ok_or_else(|| ReplayError::Column {
+            headings.iter().position(|heading| heading == column).ok_or_else(|| ReadError::Column {
                 column: column.clone(),
                 available: headings.iter().map(str::to_owned).collect(),
             })
@@ -58,7 +58,7 @@ impl Columns {
         })
     }
 
-    fn row<'r>(&self, record: &'r StringRecord, mapping: &Mapping, rows: &Rows<'_>) -> Result<Row<'r>, ReplayError> {
+    fn row<'r>(&self, record: &'r StringRecord, mapping: &Mapping, rows: &Rows<'_>) -> Result<Row<'r>, ReadError> {
         let integer =
             |column, text: &str| text.parse::<i64>().map_err(|_| rows.bad(column, format!("{text:?}, not an integer")));
         let symbol = &record[self.symbol];
@@ -67,6 +67,7 @@ impl Columns {
         }
         let optional = |column: Option<usize>| column.map(|at| &record[at]).filter(|text| !text.is_empty());
         Ok(Row {
+            number: rows.row,
             symbol,
             ts_us: rows.ts_us(integer("ts", &record[self.ts])?, mapping.ts_unit)?,
             price: rows.number("price", &record[self.price])?,
