@@ -1,33 +1,34 @@
-//! The HTTP endpoint that monitoring asks: `/metrics`, `/healthz` and `/readyz`.
+//! The HTTP endpoint of a running engine: `/metrics`, `/healthz`, `/readyz`, and `/alerts`, a stream.
 //!
-//! It does *not* own what is counted. It binds loopback unless configured otherwise, for it asks nobody who they are.
+//! It does *not* own what is counted or raised. It binds loopback unless configured otherwise, because it asks nobody who
+//! they are.
+
+mod answer;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::info;
 
-use crate::metrics::Exporter;
+use self::answer::answer;
+use crate::exporter::Exporter;
 
-/// Connections at once: Prometheus needs one. The next one takes the place of the oldest.
+/// Connections at once: Prometheus needs one, and each listener to alerts. The next one takes the place of the oldest.
 const CONNECTIONS_MAX: usize = 32;
 
-/// How long a client may take to send its request and to read the answer.
+/// How long a client may take to send its request and to read an answer that is no stream.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A bound endpoint.
@@ -38,7 +39,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Binds `address`, of which port 0 is any.
+    /// Binds `address`. With port 0 the system chooses one.
     pub async fn bind(address: SocketAddr, exporter: Exporter) -> io::Result<Self> {
         Ok(Self { listener: TcpListener::bind(address).await?, exporter: Arc::new(exporter) })
     }
@@ -51,20 +52,17 @@ impl Endpoint {
     /// Answers until it is dropped.
     pub async fn serve(self) {
         if let Ok(address) = self.address() {
-            info!(%address, "metrics at /metrics, health at /healthz and /readyz");
+            info!(%address, "metrics at /metrics, health at /healthz and /readyz, alerts at /alerts");
         }
         let mut connections = JoinSet::new();
         // In the order in which they came.
         let mut open = VecDeque::new();
         loop {
             let Ok((stream, _)) = self.listener.accept().await else {
-                // Out of file descriptors, say: it may pass, and the engine does not depend on it.
+                // The process may be out of file descriptors. That may pass, and the engine does not depend on it.
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 continue;
             };
-            let exporter = self.exporter.clone();
-            let answers =
-                service_fn(move |request| std::future::ready(Ok::<_, Infallible>(answer(&request, &exporter))));
             while connections.try_join_next().is_some() {}
             open.retain(|connection: &AbortHandle| !connection.is_finished());
             // A slow client keeps nobody out: its place goes to the next one.
@@ -73,39 +71,22 @@ impl Endpoint {
             {
                 oldest.abort();
             }
-            // One request each: a client that sends many and reads no answer would hold its connection for ever.
-            let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answers);
-            // A client that hangs up is no business of the engine.
-            let connection = async move { drop(timeout(CONNECTION_TIMEOUT, connection).await) };
-            open.push_back(connections.spawn(connection));
+            open.push_back(connections.spawn(serve(stream, self.exporter.clone())));
         }
     }
 }
 
-fn answer(request: &Request<Incoming>, exporter: &Exporter) -> Response<Full<Bytes>> {
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered\n");
+/// Answers one request. A client that sent many and read no answer would hold its connection for ever.
+async fn serve(stream: TcpStream, exporter: Arc<Exporter>) {
+    let is_stream = AtomicBool::new(false);
+    let answers = service_fn(|request| {
+        let answer = answer(&request, &exporter);
+        is_stream.store(answer.is_stream, Ordering::Relaxed);
+        std::future::ready(Ok::<_, Infallible>(answer.response))
+    });
+    let mut connection = pin!(http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answers));
+    // If a client hangs up, nothing is to be done.
+    if timeout(CONNECTION_TIMEOUT, connection.as_mut()).await.is_err() && is_stream.load(Ordering::Relaxed) {
+        let _ = connection.await;
     }
-    match request.uri().path() {
-        "/metrics" => {
-            let mut answer = text(StatusCode::OK, exporter.render());
-            let format = HeaderValue::from_static("text/plain; version=0.0.4");
-            answer.headers_mut().insert(CONTENT_TYPE, format);
-            answer
-        }
-        "/healthz" => text(StatusCode::OK, "ok\n"),
-        "/readyz" if exporter.is_receiving() => {
-            let gone = exporter.queues_gone().map(|queue| format!("not receiving: {queue} is gone\n"));
-            text(StatusCode::OK, format!("receiving\n{}", gone.collect::<String>()))
-        }
-        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not receiving\n"),
-        _ => text(StatusCode::NOT_FOUND, "there are /metrics, /healthz and /readyz\n"),
-    }
-}
-
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    answer
 }

@@ -18,6 +18,7 @@ pub mod budget;
 pub mod clock;
 pub mod flush;
 pub mod lease;
+pub mod listeners;
 pub mod message;
 pub mod meter;
 pub mod metrics;
@@ -60,6 +61,7 @@ pub mod pipeline;
 pub mod cpu;
 
 pub mod endpoint;
+pub mod exporter;
 
 pub mod offline;
 

@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 
 use crate::budget::{Amount, Budget};
 use crate::config::Config;
+use crate::listeners::Listeners;
 use crate::ports::{Backlog, PortError, Queue};
 use crate::redact;
 use crate::stats::{Counter, Stats};
@@ -26,6 +27,8 @@ pub struct Meters {
     pub budget: Arc<Budget>,
     /// The same of each queue, and what else is known of it.
     pub queues: Arc<[Arc<QueueMeter>]>,
+    /// Who hears of alerts, beside the topic.
+    pub listeners: Listeners,
 }
 
 impl Meters {
@@ -36,7 +39,7 @@ impl Meters {
         let budget = Budget::new(max);
         let share = config.share_of_queue().min(max.messages);
         let queues = config.queue_urls().map(|url| Arc::new(QueueMeter::new(url, budget.share(share)))).collect();
-        Self { stats: Arc::default(), budget, queues }
+        Self { stats: Arc::default(), budget, queues, listeners: Listeners::default() }
     }
 
     /// Whether messages are being received, of every queue that is not gone.
@@ -44,6 +47,11 @@ impl Meters {
     pub fn is_receiving(&self) -> bool {
         let is_receiving = |queue: &Arc<QueueMeter>| queue.is_receiving() || queue.is_gone();
         self.queues.iter().all(is_receiving) && self.queues.iter().any(|queue| queue.is_receiving())
+    }
+
+    /// The names of the queues that do not exist any more.
+    pub fn queues_gone(&self) -> impl Iterator<Item = &str> {
+        self.queues.iter().filter(|queue| queue.is_gone()).map(|queue| &*queue.name)
     }
 }
 

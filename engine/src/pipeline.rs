@@ -234,6 +234,7 @@ impl<'a> Shared<'a> {
             notes: self.notes.clone(),
             carried,
             alerts,
+            listeners: self.meters.listeners.clone(),
             outbox: Outbox::new(self.config.alerts.outbox()),
             stop: self.stop.clone(),
             stats: self.meters.stats.clone(),

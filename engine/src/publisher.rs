@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::clock::now_us;
+use crate::listeners::Listeners;
 use crate::message::{AlertBatch, CarriedAlerts, Published};
 use crate::notes::{Note, Notes};
 use crate::ports::{Notification, Notifier};
@@ -42,6 +43,7 @@ pub(crate) struct Publisher {
     /// Takes alerts that sum others up, which no epoch knows of.
     pub(crate) carried: Sender<CarriedAlerts>,
     pub(crate) alerts: mpsc::Receiver<AlertBatch>,
+    pub(crate) listeners: Listeners,
     pub(crate) outbox: Outbox,
     pub(crate) stop: Stop,
     pub(crate) stats: Arc<Stats>,
@@ -53,6 +55,10 @@ impl Publisher {
         let mut waiting = Vec::new();
         loop {
             let more = tokio::time::timeout(TICK, self.alerts.recv_many(&mut waiting, TOGETHER_MAX)).await;
+            // Alerts that are noted already were adopted, or come again: listeners hear of both.
+            for batch in &waiting {
+                self.listeners.tell(&batch.alerts);
+            }
             let outcomes = match self.notifier.clone() {
                 Some(notifier) => {
                     self.note(&mut waiting).await;

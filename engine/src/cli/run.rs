@@ -7,8 +7,8 @@ use crate::adapters;
 use crate::aws::Clients;
 use crate::config::Config;
 use crate::endpoint::Endpoint;
+use crate::exporter::Exporter;
 use crate::meter::Meters;
-use crate::metrics::Exporter;
 use crate::pipeline::{self, RunOptions};
 
 /// Runs one engine to its end; `true` if that was in order.

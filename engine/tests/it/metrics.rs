@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use ticklake::config::Settings;
 use ticklake::endpoint::Endpoint;
+use ticklake::exporter::Exporter;
 use ticklake::memory::{MemoryNotifier, MemoryQueue, MemoryStore};
 use ticklake::meter::Meters;
-use ticklake::metrics::{Exporter, QUEUE_TABLE, TABLE};
+use ticklake::metrics::{QUEUE_TABLE, TABLE};
 use ticklake::pipeline::{RunOptions, run};
 use ticklake::ports::Ports;
 use ticklake::stats::Stage;
+use ticklake_core::detect::ThresholdConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -91,6 +93,56 @@ async fn engine_tells_what_it_does_and_whether_it_receives() {
     // Again, and nothing is counted twice.
     let (_, again) = ask(address, "GET /metrics").await;
     assert_eq!(value(&again, "ticklake_ticks_stored_total"), 50.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_are_streamed_to_every_listener_also_without_a_topic() {
+    let queue = Arc::new(MemoryQueue::new(Duration::from_mins(1)));
+    let mut settings = Settings::default();
+    "http://127.0.0.1/000000000000/ticks".clone_into(&mut settings.queue.url);
+    "lake".clone_into(&mut settings.lake.bucket);
+    settings.detect.threshold =
+        vec![ThresholdConfig { symbol: "A".to_owned(), above: Some(100.0), below: None, hysteresis: 0.0 }];
+    let config = settings.validate().unwrap();
+    let meters = Meters::new(&config);
+    let endpoint =
+        Endpoint::bind("127.0.0.1:0".parse().unwrap(), Exporter::new(meters.clone()).unwrap()).await.unwrap();
+    let address = endpoint.address().unwrap();
+    let served = tokio::spawn(endpoint.serve());
+
+    let listen = async || {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /alerts HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+        let mut head = [0; 15];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200 OK");
+        stream
+    };
+    let mut listeners = [listen().await, listen().await];
+    let mut heard = [String::new(), String::new()];
+    let watch = async {
+        for price in [99, 101] {
+            queue.send(format!(r#"{{"symbol":"A","price":{price},"volume":1}}"#), None);
+        }
+        for (stream, heard) in listeners.iter_mut().zip(&mut heard) {
+            while !heard.contains("\n\n\r\n") {
+                let mut bytes = [0; 1024];
+                let count = stream.read(&mut bytes).await.unwrap();
+                assert_ne!(count, 0, "{heard}");
+                heard.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+            }
+        }
+    };
+    let watch = async { tokio::time::timeout(Duration::from_mins(1), watch).await.expect("both hear of the alert") };
+    let ports = Ports { queues: vec![queue.clone()], store: Arc::<MemoryStore>::default(), notifier: None };
+    run(ports, &config, RunOptions::default(), meters.clone(), watch).await.unwrap();
+    for heard in heard {
+        assert!(heard.contains("text/event-stream"), "{heard}");
+        let data = heard.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+        let alert: serde_json::Value = serde_json::from_str(data).unwrap();
+        assert_eq!((&alert["kind"], &alert["observed"]), (&"threshold".into(), &101.0.into()));
+    }
+    served.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
