@@ -115,12 +115,12 @@ fn look(
         part.push(tick);
         if names.symbols.get(tick.symbol).is_some_and(|symbol| *symbol == *picture.symbol) {
             detectors.observe(part, names, None, raised);
-            part.truncate(0);
+            part.clear();
             picture.tick(tick.ts_us, tick.price, detectors.band(tick.symbol));
         }
     }
     detectors.observe(part, names, None, raised);
-    part.truncate(0);
+    part.clear();
 }
 
 impl Summary {
@@ -224,7 +224,7 @@ impl Desk<'_> {
             }
             take(&alert).context("failed to write an alert")?;
         }
-        ticks.truncate(0);
+        ticks.clear();
         Ok(())
     }
 }

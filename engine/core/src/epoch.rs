@@ -173,6 +173,8 @@ impl<M> EpochBuilder<M> {
 
     fn add_ticks(&mut self, ticks: &mut TickBatch) {
         if ticks.is_empty() {
+            // A takeover may have left all ticks out. Their guests go with them.
+            ticks.clear();
             return;
         }
         match self.contents.ticks.last_mut() {
@@ -336,5 +338,25 @@ mod tests {
         let capacities: Vec<_> = left.iter().map(TickBatch::capacity).collect();
         assert_eq!(capacities, [64, 64, 0, 0], "as many as the bounds call for");
         assert!(left.iter().all(TickBatch::is_empty));
+    }
+    #[test]
+    fn batch_whose_ticks_are_all_left_out_keeps_no_guests() {
+        let names = crate::tick::Dictionaries::new(0);
+        let mut decoder = crate::decode::Decoder::new(&crate::decode::DecodeConfig::default(), &names);
+        let mut left_out = batch(1, &[]);
+        let body = br#"{"symbol":"B","price":1,"volume":1}"#;
+        let message = crate::decode::Message {
+            id: "m",
+            body,
+            content_encoding: None,
+            sent_at_us: None,
+            received_at_us: 1_795_442_400_000_000,
+        };
+        decoder.decode(&message, &mut left_out.ticks, &mut Vec::new());
+        left_out.ticks.retain(&[false]);
+        assert_eq!(left_out.ticks.guests.len(), 1);
+        let mut builder = EpochBuilder::new(limits());
+        builder.add(NOW, &mut left_out);
+        assert_eq!((left_out.ticks.guests.len(), names.symbols.guests()), (0, 0));
     }
 }

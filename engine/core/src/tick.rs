@@ -113,7 +113,7 @@ impl TickBatch {
         self.received_at_us.push(tick.received_at_us);
     }
 
-    /// Drops all rows but the first `len`.
+    /// Drops all rows except the first `len`. The guests stay.
     pub fn truncate(&mut self, len: usize) {
         self.symbol.truncate(len);
         self.ts_us.truncate(len);
@@ -123,9 +123,6 @@ impl TickBatch {
         self.venue.truncate(len);
         self.conditions.truncate(len);
         self.received_at_us.truncate(len);
-        if len == 0 {
-            self.guests.clear();
-        }
     }
 
     /// All rows.
@@ -182,9 +179,10 @@ impl TickBatch {
         retain(&mut self.received_at_us, keep);
     }
 
-    /// Forgets all rows and keeps the capacity.
+    /// Forgets all rows and guests, and keeps the capacity.
     pub fn clear(&mut self) {
         self.truncate(0);
+        self.guests.clear();
     }
 
     /// Moves all rows of `other` to the end of this batch; `other` is left empty and keeps its capacity.

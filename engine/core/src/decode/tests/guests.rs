@@ -132,3 +132,30 @@ fn refused_message_leaves_no_guests_behind() {
     ticks.clear();
     assert_eq!(worker.guests(), 0);
 }
+
+/// Who decodes counts what a message adds.
+#[test]
+fn decoding_takes_no_guests_away() {
+    let mut worker = Worker::new(1);
+    let (mut ticks, mut rejects) = (TickBatch::default(), Vec::new());
+    let bodies = [
+        r#"{"symbol":"B","price":-1,"volume":1,"venue":"V1","conditions":"C1"}"#.to_owned(),
+        format!("[{},{},{}", tick("A"), tick("C"), r#"{"symbol":"#),
+        "no JSON".to_owned(),
+        format!("[{},7]", tick("D")),
+        "[]".to_owned(),
+    ];
+    let mut before = 0;
+    for body in bodies.iter().cycle().take(15) {
+        worker.decoder.decode(&message(body.as_bytes()), &mut ticks, &mut rejects);
+        assert!(ticks.guests.len() >= before, "{body}");
+        before = ticks.guests.len();
+        if ticks.len() == 2 {
+            // As a takeover leaves out what is stored already.
+            ticks.retain(&[false, false]);
+        }
+    }
+    assert!(before > 0);
+    ticks.clear();
+    assert_eq!((worker.guests(), ticks.guests.len()), (0, 0));
+}
