@@ -96,9 +96,9 @@ impl Process {
         std::fs::read_to_string(path).unwrap_or_default()
     }
 
-    /// The last line of its log.
+    /// The last line of its log that is no part of a backtrace; empty if it has said nothing.
     pub(crate) fn last_words(&self) -> String {
-        self.log().lines().last().unwrap_or_default().to_owned()
+        last_words(&self.log()).to_owned()
     }
 
     /// Ends it on the spot.
@@ -118,12 +118,16 @@ impl Process {
         };
         let ended = ended?.with_context(|| format!("failed to wait for {name}"))?;
         let log = self.log();
-        let last = log.lines().last().unwrap_or_default();
-        anyhow::ensure!(ended.status.success(), "{name} ended with {}: {last}", ended.status);
+        anyhow::ensure!(ended.status.success(), "{name} ended with {}: {}", ended.status, last_words(&log));
         let cpu = ended.rusage.utime + ended.rusage.stime;
         let last = log.lines().rev().find_map(|line| serde_json::from_str(line).ok()).unwrap_or_default();
         Ok(Ended { cpu_us: cpu.as_secs_f64() * 1e6, memory: ended.rusage.maxrss, last })
     }
+}
+
+fn last_words(log: &str) -> &str {
+    let is_trace = |line: &&str| line.is_empty() || line.starts_with([' ', '\t']) || line.starts_with("note: ");
+    log.lines().rev().find(|line| !is_trace(line)).unwrap_or_default()
 }
 
 impl Drop for Process {
