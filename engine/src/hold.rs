@@ -35,7 +35,7 @@ pub(crate) struct Hold {
 
 impl Default for HeldMessages {
     fn default() -> Self {
-        Self { holdings: Mutex::new(Holdings::new(PAST_MAX)), releases: Mutex::default() }
+        Self { holdings: Mutex::new(Holdings::with_room(PAST_MAX)), releases: Mutex::default() }
     }
 }
 

@@ -22,14 +22,14 @@ pub(crate) const HELD_MAX: Duration = Duration::from_hours(12);
 #[derive(Debug)]
 pub struct Lease {
     term: Arc<Term>,
-    /// What makes the message known as held, where that matters.
-    hold: Option<Arc<Hold>>,
 }
 
 /// What a lease and the heartbeat share.
 #[derive(Debug)]
 pub(crate) struct Term {
     receipt: Receipt,
+    /// What makes the message known as held, where that matters.
+    hold: Option<Hold>,
     asked_at: Moment,
     deadline: Mutex<Deadline<Moment>>,
     /// Whether the lease was dropped.
@@ -41,23 +41,21 @@ impl Lease {
     #[must_use]
     pub fn new(receipt: Receipt, asked_at: Moment, visibility_timeout: Duration) -> Self {
         let deadline = Mutex::new(Deadline::new(asked_at.after(visibility_timeout)));
-        Self { term: Arc::new(Term { receipt, asked_at, deadline, is_ended: AtomicBool::new(false) }), hold: None }
+        Self { term: Arc::new(Term { receipt, hold: None, asked_at, deadline, is_ended: AtomicBool::new(false) }) }
     }
 
     /// The same, and while it lasts the message is known as held.
     pub(crate) fn with(mut self, hold: Option<Hold>) -> Self {
-        self.hold = hold.map(Arc::new);
+        // A new lease shares its term with nobody yet.
+        if let Some(term) = Arc::get_mut(&mut self.term) {
+            term.hold = hold;
+        }
         self
-    }
-
-    /// What makes the message known as held.
-    pub(crate) fn hold(&self) -> Option<Arc<Hold>> {
-        self.hold.clone()
     }
 
     /// The message's id, where it is known as held.
     pub(crate) fn message_id(&self) -> Option<MessageId> {
-        self.hold.as_ref().map(|hold| hold.id())
+        self.term.hold.as_ref().map(Hold::id)
     }
 
     /// The handle of the delivery.
@@ -86,12 +84,26 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.end();
+        self.term.let_go();
     }
 }
 
 impl Term {
     pub(crate) fn receipt(&self) -> &Receipt {
         &self.receipt
+    }
+
+    /// Lets the message go; whether it was handed out once more meanwhile, so that a delete by this receipt may be
+    /// ignored.
+    pub(crate) fn let_go(&self) -> bool {
+        self.hold.as_ref().is_some_and(Hold::let_go)
+    }
+
+    /// The message was released, and the release cannot arrive after `until`.
+    pub(crate) fn released(&self, until: Moment) {
+        if let Some(hold) = &self.hold {
+            hold.released(until);
+        }
     }
 
     /// Whether nobody holds the lease any more.

@@ -32,7 +32,7 @@ impl Committer {
                 let receipts: Vec<Receipt> = batch.iter().map(|item| item.message.lease.receipt().clone()).collect();
                 let leases: Vec<_> = batch
                     .iter()
-                    .map(|Numbered { index, message: HeldMessage { lease, .. } }| (*index, lease.term(), lease.hold()))
+                    .map(|Numbered { index, message: HeldMessage { lease, .. } }| (*index, lease.term()))
                     .collect();
                 async move {
                     let failures = match queue.delete(&receipts).await {
@@ -43,9 +43,9 @@ impl Committer {
                     let now = Moment::now();
                     let is_done = |at: &usize| !failures.iter().any(|failure| failure.index == *at);
                     let done = (0..leases.len()).filter(is_done).map(|at| {
-                        let (index, term, hold) = &leases[at];
+                        let (index, term) = &leases[at];
                         // What comes from now on is looked up in the ledger.
-                        let was_copied = hold.as_ref().is_some_and(|hold| hold.let_go());
+                        let was_copied = term.let_go();
                         (*index, term.deadline(now).is_some() && !was_copied)
                     });
                     answered.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
@@ -87,18 +87,18 @@ impl Committer {
         let releases = by_queue(&self.queues, ours).map(|(queue, items)| {
             let release = move |batch: &[Numbered]| {
                 let receipts: Vec<Receipt> = batch.iter().map(|item| item.message.lease.receipt().clone()).collect();
-                let holds: Vec<_> = batch.iter().filter_map(|item| item.message.lease.hold()).collect();
+                let terms: Vec<_> = batch.iter().map(|item| item.message.lease.term()).collect();
                 async move {
                     // Without an answer it may arrive for as long as the request may take.
                     let given_up = Moment::now().after(self.release_margin);
-                    for hold in &holds {
-                        hold.released(given_up);
+                    for term in &terms {
+                        term.released(given_up);
                     }
                     let answer = queue.release(&receipts).await;
                     if answer.is_ok() {
                         let answered = Moment::now();
-                        for hold in &holds {
-                            hold.released(answered);
+                        for term in &terms {
+                            term.released(answered);
                         }
                     }
                     match answer {

@@ -59,6 +59,15 @@ impl Holdings {
         Self { held: FxHashMap::default(), past: FxHashSet::default(), order: VecDeque::new(), past_max }
     }
 
+    /// The same with room for all of the past at once. A busy worker fills it within seconds, and it need not grow then.
+    #[must_use]
+    pub fn with_room(past_max: usize) -> Self {
+        let mut holdings = Self::new(past_max);
+        holdings.past.reserve(past_max + 1);
+        holdings.order.reserve(past_max + 1);
+        holdings
+    }
+
     /// The worker receives the message `id`, and holds it from now on. `is_first` is what the queue says: that it has
     /// not delivered the message before. A queue may be wrong, so what the worker knows of the message counts more.
     pub fn arrive(&mut self, id: MessageId, is_first: bool) -> Arrival {
