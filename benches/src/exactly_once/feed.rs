@@ -96,7 +96,8 @@ impl Feed {
         queues: &[String],
         may_be_gone: impl Fn(usize) -> bool,
     ) -> anyhow::Result<Range<i64>> {
-        let began = now_us()?;
+        // The queue tells whole milliseconds.
+        let began = now_us()? / 1_000 * 1_000;
         let mut turns = tokio::time::interval(Duration::from_secs(1) * 10 * PER_MESSAGE as u32 / RATE as u32);
         for batch in self.messages.chunks(10) {
             turns.tick().await;

@@ -43,6 +43,7 @@ pub(super) struct Site {
     bucket: String,
     pub(super) queues: Vec<String>,
     pub(super) dead_letters: Option<String>,
+    deleted: Option<String>,
     pub(super) topic: Topic,
     queue_door: Proxy,
     store_door: Proxy,
@@ -69,6 +70,7 @@ impl Site {
             bucket,
             queues: Vec::new(),
             dead_letters: None,
+            deleted: None,
             topic: Topic::create(local, &format!("alerts-{name}")).await?,
             queue_door: Proxy::open(queue_url)?,
             store_door: Proxy::open(store_url)?,
@@ -142,8 +144,16 @@ impl Site {
     /// Deletes the last queue.
     pub(super) async fn delete_queue(&mut self) -> anyhow::Result<()> {
         let queue = self.queues.pop().context("there is no queue to delete")?;
-        self.clients.sqs.delete_queue().queue_url(queue).send().await.context("failed to delete a queue")?;
+        self.clients.sqs.delete_queue().queue_url(&queue).send().await.context("failed to delete a queue")?;
+        self.deleted = Some(queue);
         Ok(())
+    }
+
+    /// Whether a worker has ended because the deleted queue was not there when it began. It ends on purpose then: its
+    /// configuration names a queue that it never saw.
+    pub(super) fn explains(&self, last_words: &str) -> bool {
+        let name = self.deleted.as_ref().and_then(|queue| queue.rsplit('/').next());
+        name.is_some_and(|name| last_words.ends_with(&format!("/{name}: not found")))
     }
 
     /// Messages in a queue, in whatever state, as far as is known.

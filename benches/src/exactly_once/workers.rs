@@ -170,7 +170,10 @@ impl Workers {
             self.start(site)?;
         }
         for worker in extract_ended(&mut self.running) {
-            self.findings.find(Fault::WorkerEnded, || worker.last_words());
+            let last_words = worker.last_words();
+            if !site.explains(&last_words) {
+                self.findings.find(Fault::WorkerEnded, || last_words);
+            }
             self.start(site)?;
         }
         Ok(())

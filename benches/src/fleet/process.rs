@@ -126,7 +126,11 @@ impl Process {
 }
 
 fn last_words(log: &str) -> &str {
-    let is_trace = |line: &&str| line.is_empty() || line.starts_with([' ', '\t']) || line.starts_with("note: ");
+    let is_trace = |line: &&str| {
+        line.is_empty()
+            || line.starts_with([' ', '\t'])
+            || ["note: ", "Stack "].iter().any(|start| line.starts_with(start))
+    };
     log.lines().rev().find(|line| !is_trace(line)).unwrap_or_default()
 }
 
