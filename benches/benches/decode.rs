@@ -1,4 +1,4 @@
-//! The decoder beside the parsers that people would use instead, over every form of body.
+//! The decoder beside the parsers that people would use instead, for every form of body.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on should say where")]
 
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! Instructions of the CPU stages under valgrind, each beside a limit that it must not exceed.
 //!
-//! The same program over the same input takes the same instructions, whatever else the machine does: so a regression fails
-//! CI without a clock. Limits are about 5 % above what was counted; who makes a stage faster lowers its limit.
+//! The same program with the same input takes the same number of instructions, whatever else the machine does. So a
+//! regression fails CI without a clock. Limits are about 5 % above the count. If you make a stage faster, lower its
+//! limit.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on should say where")]
 #![expect(missing_docs, reason = "the macros make items without any")]
 

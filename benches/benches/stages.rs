@@ -1,4 +1,4 @@
-//! The CPU stages behind the decoder one by one, and all of them together.
+//! The CPU stages after the decoder, first one by one and then all together.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on should say where")]
 
 use std::time::Duration;
@@ -9,10 +9,10 @@ use benches::{bodies, encode, sample};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ticklake_core::encode::sort::Sorter;
 
-/// How many symbols detection is measured with: those of an index, an exchange, and of all options on it.
+/// Numbers of symbols that detection is measured with: an index, an exchange, and all options on that exchange.
 const SYMBOLS: [usize; 3] = [1_024, 10_000, 100_000];
 
-/// Ticks that are shown to the detectors in one measurement.
+/// Ticks that the detectors get in one measurement.
 const DETECTED: usize = 200_000;
 
 /// Messages of 500 ticks that go through the pipeline in one measurement.

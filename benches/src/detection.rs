@@ -1,8 +1,8 @@
-//! `check detection`: what the detectors find of events planted into recorded trades, how often they alert where there
-//! is nothing, and what they cost.
+//! `check detection`: how many planted events the detectors find in recorded trades, how often they alert without an
+//! event, and what they cost.
 //!
-//! Their thresholds were chosen on the first of the two days, and two of them corrected by the second
-//! (benches/README.md); it is the second one that counts here, in regular hours.
+//! The thresholds of the detectors were chosen on the first of the two days, and two of them were corrected with the
+//! second day (docs/src/benchmarks.md). This check counts the second day's regular hours.
 
 use std::collections::HashSet;
 use std::io;
@@ -21,21 +21,22 @@ use ticklake_core::tick::{Dictionaries, Tick, TickBatch};
 use crate::figure::Figure;
 use crate::stage::Detecting;
 
-/// The columns of the trades; the mark of trades away from the market stands in for the venue.
+/// The columns of the trades. The mark of trades away from the market takes the place of the venue.
 const COLUMNS: &str = "symbol=symbol,ts=ts_ms,price=price,volume=size,venue=offmarket,conditions=cond";
 
 /// Regular hours, in seconds of the day, UTC.
 const HOURS: std::ops::Range<i64> = 48_600..72_000;
 const DAY_US: i64 = 86_400_000_000;
 
-/// Trades between two events of a symbol, on average, and how often the day is planted anew.
+/// Trades between two events of a symbol, on average. The day is planted anew with each seed.
 const EVERY: u64 = 10_000;
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=6;
 
-/// Sale conditions of trades at prices that the market did not have then: averages, prices of earlier, derived ones.
+/// Sale conditions of trades at prices that the market did not have at that time: averages, earlier prices, derived
+/// prices.
 const ELSEWHERE: [&str; 4] = ["2010", "2004", "4800", "20000200"];
 
-/// The shares of events that may be missed.
+/// The largest share of each kind of event that the detectors may miss.
 const MISSED: [(&str, f64); 13] = [
     ("spike_20bp", 0.3),
     ("spike_50bp", 0.02),
@@ -52,7 +53,7 @@ const MISSED: [(&str, f64); 13] = [
     ("gap_60s", 0.03),
 ];
 
-/// Measures what needs no trades, and the rest where there are some.
+/// Measures the cost, which needs no trades. Measures the rest if there is a file of trades.
 pub fn figures(trades: Option<&Path>, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     cost(report)?;
     let Some(path) = trades else { return Ok(()) };
@@ -78,7 +79,7 @@ fn first_day(all: &Trades) -> i64 {
     all.ts_us.iter().min().map_or(0, |ts_us| ts_us.div_euclid(DAY_US))
 }
 
-/// The trades of some times.
+/// The trades at the times that `wanted` accepts.
 fn only(all: &Trades, wanted: impl Fn(i64) -> bool) -> Trades {
     let rows: Vec<usize> = (0..all.len()).filter(|&row| wanted(all.ts_us[row])).collect();
     Trades {
@@ -118,8 +119,9 @@ fn alerts(trades: &Trades) -> anyhow::Result<Vec<Alert>> {
     Ok(raised.into_iter().map(|raised| raised.alert).filter(|alert| alert.state == State::Open).collect())
 }
 
-/// Events that are missed, and those of which there are several alerts, over several plantings: of single bad prints,
-/// and of what lasts, for what lasts is in everybody's baseline for minutes.
+/// Measures the share of events that the detectors miss, and the share with more than one alert, over several
+/// plantings. Single bad prints and lasting events are planted apart, because a lasting event stays in every baseline
+/// for minutes.
 fn found(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     use EventKind as E;
     let prints = [E::Spike50bp, E::Spike100bp, E::DecimalShift];
@@ -167,11 +169,11 @@ fn found(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -> any
     })?)
 }
 
-/// What was planted, what was alerted, and how what counts of the two matches.
+/// The planted events, the alerts, and the score of the events that count.
 type Planted = (Vec<Event>, Vec<Alert>, Score);
 
-/// `own` are the alerts on the trades as they are: what is planted into the cool-down of one of the same kind and
-/// symbol is not counted.
+/// `own` are the alerts on the unchanged trades. An event does not count if it falls into the cool-down of such an
+/// alert with the same kind and symbol.
 fn planted(day: &Trades, own: &[Alert], seed: u64, kinds: &[EventKind]) -> anyhow::Result<Planted> {
     let mut trades = day.clone();
     let every = NonZeroU64::new(EVERY).unwrap_or(NonZeroU64::MIN);
@@ -189,8 +191,8 @@ fn planted(day: &Trades, own: &[Alert], seed: u64, kinds: &[EventKind]) -> anyho
     Ok((events, alerts, score))
 }
 
-/// Events that were told to be of the other kind, or not within twenty ticks: of level shifts, and of bad prints of
-/// half a percent and more.
+/// Counts the events whose alert has the wrong kind or comes later than twenty ticks. The events are level shifts, and
+/// bad prints of half a percent and more.
 fn told_apart(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     use EventKind as E;
     let (mut shifts, mut prints, mut wrong) = (0_u32, 0_u32, 0_u32);
@@ -220,8 +222,8 @@ fn told_apart(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -
     Ok(report(Figure { name: name.into(), measured, at_most: 0.05 })?)
 }
 
-/// Bad prints of half a percent that are missed where they follow on five of a percent in a row: right behind, and a
-/// minute later.
+/// Bad prints of half a percent that are missed after five bad prints of one percent in a row. One follows at once,
+/// another a minute later.
 fn in_a_row(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     const MINUTE_US: i64 = 60_000_000;
     let mut rows: Vec<Vec<usize>> = vec![Vec::new(); day.symbols.len()];
@@ -252,9 +254,8 @@ fn in_a_row(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -> 
     Ok(report(Figure { name: name.into(), measured, at_most: 0.02 })?)
 }
 
-/// What a planted day's events are when its trades come in another order, each up to a second late: what is found of
-/// what was planted. Sums of panes do not depend on the order; the median of the last 50 prices and the way from price
-/// to price do.
+/// Compares the events found when trades arrive in order with those found when each trade arrives up to a second late.
+/// Sums of panes do not depend on the order. The median of the last 50 prices and the sum of price changes do.
 fn shuffled(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     const LATE_US: u64 = 1_000_000;
     let mut trades = day.clone();
@@ -290,7 +291,8 @@ fn shuffled(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -> 
     Ok(report(Figure { name: name.into(), measured, at_most: 0.05 })?)
 }
 
-/// Gaps on the second day as a whole, beside what they are without the first: what the time of day is good for.
+/// Counts the gap alerts on the whole second day, with and without the first day before it. The difference shows the
+/// use of the time of day.
 fn whole_day(all: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     let second_us = (first_day(all) + 1) * DAY_US;
     let gaps = |trades: &Trades| -> anyhow::Result<usize> {
@@ -302,7 +304,7 @@ fn whole_day(all: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) ->
     Ok(report(Figure { name: name.into(), measured, at_most: 0.8 })?)
 }
 
-/// The trades at prices that the market did not have then, marked as such or by their sale conditions.
+/// The trades at prices that the market did not have at that time. Their mark or their sale conditions tell them.
 fn elsewhere(day: &Trades) -> HashSet<(i64, u64)> {
     let is_elsewhere = |row: usize| {
         let conditions = day.conditions[row].as_deref().unwrap_or_default();
@@ -315,7 +317,7 @@ fn is_marked(day: &Trades, row: usize) -> bool {
     day.venue[row].as_deref().is_some_and(|mark| mark != "0")
 }
 
-/// Tells a trade from others, but for exact repeats.
+/// Tells a trade from all others, except exact repeats.
 fn key(ts_us: i64, price: f64) -> (i64, u64) {
     (ts_us, price.to_bits())
 }
@@ -324,7 +326,7 @@ fn scored(alert: &Alert) -> score::Alert {
     score::Alert { symbol: alert.symbol.to_string(), kind: alert.kind.as_str().to_owned(), ts_us: alert.ts_us }
 }
 
-/// Alerts on the trades as they are.
+/// Counts the alerts on the unchanged trades.
 fn unplanted(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     let alerts = alerts(day)?;
     let elsewhere = elsewhere(day);
@@ -345,7 +347,7 @@ fn unplanted(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) ->
         let name = format!("{name} alerted per million trades, none of which was planted");
         report(Figure { name: name.into(), measured: count(kinds), at_most })?;
     }
-    // How far off a marked trade is: from the one before of its symbol.
+    // The distance of a marked trade from the trade before it, of the same symbol.
     let mut last = vec![f64::NAN; day.symbols.len()];
     let (mut far, mut missed) = (0, 0);
     for row in 0..day.len() {
@@ -359,7 +361,7 @@ fn unplanted(day: &Trades, report: &mut impl FnMut(Figure) -> io::Result<()>) ->
     Ok(report(Figure { name: name.into(), measured: f64::from(missed), at_most: 0.0 })?)
 }
 
-/// What a tick costs with all detectors on, and what they keep of a symbol.
+/// What a tick costs with all detectors on, and how many bytes they keep per symbol.
 fn cost(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     const TICKS: usize = 1_000_000;
     const ROUNDS: usize = 5;

@@ -1,7 +1,8 @@
 //! `encodings`: what each way to store each column of a tick costs, in bytes and in time.
 //!
-//! Columns are taken from sorted ticks, a row group at a time, as the encoder sees them. "Positions" is the way of
-//! [`ticklake_core::encode::chunk`]; all others are parquet's. This file owns what is tried; it does *not* own the choice.
+//! Columns come from sorted ticks, one row group at a time, as the encoder sees them. "Positions" is the encoding of
+//! [`ticklake_core::encode::chunk`]; all others are parquet's. This file owns the list of tried encodings. It does
+//! *not* own the choice.
 
 use std::io::Write;
 use std::path::Path;
@@ -23,7 +24,7 @@ use ticklake_core::tick::{Tick, TickBatch};
 
 use crate::sample::{self, Sample};
 
-/// Compression beside each encoding; 0 is none.
+/// Compression levels for each encoding; 0 is none.
 const LEVELS: [i32; 4] = [0, 1, 2, 3];
 
 /// Bytes and nanoseconds per tick.
@@ -33,7 +34,7 @@ struct Cost {
     ns: f64,
 }
 
-/// Prints a table for the default market at the least density of a full epoch, and one for the trades in a file.
+/// Prints one table for the default market at the lowest density of a full epoch, and one for the trades in a file.
 pub fn print(trades: Option<&Path>, out: &mut impl Write) -> anyhow::Result<()> {
     table(&sample::market(Duration::from_secs(30))?, out)?;
     if let Some(trades) = trades {
@@ -58,7 +59,7 @@ fn table(sample: &Sample, out: &mut impl Write) -> anyhow::Result<()> {
     whole_row(sample, out)
 }
 
-/// The files as the encoder writes them, and the time of sorting included.
+/// The files as the encoder writes them. The time includes sorting.
 fn whole_row(sample: &Sample, out: &mut impl Write) -> anyhow::Result<()> {
     write!(out, "| all | as chosen, and sorted | |")?;
     for &zstd_level in &LEVELS[1..] {
@@ -130,14 +131,14 @@ fn numbers_row<T: Copy>(name: &str, values: &[T], bits: impl Fn(T) -> u64, out: 
     })
 }
 
-/// A row of ticklake's own way, which compresses always.
+/// A row of ticklake's own encoding, which always compresses.
 fn positions_row<T>(
     name: &str,
     values: &[T],
     out: &mut impl Write,
     mut write: impl FnMut(&[T], &mut ChunkWriter, &SchemaDescriptor) -> Result<usize, ParquetError>,
 ) -> anyhow::Result<()> {
-    // The pages do not say of what type their values are.
+    // The pages do not name the type of their values.
     let column = SchemaDescriptor::new(Arc::new(schema(PhysicalType::INT64)?));
     let groups = EncodeConfig::default().row_group_rows;
     write!(out, "| {name} | positions | |")?;
@@ -166,7 +167,7 @@ fn row(
     Ok(writeln!(out)?)
 }
 
-/// What parquet's column writer makes of `values`: the file of one column, less its footer of some hundred bytes.
+/// The size of one column as parquet's column writer stores it, without the file's footer of some hundred bytes.
 fn parquets<T: DataType>(values: &[T::T], encoding: Encoding, level: i32) -> anyhow::Result<Cost> {
     let compression =
         if level == 0 { Compression::UNCOMPRESSED } else { Compression::ZSTD(ZstdLevel::try_new(level)?) };

@@ -1,6 +1,7 @@
-//! `check exactly-once`: the model of the protocol is searched; then scenarios are drawn, in which real engine
-//! processes are killed, frozen, cut off, configured differently and given copies, and the lake is compared with what
-//! was sent; then it is measured what that costs.
+//! `check exactly-once`: it searches the model of the protocol, plays scenarios, and measures the cost.
+//!
+//! In a scenario, real engine processes are killed, frozen, cut off, configured differently and given copies. Then the
+//! check compares the lake with the sent messages.
 
 mod search;
 
@@ -34,10 +35,10 @@ pub use self::round::Options;
 pub use self::site::Endpoints;
 pub use self::workers::Engine;
 
-/// The shortest that SQS's clients may ask for here.
+/// The shortest visibility timeout that SQS's clients may ask for here.
 const VISIBILITY: Duration = Duration::from_secs(5);
 
-/// Measures every figure. Without a seed one is taken from the system, and printed.
+/// Measures every figure. Without a seed it takes one from the system. It prints the seed.
 pub fn figures(
     rounds: u64,
     seed: Option<u64>,
@@ -50,18 +51,19 @@ pub fn figures(
     runtime.block_on(cost())?.into_iter().try_for_each(report).context("failed to report")
 }
 
-/// Single-tick messages of the two measurements of a cost. What a worker does once, at its start, is in both.
+/// Single-tick messages of the two runs that give a cost. Both contain what a worker does once, at its start.
 const FEW: u64 = 10_000;
 const MANY: u64 = 50_000;
 
-/// PUTs by which a worker proves at its start that the store honours conditions.
+/// PUTs with which a worker proves at its start that the store honours conditions.
 const PROOF: f64 = 32.0;
 
-/// PUTs by which a worker leaves a list of its entries at its end.
+/// PUTs with which a worker stores the list of its entries at its end.
 const LIST: f64 = 1.0;
 
-/// The cost where nothing happens, beside at-least-once: instructions of the start, and per message, and objects per
-/// epoch; and what each alert costs more. CPU time says the same, but it varies by more than what is to be seen.
+/// The cost of exactly-once beside at-least-once when nothing happens: instructions of the start and per message, PUTs
+/// per epoch, and the extra cost of each alert. Instructions are counted because CPU time varies by more than the
+/// difference.
 async fn cost() -> anyhow::Result<[Figure; 4]> {
     let served = Served::start().await?;
     let of = async |delivery, messages, spikes| Cost::of(&served, delivery, messages, spikes).await;
@@ -95,10 +97,10 @@ async fn cost() -> anyhow::Result<[Figure; 4]> {
 /// What one run took.
 struct Cost {
     instructions: f64,
-    /// PUTs of entries, which are all except those of files, claims, notes, the proof and the list.
+    /// PUTs of entries: all PUTs except those of files, claims, notes, the proof and the list.
     puts: f64,
     epochs: f64,
-    /// Claimed ones.
+    /// Claimed alerts.
     alerts: usize,
 }
 
@@ -116,7 +118,7 @@ impl Cost {
         anyhow::ensure!(audit.is_clean(), "the lake is not what was sent:\n{audit}");
         let is_exact = delivery == "exactly-once";
         let alerts = scene.objects("ledger-alerts/").await?;
-        // Entries are what is measured. A worker that ends leaves them, and a list of them.
+        // Only PUTs of entries are measured. A worker that ends leaves its entries, and a list of them.
         let others = scene.objects("").await? as f64 - scene.objects("ledger/").await? as f64;
         let others = others + if is_exact { PROOF + LIST } else { 0.0 } + ended.count("alert_notes")? as f64;
         let puts = (served.calls("s3:PutObject").await? - before) as f64 - others;

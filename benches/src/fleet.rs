@@ -1,5 +1,5 @@
-//! Engines in processes of their own, before one endpoint in another: what `check sqs-edge` and `check exactly-once`
-//! are made of.
+//! Engines in processes of their own, with the endpoint in another process. `check sqs-edge` and `check exactly-once`
+//! are built on it.
 
 pub(crate) mod callgrind;
 pub(crate) mod process;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-/// Whatever has not ended by then never will.
+/// A process that has not ended by then never will.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
 
 /// The engine's process: `ticklake run`, with its configuration from the environment.

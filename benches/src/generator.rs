@@ -1,6 +1,7 @@
-//! `check loadgen`: whether the load generator is fast enough never to be what is measured, keeps its schedule, and sees what a queue does.
+//! `check loadgen`: whether the load generator is fast enough not to be the bottleneck, keeps its schedule, and sees
+//! what a queue does.
 //!
-//! The queue is the local endpoint in a process of its own, so that what is counted here is the generator's.
+//! The queue is the local endpoint in a process of its own, so that this process counts only the generator's cost.
 
 mod consumer;
 
@@ -24,17 +25,17 @@ use crate::figure::Figure;
 use crate::fleet::scene::Scene;
 use crate::localaws::served::Served;
 
-/// Ticks that are generated at a time, and how often; the best counts.
+/// Ticks that are generated at a time, and the number of runs. The best run counts.
 const TICKS: u64 = 1_000_000;
 const ROUNDS: usize = 3;
 
-/// How long a rate is kept.
+/// How long the generator keeps a rate.
 const SPAN: Duration = Duration::from_secs(30);
 
-/// Single-tick messages of a comparison, and calls under way at a time.
+/// Single-tick messages of a comparison, and concurrent calls.
 const MESSAGES: u64 = 20_000;
 const CALLS: usize = 16;
-/// Each takes a second, and the least of few still varies by a tenth.
+/// Each round takes a second. With few rounds, the lowest value still varies by a tenth.
 const COST_ROUNDS: usize = 10;
 
 /// Measures every figure.
@@ -77,7 +78,7 @@ fn generation(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Resu
     Ok(())
 }
 
-/// Messages that are there with one number of threads and not with another.
+/// Counts the messages that one number of threads makes and another does not.
 fn same_messages(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     let messages = |threads| -> anyhow::Result<BTreeSet<String>> {
         let market = Market::new(MarketConfig { ticks: 100_000, ..MarketConfig::default() })?;
@@ -107,7 +108,7 @@ async fn rates(served: &Served, report: &mut impl FnMut(Figure) -> io::Result<()
     for (rate, per_message) in [(10_000, 10), (200_000, 500)] {
         let scene = Scene::new(served, &format!("rate-{rate}")).await?;
         let sent = sent(&scene, rate * SPAN.as_secs(), per_message, Some(rate)).await?;
-        // The last batch is due as much before the end as it is long.
+        // The last batch is due before the end, by the length of one batch.
         let off = (sent.ticks as f64 / sent.elapsed.as_secs_f64() / rate as f64 - 1.0).abs();
         let name = format!("how far off {rate} ticks/s over {} s is, as a share", SPAN.as_secs());
         report(Figure { name: name.into(), measured: off, at_most: 0.005 })?;
@@ -117,14 +118,14 @@ async fn rates(served: &Served, report: &mut impl FnMut(Figure) -> io::Result<()
     Ok(())
 }
 
-/// A queue that does not answer for two seconds of ten: every batch that was due meanwhile is late by what was left of them.
+/// The queue does not answer for two of ten seconds. Every batch that was due in that time is late by the rest of it.
 async fn stall(served: &Served, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     const STALL: Duration = Duration::from_secs(2);
     let scene = Scene::new(served, "stall").await?;
     let stall = async {
         tokio::time::sleep(Duration::from_secs(3)).await;
         served.set_faults(&["sqs:SendMessage=delay:2s"]).await?;
-        // All calls are under way by then, and none that comes later is delayed.
+        // All calls are in progress by then, and no later call is delayed.
         tokio::time::sleep(Duration::from_millis(200)).await;
         served.set_faults(&[]).await
     };
@@ -138,7 +139,8 @@ async fn stall(served: &Served, report: &mut impl FnMut(Figure) -> io::Result<()
         measured: (max.as_secs_f64() / STALL.as_secs_f64() - 1.0).abs(),
         at_most: 0.15,
     })?;
-    // A fifth of the batches was due in the stall, and all calls hang then; what waited less than a tenth of a second is not counted as late.
+    // A fifth of the batches is due in the stall, because all calls hang then. A batch that waited less than a tenth of
+    // a second does not count as late.
     let late = 1.0 - latency.percentile_below(100_000) / 100.0;
     let name = format!(
         "share of the batches due in the stall that no latency shows ({late:.3} of all are late, 0.19 were due)"
@@ -146,7 +148,7 @@ async fn stall(served: &Served, report: &mut impl FnMut(Figure) -> io::Result<()
     Ok(report(Figure { name: name.into(), measured: (1.0 - late / 0.19).max(0.0), at_most: 0.15 })?)
 }
 
-/// CPU time of this process over `work`.
+/// CPU time of this process during `work`.
 async fn cpu_of<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<f64> {
     let now = || Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default();
     let before = now();
@@ -154,7 +156,7 @@ async fn cpu_of<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Res
     Ok(now().saturating_sub(before).as_secs_f64() * 1e6)
 }
 
-/// What a single-tick message costs, beside a loop around `SendMessageBatch`.
+/// What a single-tick message costs, beside a loop that calls `SendMessageBatch`.
 async fn cost(served: &Served, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     let bodies: Arc<Vec<String>> = Arc::new(crate::bodies(MESSAGES, 1)?);
     let (mut generator, mut plain) = (f64::INFINITY, f64::INFINITY);

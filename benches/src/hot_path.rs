@@ -1,7 +1,8 @@
-//! `check hot-path`: what a tick costs in CPU, from the body to Parquet, beside the parsers that others would begin with.
+//! `check hot-path`: what a tick costs in CPU, from the body to Parquet, beside the parsers that others would begin
+//! with.
 //!
-//! Every figure is a ratio of two times that are taken in turns in one run, each the best of some: what else the machine does
-//! slows both.
+//! Every figure is a ratio of two times. Both are measured in turns in one run, and each is the best of several. Other
+//! work on the machine slows both.
 
 use std::hint::black_box;
 use std::io;
@@ -20,13 +21,13 @@ use crate::stage::{Decoding, Detecting, Pipeline};
 /// Ticks of one measurement.
 const TICKS: u64 = 200_000;
 
-/// How often each contender runs; its best run counts.
+/// How often each contender runs. Its best run counts.
 const ROUNDS: usize = 9;
 
-/// Ticks of an epoch of the pipeline.
+/// Ticks of the pipeline's epoch.
 const EPOCH_TICKS: usize = 1_000_000;
 
-/// Measures every figure; those of recorded trades where there are any.
+/// Measures every figure. Those of recorded trades need a file of trades.
 pub fn figures(trades: Option<&Path>, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     packed(report)?;
     single(report)?;
@@ -40,10 +41,10 @@ pub fn figures(trades: Option<&Path>, report: &mut impl FnMut(Figure) -> io::Res
     Ok(())
 }
 
-/// A contender: a name for nothing but errors, and its work.
+/// A contender's work, which returns what it has counted.
 type Contender<'a> = Box<dyn FnMut() -> anyhow::Result<usize> + 'a>;
 
-/// The best time of each contender, in nanoseconds per tick; they take turns.
+/// The best time of each contender, in nanoseconds per tick. The contenders take turns.
 fn race<const N: usize>(ticks: u64, mut contenders: [Contender<'_>; N]) -> anyhow::Result<[f64; N]> {
     let mut best = [Duration::MAX; N];
     for _ in 0..ROUNDS {
@@ -102,7 +103,7 @@ fn single(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<(
     Ok(())
 }
 
-/// Keys in another order in every tick, so that no guess is ever right.
+/// Puts the keys of every tick in another order, so that the decoder's guess is never right.
 fn shuffled(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     let ticks = with_shuffled_keys(&bodies(TICKS, 500)?)?;
     let arrays = ticks.iter().map(|ticks| format!("[{}]", ticks.join(","))).collect();
@@ -125,7 +126,7 @@ fn shuffled(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result
     Ok(())
 }
 
-/// The ticks of each body, each with its keys in an order of its own.
+/// The ticks of each body, each with its keys in a random order.
 fn with_shuffled_keys(bodies: &[String]) -> anyhow::Result<Vec<Vec<String>>> {
     let mut random = fastrand::Rng::with_seed(1);
     let mut shuffled = Vec::with_capacity(bodies.len());
@@ -141,7 +142,7 @@ fn with_shuffled_keys(bodies: &[String]) -> anyhow::Result<Vec<Vec<String>>> {
     Ok(shuffled)
 }
 
-/// Bodies to Parquet on one thread, beside nothing but simd-json's tape of the same bodies.
+/// Bodies to Parquet on one thread, beside simd-json's tape of the same bodies alone.
 fn whole(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     let bodies = bodies(EPOCH_TICKS as u64, 500)?;
     let (mut pipeline, mut tape) = (Pipeline::new()?, Parser::default());
@@ -161,7 +162,7 @@ fn whole(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()
     Ok(())
 }
 
-/// What the detectors keep of a symbol, and what more of them cost where all are as frequent as one another.
+/// What the detectors keep per symbol, and what more symbols cost if all of them are equally frequent.
 fn detecting(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     report(Figure {
         name: "state of a symbol that each of its ticks touches, bytes".into(),

@@ -1,4 +1,4 @@
-//! `check lake`: how small the lake is, and how much of it a question about one symbol has to read.
+//! `check lake`: how small the lake is, and how much of it a query for one symbol has to read.
 
 use std::io;
 use std::path::Path;
@@ -20,19 +20,20 @@ use ticklake_schemas::Table;
 use crate::figure::Figure;
 use crate::sample::{self, Sample};
 
-/// Event times, in seconds, over which a full epoch of the default market is spread, and how many bytes a tick may take
-/// then.
+/// Spans of event time, in seconds, that a full epoch of the default market covers, and the largest allowed number of
+/// bytes per tick for each.
 ///
-/// The denser the ticks, the fewer bits a time has: within its share of the span it is random, and no encoding can
-/// shorten that. Over the whole trading day a tick's time and symbol are 2.82 bytes of entropy, its volume 0.66, its
-/// venue 0.38: with 3.86 before any price, 4 bytes are out of reach there. But an epoch is 30 s long at most, so that a
+/// The denser the ticks, the fewer bits a time has. Within its share of the span a time is random, and no encoding can
+/// shorten that. Over the whole trading day, a tick's time and symbol have 2.82 bytes of entropy, its volume 0.66, its
+/// venue 0.38. That is 3.86 before any price, so 4 bytes are out of reach there. But an epoch is 30 s long at most, so
+/// a full one has at least 33,333 ticks per second.
 /// full one has 33,333 ticks per second at least.
 pub(crate) const SPANS: [(u64, f64); 3] = [(10, 4.0), (30, 4.2), (TRADING_DAY, 5.8)];
 
-/// As long as the default market, in seconds.
+/// The length of the default market, in seconds.
 const TRADING_DAY: u64 = 23_400;
 
-/// The part of arrow's size on recorded trades that ticklake may take.
+/// The largest share of arrow's size that ticklake may take for recorded trades.
 const ARROW_SHARE: f64 = 0.85;
 
 /// Measures epochs of the default market, and the trades recorded in `trades`.
@@ -47,7 +48,7 @@ pub fn figures(trades: Option<&Path>, report: &mut impl FnMut(Figure) -> io::Res
     Ok(())
 }
 
-/// Encodes a million ticks of the default market, spread over `span` seconds, as one epoch, and weighs the files.
+/// Encodes a million ticks of the default market, spread over `span` seconds, as one epoch, and adds up the file sizes.
 pub(crate) fn bytes_per_tick(
     (span, at_most): (u64, f64),
     report: &mut impl FnMut(Figure) -> io::Result<()>,
@@ -57,7 +58,7 @@ pub(crate) fn bytes_per_tick(
     Ok(report(Figure { name: format!("bytes per tick, {}", sample.name).into(), measured, at_most })?)
 }
 
-/// What a question about one symbol has to read of a trading day.
+/// What a query for one symbol has to read of a trading day.
 fn pruning(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     let files = encode(&sample::market(Duration::from_secs(TRADING_DAY))?)?;
     let (bytes, mut one_symbol) = (size(&files), 0);
@@ -71,7 +72,7 @@ fn pruning(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<
     })?)
 }
 
-/// Encodes recorded trades as one epoch, and weighs the files against arrow's.
+/// Encodes recorded trades as one epoch, and compares the file sizes with arrow's.
 pub(crate) fn bytes_per_trade(trades: &Path, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     let sample = sample::trades(trades)?;
     let ticks = sample.contents.rows() as f64;
@@ -92,8 +93,8 @@ fn size(files: &[DataFile]) -> usize {
     files.iter().map(|file| file.bytes.len()).sum()
 }
 
-/// What the same ticks take in one file as arrow writes it by default, with zstd: in the order of arrival, names as plain
-/// strings.
+/// The size of the same ticks in one file that arrow writes by default, with zstd. The ticks are in the order of
+/// arrival, and names are plain strings.
 fn arrow_bytes(sample: &Sample) -> anyhow::Result<usize> {
     let names = &sample.names;
     let text = |ids: &[NameId], names: &Names| -> ArrayRef {
@@ -121,7 +122,7 @@ fn arrow_bytes(sample: &Sample) -> anyhow::Result<usize> {
     Ok(writer.into_inner()?.len())
 }
 
-/// Compressed bytes of the row groups whose statistics admit `symbol`: what a reader that prunes has to fetch.
+/// Compressed bytes of the row groups whose statistics admit `symbol`. A reader that prunes has to fetch these.
 fn bytes_of_groups_with(symbol: &str, file: &SerializedFileReader<Bytes>) -> i64 {
     let groups = file.metadata().row_groups().iter();
     let admits = groups.filter(|group| {

@@ -1,6 +1,6 @@
-//! What the benchmarks and the checks have in common: a market's message bodies, and the CPU stages over them.
+//! What the benchmarks and the checks share: a market's message bodies, and the CPU stages that process them.
 //!
-//! The stages are in process and on one thread, so that a figure is about the stage and not about the machine's I/O.
+//! The stages run in process and on one thread, so that a figure measures the stage and not the machine's I/O.
 
 pub mod exactly_once;
 pub mod figure;
@@ -19,6 +19,7 @@ pub mod pipeline;
 pub mod rivals;
 pub mod simulation;
 pub mod sqs_edge;
+pub mod structure;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,12 +30,12 @@ use ticklake_core::encode::{DataFile, EncodeConfig, EncodeError, Encoder};
 use ticklake_core::lake::EpochId;
 use ticklake_core::tick::Dictionaries;
 
-/// Bodies of the default market's first `ticks` ticks, canonical form, `per_message` to a body.
+/// Bodies of the default market's first `ticks` ticks, in canonical form, with `per_message` ticks per body.
 pub fn bodies(ticks: u64, per_message: usize) -> anyhow::Result<Vec<String>> {
     bodies_of(MarketConfig { ticks, ..MarketConfig::default() }, per_message)
 }
 
-/// Bodies of the ticks of a market, canonical form, `per_message` to a body.
+/// Bodies of the ticks of a market, in canonical form, with `per_message` ticks per body.
 pub fn bodies_of(market: MarketConfig, per_message: usize) -> anyhow::Result<Vec<String>> {
     let layout = if per_message == 1 { Layout::Object } else { Layout::Array };
     packed_bodies_of(market, Packing::new(per_message, layout, Dialect::Canonical)?)

@@ -1,8 +1,8 @@
 //! `check localaws`: what the local endpoint costs, in CPU time and memory of the process that serves it.
 //!
-//! The server runs in a process of its own, so that its CPU time and memory are the server's alone; the requests come from
-//! the official SDK in this one. It does *not* own the measured process, which is in `served`, nor the requests of one
-//! workload, which are in `load`.
+//! The server runs in a process of its own, so that its CPU time and memory are the server's alone. The requests come
+//! from the official SDK in this process. This file does *not* own the measured process, which is in `served`, nor the
+//! requests of one workload, which are in `load`.
 
 mod load;
 pub(crate) mod served;
@@ -19,25 +19,25 @@ use crate::figure::Figure;
 /// Batches of one measurement of SQS.
 const BATCHES: usize = 5_000;
 
-/// How often a figure is measured; the least counts, for what the machine does beside is not the server's.
+/// How often each figure is measured. The lowest value counts, because other work on the machine is not the server's.
 const ROUNDS: usize = 3;
 
 /// Messages of a full batch.
 const BATCH: usize = 10;
 
-/// What may be in flight, less what a measurement itself has in flight.
+/// The limit of messages in flight, less those that a measurement itself has in flight.
 const IN_FLIGHT: usize = 110_000;
 
-/// A queue that is deep.
+/// Messages of a deep queue.
 const DEEP: usize = 1_000_000;
 
-/// A large object.
+/// Size of a large object.
 const LARGE_BYTES: usize = 64 * 1024 * 1024;
 
-/// Open long polls.
+/// Number of open long polls.
 const POLLS: usize = 500;
 
-/// Measures every figure, one after the other, each on a server of its own.
+/// Measures every figure, one after the other, each on its own server.
 pub fn figures(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime of the clients")?;
     runtime.block_on(async {
@@ -58,8 +58,8 @@ pub fn figures(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Res
     })
 }
 
-/// From starting the process to the address that it listens on. The best of some: the machine's own pauses are not the
-/// server's.
+/// The time from the start of the process until it listens. The best of several runs counts, because the machine's own
+/// pauses are not the server's.
 async fn start() -> anyhow::Result<Figure> {
     let mut best = Duration::MAX;
     for _ in 0..5 {
@@ -71,15 +71,15 @@ async fn start() -> anyhow::Result<Figure> {
     Ok(Figure { name: "start of the process until it listens, ms".into(), measured: milliseconds(best), at_most: 50.0 })
 }
 
-/// Sends, receives and deletes, first with nothing and then with nearly all that is allowed in flight.
+/// Sends, receives and deletes, first with nothing in flight and then with nearly all that the limit allows.
 async fn sqs() -> anyhow::Result<[Figure; 4]> {
     let served = Served::start().await?;
     let load = Load::new(&served.url, "small").await?;
-    // Connections, pages and branch predictors warm.
+    // This warms connections, pages and branch predictors.
     load.send(BATCHES / 10).await?;
     load.drain(BATCHES / 10).await?;
 
-    // A drain takes what a send before it has left, so the two take turns.
+    // The two take turns, because a drain takes what the send before it left.
     let (mut send, mut drain) = (f64::MAX, f64::MAX);
     for _ in 0..ROUNDS {
         send = send.min(served.cpu_of(load.send(BATCHES)).await? / BATCHES as f64);
@@ -114,7 +114,7 @@ async fn sqs() -> anyhow::Result<[Figure; 4]> {
     ])
 }
 
-/// Memory per message of a deep queue, and what sends and drains cost beside a million messages.
+/// Memory per message of a deep queue, and the cost of sends and drains while a million messages are queued.
 async fn deep() -> anyhow::Result<[Figure; 3]> {
     touch_memory();
     let served = Served::start().await?;
@@ -139,15 +139,15 @@ async fn deep() -> anyhow::Result<[Figure; 3]> {
     ])
 }
 
-/// Uses as much memory once as a deep queue will, in the process and in the file cache. On a virtual machine that has just
-/// started, the first use of a page makes the host find it, which the guest books as CPU time of whoever touched it: enough
-/// to make a deep queue look half as dear again as a small one.
+/// Uses as much memory once as a deep queue will, so that the process and the system have touched these pages before.
+/// On a virtual machine that has just started, the first use of a page makes the host find it. The guest counts that as
+/// CPU time of the process that touched the page. A deep queue would look 1.5 times as expensive as a small one.
 fn touch_memory() {
     const BYTES: usize = 4 << 30;
     drop(std::hint::black_box(vec![1_u8; BYTES]));
 }
 
-/// The least CPU time of [`ROUNDS`] times the same work, in microseconds.
+/// The lowest CPU time of [`ROUNDS`] runs of the same work, in microseconds.
 async fn least(served: &Served, work: impl AsyncFn() -> anyhow::Result<()>) -> anyhow::Result<f64> {
     let mut least = f64::MAX;
     for _ in 0..ROUNDS {
@@ -156,7 +156,7 @@ async fn least(served: &Served, work: impl AsyncFn() -> anyhow::Result<()>) -> a
     Ok(least)
 }
 
-/// A large object, which S3 makes every server digest: MD5 for the entity tag, and the checksum that the SDK sends.
+/// A large object. S3 makes every server digest it: MD5 for the entity tag, and the checksum that the SDK sends.
 async fn large_object() -> anyhow::Result<[Figure; 2]> {
     let served = Served::start().await?;
     let load = Load::new(&served.url, "large").await?;
@@ -175,13 +175,13 @@ async fn large_object() -> anyhow::Result<[Figure; 2]> {
     ])
 }
 
-/// What 500 open long polls cost while nothing comes, and how soon the server stops with them open.
+/// What 500 open long polls cost while no message comes, and how fast the server stops while they are open.
 async fn polls() -> anyhow::Result<[Figure; 2]> {
     const WATCHED: Duration = Duration::from_secs(5);
     let served = Served::start().await?;
     let load = Load::new(&served.url, "idle").await?;
     let polls = load.open_polls(POLLS);
-    // Until all of them have arrived.
+    // By then, all polls have arrived.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let pause = async {
         tokio::time::sleep(WATCHED).await;
@@ -193,7 +193,7 @@ async fn polls() -> anyhow::Result<[Figure; 2]> {
     served.stop().await?;
     let stop = before.elapsed();
     Ok([
-        // A hundredth of a core: the system's clock ticks that often, so less cannot be told from nothing.
+        // A hundredth of a core. The system's clock ticks at that rate, so it cannot tell less from nothing.
         Figure { name: "CPU of 500 idle long polls, ms per second".into(), measured: idle / 1000.0, at_most: 10.0 },
         Figure {
             name: "stop of the process with 500 long polls open, ms".into(),

@@ -1,4 +1,4 @@
-//! `check TOPIC`: measures every figure that is claimed about a topic, and prints it beside its bound.
+//! `check TOPIC`: measures every figure that the project claims about a topic, and prints it beside its bound.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure each figure of a topic and compare it with its bound; exit status 1 where one falls short
+    /// Measure each figure of a topic and compare it with its bound; exit status 1 if one exceeds it
     Check {
         /// What to measure
         topic: Topic,
@@ -28,9 +28,12 @@ enum Command {
         /// For `exactly-once`, how many rounds of killing and freezing workers
         #[arg(long, value_name = "ROUNDS", default_value_t = 100)]
         rounds: u64,
-        /// For `exactly-once`, from what the moments of these follow; printed, so that a run can be repeated
+        /// For `exactly-once`, the seed of the rounds; it is printed, so that you can repeat a run
         #[arg(long, value_name = "SEED")]
         seed: Option<u64>,
+        /// For `structure`, build two commits from nothing as well and compare the CPU time; takes half an hour
+        #[arg(long)]
+        build: bool,
     },
     /// Print what each way to store each column of a tick costs, in bytes and in time
     Encodings {
@@ -38,19 +41,19 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         trades: Option<PathBuf>,
     },
-    /// Play scenarios in which workers are killed, frozen, cut off and more; exit status 1 where anything is lost or
+    /// Play scenarios in which workers are killed, frozen, cut off and more; exit status 1 if anything is lost or
     /// doubled
     Harass(HarassArgs),
-    /// Run the commit protocol's own code in simulated fleets, each from its seed; exit status 1 where anything is lost or
+    /// Run the commit protocol's own code in simulated fleets, each from its seed; exit status 1 if anything is lost or
     /// doubled
     Simulate(benches::simulation::Args),
     /// The process that `check localaws` measures
     #[command(hide = true)]
     ServeLocalAws { dir: PathBuf },
-    /// `ticklake run`, in this program, which cannot be an older one than what measures it
+    /// `ticklake run` in this program, so that the engine is never older than the check that measures it
     #[command(hide = true)]
     Engine(ticklake::cli::RunArgs),
-    /// The plainest consumer of a queue, beside which `check sqs-edge` measures the engine
+    /// The plainest consumer of a queue; `check sqs-edge` compares the engine with it
     #[command(hide = true)]
     PlainConsumer { endpoint: String, queue: String, messages: usize },
     /// The audit that `check loadgen` measures
@@ -63,19 +66,19 @@ struct HarassArgs {
     /// How many scenarios to draw
     #[arg(long, default_value_t = 1_000)]
     rounds: u64,
-    /// From what they are drawn; printed, so that a run can be repeated
+    /// The seed of the scenarios; it is printed, so that you can repeat a run
     #[arg(long)]
     seed: Option<u64>,
     /// Play only this round of the seed
     #[arg(long, requires = "seed", conflicts_with = "rounds")]
     round: Option<u64>,
-    /// Play only this scenario, as it was printed
+    /// Play only this scenario, in its printed form
     #[arg(long, value_name = "LINE", conflicts_with_all = ["rounds", "seed", "round"])]
     scenario: Option<String>,
     /// Do not look for a smaller scenario that fails
     #[arg(long)]
     no_shrink: bool,
-    /// The `ticklake` to put to the test, in place of this program's engine
+    /// The `ticklake` program to test, in place of this program's engine
     #[arg(long, value_name = "PROGRAM")]
     engine: Option<PathBuf>,
     /// Leave logs and lakes of rounds that fail in this folder
@@ -105,11 +108,11 @@ impl HarassArgs {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Topic {
-    /// What is found of events in recorded trades, and what is alerted where there is none
+    /// Which events the detectors find in recorded trades, and how often they alert without an event
     Detection,
     /// What a tick costs in CPU, beside the parsers that others would begin with
     HotPath,
-    /// How fast the load generator is, and whether it tells the truth
+    /// How fast the load generator is, and whether its figures are right
     Loadgen,
     /// The size of the Parquet files, and what pruning saves
     Lake,
@@ -117,13 +120,15 @@ enum Topic {
     Localaws,
     /// How much faster two cores are than one
     Pipeline,
-    /// What is lost and doubled while workers are killed and frozen, and what it costs to lose and double nothing
+    /// What is lost and doubled while workers are killed and frozen, and what the guarantee of exactly once costs
     ExactlyOnce,
-    /// What draining SQS costs, beside the plain SDK, and what the edge endures
+    /// What draining SQS costs beside the plain SDK, and which failures the SQS edge survives
     SqsEdge,
+    /// Whether the sources keep the project's rules, and what a build costs
+    Structure,
 }
 
-/// The environment variable that may say where the trades are, for machines that keep them.
+/// The environment variable with the path of the trades, for machines that keep them.
 const TRADES: &str = "TICKLAKE_TRADES";
 
 fn trades_by_environment() -> Option<PathBuf> {
@@ -137,7 +142,10 @@ fn main() -> anyhow::Result<ExitCode> {
         writeln!(io::stdout(), "{figure}")
     };
     match CommandLine::parse().command {
-        Command::Check { topic, trades, rounds, seed } => {
+        Command::Check { topic: Topic::Structure, build, .. } => {
+            benches::structure::figures(build, &mut report, &mut |line| writeln!(io::stdout(), "     {line}"))?;
+        }
+        Command::Check { topic, trades, rounds, seed, .. } => {
             let trades = trades.or_else(trades_by_environment).filter(|trades| trades.exists());
             check(topic, trades.as_deref(), rounds, seed, &mut report)?;
         }
@@ -176,9 +184,11 @@ fn check(
         Topic::SqsEdge => benches::sqs_edge::figures(report)?,
         Topic::Loadgen => benches::generator::figures(report)?,
         Topic::Localaws => benches::localaws::figures(report)?,
+        // The caller runs this topic, because it needs more arguments than the others.
+        Topic::Structure => {}
     }
     if matches!(topic, Topic::Detection | Topic::HotPath | Topic::Lake) && trades.is_none() {
-        writeln!(io::stdout(), "skip what is about recorded trades: no file at --trades or {TRADES}")?;
+        writeln!(io::stdout(), "skipped the figures of recorded trades: give a file with --trades or {TRADES}")?;
     }
     Ok(())
 }

@@ -1,8 +1,7 @@
 //! `check pipeline`: the engine's CPU stages on their threads, beside the same work in one loop on one thread.
 //!
-//! The threads are those of the engine ([`ticklake::cpu`]), from received bodies to encoded epochs; only the queue, the
-//! store and the topic are left out. The loop calls the same code of the core with nothing between: no channels, no
-//! permits.
+//! The threads are those of the engine ([`ticklake::cpu`]), from received bodies to encoded epochs. Only the queue, the
+//! store and the topic are left out. The loop calls the same code of the core with no channels and no permits between.
 
 use std::io;
 use std::sync::Arc;
@@ -30,24 +29,24 @@ use ticklake_core::tick::Dictionaries;
 use crate::bodies;
 use crate::figure::Figure;
 
-/// Different ticks; they come round again until there are enough.
+/// Different ticks. They repeat until there are enough.
 const MARKET: u64 = 500_000;
 const PER_MESSAGE: usize = 500;
-/// Messages of one measurement: six million ticks, so that what happens once, such as the first use of memory, weighs
+/// Messages of one measurement: six million ticks, so that one-time costs, such as the first use of memory, weigh
 /// little.
 const MESSAGES: usize = 12_000;
-/// Ticks of an epoch: several of them, so that what only one of the encoders can do at the end weighs little.
+/// Ticks of an epoch. There are several epochs, so that the end, when only one encoder has work, weighs little.
 const EPOCH_ROWS: usize = 125_000;
-/// Received batches that wait for the decoders, of which each takes about a millisecond: never none, and never a budget
-/// full of bodies, which would measure how fast the system hands out fresh memory.
+/// Received batches that wait for the decoders. Each takes a decoder about a millisecond. The list is never empty. It
+/// also never holds a whole budget of bodies, because that would measure how fast the system hands out fresh memory.
 const LEAD: usize = 32;
-/// Measurements of each kind, in turn. The best counts: what else the machine does is not the engine's.
+/// Measurements of each kind, in turn. The best counts, because other work on the machine is not the engine's.
 const ROUNDS: usize = 4;
 
-/// Ticks that were encoded, and how long it took.
+/// Number of encoded ticks, and the time that it took.
 #[derive(Debug, Clone, Copy)]
 pub struct Measured {
-    /// All of them are in an epoch.
+    /// Ticks, all of them in an epoch.
     pub ticks: u64,
     /// From the first body to the last epoch.
     pub took: Duration,
@@ -59,7 +58,7 @@ impl Measured {
     }
 }
 
-/// Measures all in turn.
+/// Measures all contenders in turn.
 pub fn figures(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     let bodies = bodies(MARKET, PER_MESSAGE)?;
     let (mut inline_ns, mut one_core_ns, mut two_cores_ns) = (f64::MAX, f64::MAX, f64::MAX);
@@ -72,7 +71,7 @@ pub fn figures(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Res
         one_core_ns = one_core_ns.min(one_core.ns_per_tick());
         two_cores_ns = two_cores_ns.min(two_cores.ns_per_tick());
     }
-    // Bounds from above, as all figures have them: 1.8 times as fast takes 1 / 1.8 of the time.
+    // All figures are bounded from above: 1.8 times as fast takes 1 / 1.8 of the time.
     report(Figure {
         name: format!(
             "the engine with two threads per stage on two cores ({two_cores_ns:.1} ns per tick), as a share of one per stage \
@@ -98,7 +97,7 @@ fn on_one_core<T: Send>(work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyh
         let first = (0..CpuSet::MAX_CPU).find(|&core| cores.is_set(core)).context("failed to find a core to run on")?;
         let mut one = CpuSet::new();
         one.set(first);
-        // Of this thread, which the others inherit it from and which ends with the work.
+        // This sets the affinity of this thread. The other threads inherit it, and this thread ends with the work.
         sched_setaffinity(None, &one)?;
         work()
     };
@@ -115,8 +114,8 @@ fn config(threads: usize) -> anyhow::Result<Config> {
     Ok(settings.validate()?)
 }
 
-/// `bodies` over and over, `messages` in all, in batches as a receive brings them: made before the clock starts, for
-/// receiving is not what is measured.
+/// `messages` messages that repeat `bodies`, in batches of a receive's size. They are made before the clock starts,
+/// because receiving is not measured.
 fn received(bodies: &[String], messages: usize) -> Vec<Vec<ReceivedMessage>> {
     let batches = (0..messages).step_by(BATCH_MAX).map(|first| {
         let batch = first..messages.min(first + BATCH_MAX);
@@ -134,7 +133,7 @@ fn received(bodies: &[String], messages: usize) -> Vec<Vec<ReceivedMessage>> {
     batches.collect()
 }
 
-/// What the engine's threads, as many as `threads` per stage, make of `messages` messages.
+/// Sends `messages` messages through the engine's threads, `threads` per stage.
 pub fn graph(bodies: &[String], messages: usize, threads: usize) -> anyhow::Result<Measured> {
     let config = config(threads)?;
     let meters = Meters::new(&config);
@@ -143,14 +142,14 @@ pub fn graph(bodies: &[String], messages: usize, threads: usize) -> anyhow::Resu
     let (flush, quiet, worker) = (Arc::default(), Arc::default(), Arc::from("bench"));
     let cpu = Cpu { config: &config, stop: &stop, meters: &meters, flush: &flush, quiet: &quiet, worker: &worker };
     let Channels { to_decode, unresolved, resolved, mut epochs, carried, alerts, threads } = cpu.start()?;
-    // Nobody publishes, nobody waits for it, and nothing was delivered before.
+    // No stage publishes or waits for anything, and no message was delivered before.
     drop((alerts, unresolved, resolved, carried));
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let batches = received(bodies, messages);
     let (started, started_at) = (Instant::now(), Moment::now());
     let stored = std::thread::spawn(move || {
         let mut stored = 0;
-        // Each epoch is dropped at once, and with it its messages' share of the budget.
+        // Each epoch is dropped at once, and frees its messages' share of the budget.
         while let Some(epoch) = epochs.blocking_recv() {
             stored += epoch.ticks as u64;
         }
@@ -183,7 +182,7 @@ pub fn graph(bodies: &[String], messages: usize, threads: usize) -> anyhow::Resu
     Ok(Measured { ticks: stored, took })
 }
 
-/// The same work in a loop on this thread.
+/// Does the same work in a loop on this thread.
 pub fn inline(bodies: &[String], messages: usize) -> anyhow::Result<Measured> {
     let config = config(1)?;
     let names = Dictionaries::new(config.decode.names_max);

@@ -1,10 +1,11 @@
 //! The same bytes through the parsers that people would use instead.
 //!
-//! Each returns how many ticks (or, for the tape, nodes) it has seen, so that none of its work can be left out.
+//! Each returns the number of ticks (for the tape: of nodes) that it has seen, so that the compiler cannot leave out
+//! any of its work.
 
 use serde::Deserialize;
 
-/// What the ticks of a feed are read into.
+/// The type that the ticks of a feed are read into.
 pub trait Feed {
     /// One tick.
     type Row<'a>: Deserialize<'a>;
@@ -26,7 +27,7 @@ impl Feed for Binance {
     type Row<'a> = BinanceRow<'a>;
 }
 
-/// A canonical tick, as a typed parser reads it: borrowed where it can be.
+/// A canonical tick, as a typed parser reads it. Fields are borrowed where possible.
 #[derive(Debug, Deserialize)]
 #[expect(dead_code, reason = "what counts is that the fields are filled")]
 pub struct Row<'a> {
@@ -58,7 +59,7 @@ pub struct BinanceRow<'a> {
 /// A parser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rival {
-    /// simd-json's tape, with its buffers used again; it writes into a copy of the bytes.
+    /// simd-json's tape with reused buffers. It writes into a copy of the bytes.
     SimdJsonTape,
     /// simd-json into structs, by serde.
     SimdJsonSerde,
@@ -69,7 +70,7 @@ pub enum Rival {
 }
 
 impl Rival {
-    /// All of them.
+    /// All parsers.
     pub const ALL: [Rival; 4] = [Rival::SimdJsonTape, Rival::SimdJsonSerde, Rival::SerdeJson, Rival::SonicRs];
 
     /// Its name in a table.
@@ -95,7 +96,7 @@ pub enum Form {
     Lines,
 }
 
-/// A rival with the buffers that it keeps.
+/// A rival, with the buffers that it reuses.
 #[derive(Default)]
 pub struct Parser {
     copy: Vec<u8>,
@@ -103,7 +104,7 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// Parses all `bodies`, which are of the feed `F`.
+    /// Parses all `bodies`, which are bodies of the feed `F`.
     pub fn parse<F: Feed>(&mut self, rival: Rival, form: Form, bodies: &[String]) -> anyhow::Result<usize> {
         let mut count = 0;
         for body in bodies {
@@ -140,7 +141,7 @@ impl Parser {
     }
 }
 
-/// One tick, whose fields the compiler must not leave out.
+/// Counts one tick. The compiler must not leave out its fields.
 fn one<R>(row: &R) -> usize {
     std::hint::black_box(row);
     1

@@ -1,6 +1,6 @@
-//! Decoded ticks to measure the encoder with: epochs of the model market, and trades that were recorded.
+//! Decoded ticks to measure the encoder with: epochs of the model market, and recorded trades.
 //!
-//! It does *not* own what is measured.
+//! This file does *not* own what is measured.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +17,7 @@ use ticklake_core::tick::Dictionaries;
 use crate::bodies_of;
 use crate::stage::Decoding;
 
-/// Ticks of a full epoch, as the engine bounds it by default.
+/// Ticks of a full epoch, by the engine's default limit.
 pub const EPOCH_TICKS: u64 = 1_000_000;
 
 /// Messages of one receive call, which share their time of receipt.
@@ -30,7 +30,7 @@ const TICKS_PER_MESSAGE: usize = 500;
 
 /// The ticks of one epoch.
 pub struct Sample {
-    /// What they are.
+    /// Where the ticks come from.
     pub name: String,
     /// The ticks, in the order of arrival.
     pub contents: Contents<()>,
@@ -38,7 +38,7 @@ pub struct Sample {
     pub names: Dictionaries,
 }
 
-/// A full epoch of the default market, its event times spread over `span`.
+/// A full epoch of the default market, with event times spread over `span`.
 pub fn market(span: Duration) -> anyhow::Result<Sample> {
     let config = MarketConfig { ticks: EPOCH_TICKS, span, ..MarketConfig::default() };
     let sample = received(format!("market, {} s", span.as_secs()), &bodies_of(config, TICKS_PER_MESSAGE)?)?;
@@ -61,7 +61,7 @@ pub fn trades(path: &Path) -> anyhow::Result<Sample> {
     received("trades".to_owned(), &bodies.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Decodes `bodies` as if the messages had been received, ten in a call, shortly after their last ticks.
+/// Decodes `bodies` as if calls had received them, ten messages each, shortly after their last ticks.
 fn received(name: String, bodies: &[String]) -> anyhow::Result<Sample> {
     let mut decoding = Decoding::new(&DecodeConfig::default());
     let mut contents = Contents::default();

@@ -1,8 +1,8 @@
 //! `simulate`: fleets of the protocol's own state machines over simulated time, network, SQS, S3 and topic.
 //!
-//! Workers decide by [`ticklake_core::commit`], and do between its decisions what the engine's shell does. Bodies and
-//! Parquet are left out: a message is a number of elements. A world follows from its seed, and its end is audited by
-//! the same audit as a lake. It does *not* own the rules.
+//! Workers decide by [`ticklake_core::commit`]. Between these decisions they do what the engine's shell does. Bodies
+//! and Parquet are left out: a message is a number of elements. A seed determines a whole world. The audit of its end
+//! is the audit of a lake. This file does *not* own the rules.
 
 mod kernel;
 mod plan;
@@ -38,11 +38,11 @@ use faults::Drain;
 use network::World;
 use plan::Plan;
 
-/// Small worlds of `check exactly-once`, and the first seed.
+/// Small worlds that `check exactly-once` runs, and their first seed.
 const CHECKED: u64 = 2_000;
 const FIRST: u64 = 1;
 
-/// Goes through one world from its start to its end.
+/// Runs one world from its start to its end.
 fn run(plan: Plan, is_traced: bool) -> Verdict {
     let world = World::new(plan, is_traced);
     let hosts = faults::begin(&world);
@@ -55,22 +55,22 @@ fn run(plan: Plan, is_traced: bool) -> Verdict {
     verdict
 }
 
-/// A small world.
+/// Runs a small world.
 #[must_use]
 pub fn small(seed: u64, broken: Option<Broken>, is_traced: bool) -> Verdict {
     run(Plan::small(seed, broken), is_traced)
 }
 
-/// A fleet of 200 workers, 50 queues and a million messages.
+/// Runs a fleet of 200 workers, 50 queues and a million messages.
 #[must_use]
 pub fn fleet(seed: u64) -> Verdict {
     run(Plan::fleet(seed), false)
 }
 
-/// What many small worlds came to.
+/// The result of many small worlds.
 #[derive(Debug, Clone, Default)]
 pub struct Worlds {
-    /// All of them together.
+    /// The sum over all of them.
     pub total: Verdict,
     /// The first seed with a violation.
     pub first_failure: Option<u64>,
@@ -78,7 +78,7 @@ pub struct Worlds {
     pub took: Duration,
 }
 
-/// Goes through small worlds of the seeds from `first` on.
+/// Runs small worlds, one for each of `seeds` seeds from `first` on.
 #[must_use]
 pub fn many(first: u64, seeds: u64, broken: Option<Broken>, is_traced: bool) -> Worlds {
     let started = Instant::now();
@@ -100,7 +100,7 @@ impl Worlds {
     }
 }
 
-/// What `simulate` is asked for.
+/// The arguments of `simulate`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// How many small worlds
@@ -115,12 +115,12 @@ pub struct Args {
     /// Print what happens in each world
     #[arg(long)]
     trace: bool,
-    /// Break a rule, to see that it is found out
+    /// Break a rule, to see that the checks find it
     #[arg(long, hide = true)]
     broken: Option<Broken>,
 }
 
-/// The command `simulate`; whether nothing was violated.
+/// Runs the command `simulate`. Returns whether nothing was violated.
 pub fn simulate(args: &Args) -> anyhow::Result<bool> {
     let mut out = io::stdout();
     if args.fleet {

@@ -1,7 +1,8 @@
-//! `check sqs-edge`: what draining a queue costs, beside the plainest consumer that the SDK offers, and what it endures.
+//! `check sqs-edge`: what draining a queue costs, beside the plainest consumer that the SDK offers, and which failures
+//! it survives.
 //!
-//! Endpoint, engine and plain consumer are a process each, so that CPU time and memory are those of one of them. Latency and
-//! faults are the endpoint's, which delays and spoils its answers; the endpoint that is away is behind a proxy.
+//! Endpoint, engine and plain consumer each have a process, so that CPU time and memory belong to one of them. The
+//! endpoint makes latency and faults: it delays and spoils its answers. A proxy makes the endpoint unreachable.
 
 pub mod plain;
 
@@ -16,26 +17,26 @@ use crate::fleet::proxy::Proxy;
 use crate::fleet::scene::Scene;
 use crate::localaws::served::Served;
 
-/// Messages of one tick.
+/// Number of single-tick messages.
 const SINGLE: u64 = 50_000;
 
-/// Messages of one tick from an endpoint that is some way off.
+/// Number of single-tick messages from a distant endpoint.
 const FAR: u64 = 100_000;
 
-/// Ticks of packed messages.
+/// Number of ticks in packed messages.
 const PACKED: u64 = 1_000_000;
 
-/// Ticks of a packed message.
+/// Ticks per packed message.
 const PER_MESSAGE: usize = 500;
 
-/// How often a figure is measured, in turn with what it is compared with; the least counts, for what the machine does beside
-/// is nobody's.
+/// How often a figure is measured, in turn with the figure that it is compared with. The lowest value counts, because
+/// other work on the machine belongs to neither.
 const ROUNDS: usize = 3;
 
-/// Ticks that go through what fails, and ticks of a message then.
+/// Ticks sent through the faulty endpoint, and ticks per message.
 const FAULTY: (u64, usize) = (200_000, 10);
 
-/// What a fiftieth of all calls meets, each. A stall is longer than an attempt may take.
+/// Each fault strikes a fiftieth of all calls. A stall lasts longer than an attempt may take.
 const FAULTS: [&str; 13] = [
     "sqs:*=status:500@2%",
     "sqs:*=status:503@2%",
@@ -52,7 +53,7 @@ const FAULTS: [&str; 13] = [
     "s3:*=delay:3s@2%",
 ];
 
-/// How long the endpoint is away.
+/// How long the endpoint is unreachable.
 const AWAY: Duration = Duration::from_secs(20);
 
 /// Starts and stops under load.
@@ -61,7 +62,7 @@ const STOPS: u32 = 10;
 /// The configured deadline of a stop.
 const DEADLINE: Duration = Duration::from_secs(25);
 
-/// Measures every figure, one after the other, each on a server of its own.
+/// Measures every figure, one after the other, each on its own server.
 pub fn figures(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime of the clients")?;
     runtime.block_on(async {
@@ -76,7 +77,8 @@ pub fn figures(report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Res
     })
 }
 
-/// One tick to a message: the engine, which decodes, detects and stores, beside the plain consumer, which does nothing.
+/// One tick per message: the engine, which decodes, detects and stores, beside the plain consumer, which does nothing
+/// with them.
 async fn single() -> anyhow::Result<[Figure; 1]> {
     let served = Served::start().await?;
     let (mut engine, mut plain) = (f64::MAX, f64::MAX);
@@ -96,7 +98,7 @@ async fn single() -> anyhow::Result<[Figure; 1]> {
     Ok([Figure { name: name.into(), measured: engine / plain, at_most: 0.6 }])
 }
 
-/// Many ticks to a message: CPU and memory of the engine.
+/// Many ticks per message: CPU and memory of the engine.
 async fn packed() -> anyhow::Result<[Figure; 2]> {
     let served = Served::start().await?;
     let (mut cpu, mut memory) = (f64::MAX, 0);
@@ -114,7 +116,7 @@ async fn packed() -> anyhow::Result<[Figure; 2]> {
     ])
 }
 
-/// An endpoint that is 5 ms away. Draining, so that the last messages do not wait for the age of their epoch.
+/// An endpoint that is 5 ms away. The engine drains, so that the last messages do not wait for the age of their epoch.
 async fn far() -> anyhow::Result<[Figure; 1]> {
     let served = Served::start().await?;
     let scene = Scene::new(&served, "far").await?;
@@ -157,7 +159,7 @@ async fn faulty() -> anyhow::Result<[Figure; 2]> {
     ])
 }
 
-/// An endpoint that is away for a while.
+/// An endpoint that is unreachable for some time.
 async fn away() -> anyhow::Result<[Figure; 2]> {
     let served = Served::start().await?;
     let scene = Scene::new(&served, "away").await?;
@@ -165,7 +167,7 @@ async fn away() -> anyhow::Result<[Figure; 2]> {
     let mut command = scene.engine_at(&proxy.url())?;
     command.env("TICKLAKE_EPOCH__AGE_MAX", "1s");
     let engine = Process::start(command)?;
-    // Until it polls.
+    // By then, the engine polls.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let work = async {
         let before = engine.cpu()?;
@@ -190,7 +192,7 @@ async fn away() -> anyhow::Result<[Figure; 2]> {
     ])
 }
 
-/// Epochs that are open for three times as long as messages stay hidden by themselves.
+/// Epochs that stay open three times as long as the visibility timeout.
 async fn long_epochs() -> anyhow::Result<[Figure; 2]> {
     let served = Served::start().await?;
     let scene = Scene::new(&served, "long-epochs").await?;
@@ -233,7 +235,7 @@ async fn stops() -> anyhow::Result<[Figure; 3]> {
         }
         anyhow::Ok(longest)
     };
-    // As many as ten runs need, and some.
+    // More messages than ten runs need.
     let (sent, longest) = tokio::try_join!(scene.send(600_000, 10, Some(30_000)), stopping)?;
     let mut command = scene.engine()?;
     command.arg("--drain");
@@ -262,13 +264,13 @@ async fn drain(scene: &Scene, ticks: u64, per_message: usize) -> anyhow::Result<
     Ok(used)
 }
 
-/// Asks an engine to stop, and waits for that.
+/// Asks an engine to stop, and waits for its end.
 async fn finish(engine: Process) -> anyhow::Result<Ended> {
     engine.signal("-TERM")?;
     engine.ended().await
 }
 
-/// The lake is what was sent, and nothing else.
+/// Checks that the lake holds exactly what was sent.
 async fn clean(scene: &Scene, sent: loadgen::Sent) -> anyhow::Result<()> {
     let audit = scene.audit(sent).await?;
     anyhow::ensure!(audit.is_clean(), "the lake is not what was sent:\n{audit}");

@@ -1,4 +1,4 @@
-//! The CPU stages, each with what it keeps between calls, for whatever measures them: one thread, no channels.
+//! The CPU stages for measurements, each with the state that it keeps between calls: one thread, no channels.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use ticklake_core::lake::EpochId;
 use ticklake_core::names::{NameId, NamesFull};
 use ticklake_core::tick::{Dictionaries, Tick, TickBatch};
 
-/// Messages that are decoded before their ticks are shown to the detectors: those of one receive.
+/// Messages that are decoded before the detectors see their ticks: those of one receive.
 const MESSAGES_PER_BATCH: usize = 10;
 
 /// The configuration for bodies of a dialect.
@@ -38,7 +38,7 @@ pub fn decode_config(dialect: Dialect) -> DecodeConfig {
     }
 }
 
-/// A decoder, and columns that are filled again and again.
+/// A decoder with reused columns.
 pub struct Decoding {
     decoder: Decoder,
     /// The names of the ticks.
@@ -48,13 +48,13 @@ pub struct Decoding {
 }
 
 impl Decoding {
-    /// As the engine decodes.
+    /// Decodes as the engine does.
     #[must_use]
     pub fn new(config: &DecodeConfig) -> Self {
         Self::of(config, Decoder::new)
     }
 
-    /// By simd-json alone.
+    /// Decodes with simd-json alone.
     #[must_use]
     pub fn without_speculation(config: &DecodeConfig) -> Self {
         Self::of(config, Decoder::without_speculation)
@@ -65,7 +65,7 @@ impl Decoding {
         Self { decoder: decoder(config, &names), names, decoded: Decoded::default() }
     }
 
-    /// Decodes `bodies` in place of what was decoded before; how many ticks they hold.
+    /// Replaces the decoded ticks with those of `bodies`. Returns their number.
     pub fn decode(&mut self, bodies: &[String]) -> usize {
         self.decoded.ticks.clear();
         self.decoded.rejects.clear();
@@ -90,14 +90,14 @@ pub struct Pipeline {
     names: Dictionaries,
     batch: Decoded<()>,
     raised: Vec<Raised>,
-    /// When the detectors see the first tick of the next run, so that time goes on from one run to the next.
+    /// When the detectors see the first tick of the next run, so that time continues from one run to the next.
     start_us: i64,
-    /// The event times as they are stored, while the detectors look.
+    /// Holds the stored event times while the detectors look.
     ts_us: Vec<i64>,
 }
 
 impl Pipeline {
-    /// With the default configuration, but for epochs that end where they are told to.
+    /// Uses the default configuration, except that epochs end where the caller says.
     pub fn new() -> anyhow::Result<Self> {
         let config = DecodeConfig::default();
         let names = Dictionaries::new(config.names_max);
@@ -114,9 +114,9 @@ impl Pipeline {
         })
     }
 
-    /// One epoch of `bodies`; how many bytes of Parquet they make.
+    /// Encodes one epoch of `bodies`. Returns its bytes of Parquet.
     ///
-    /// The detectors see the market's day pass 2,048 times as fast: under load a symbol has ticks each second, and not
+    /// The detectors see the market's day pass 2,048 times as fast. Under load a symbol has ticks each second, and not
     /// one in minutes.
     pub fn run(&mut self, bodies: &[String]) -> anyhow::Result<usize> {
         let mut latest_us = self.start_us;
@@ -143,7 +143,7 @@ impl Pipeline {
     }
 }
 
-/// Detectors that know a number of symbols, and a batch of ticks of these.
+/// Detectors that know a number of symbols, and a batch of these symbols' ticks.
 pub struct Detecting {
     detectors: Detectors,
     names: Dictionaries,
@@ -156,8 +156,8 @@ pub struct Detecting {
 const BATCH_US: i64 = 10_000_000;
 
 impl Detecting {
-    /// Detectors whose windows are full of prices of `symbols` symbols, and `ticks` ticks, in which these are as
-    /// frequent as one another: the worst case for caches.
+    /// Detectors with windows full of prices of `symbols` symbols, and `ticks` ticks. All symbols are equally frequent,
+    /// which is the worst case for caches.
     pub fn new(symbols: usize, ticks: usize) -> anyhow::Result<Self> {
         let names = Dictionaries::new(symbols);
         let ids = (0..symbols).map(|symbol| Ok(names.symbols.intern(&format!("S{symbol}"))?.0));
@@ -183,8 +183,8 @@ impl Detecting {
         Ok(this)
     }
 
-    /// Prices of a few cents around one, so that most ticks are judged by the cheap part of the scale, as real ones
-    /// are.
+    /// Fills the batch with prices within a few cents of one price. As with real ticks, the cheap part of the scale
+    /// judges most of them.
     fn fill(&mut self, symbols: impl Iterator<Item = NameId>, random: &mut fastrand::Rng) {
         self.ticks.clear();
         for symbol in symbols {
@@ -202,7 +202,7 @@ impl Detecting {
         }
     }
 
-    /// Shows them the batch; how many alerts it raised, which is none.
+    /// Shows the batch to the detectors. Returns how many alerts it raised, which is none.
     pub fn observe(&mut self) -> usize {
         self.raised.clear();
         let rows = self.ticks.len() as i64;

@@ -254,6 +254,7 @@ impl Drop for Waiting<'_> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests start tasks as they need")]
 mod tests {
     use super::*;
 

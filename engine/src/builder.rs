@@ -16,9 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::now_us;
 use crate::flush::Flush;
-use crate::message::{AlertBatch, AlertsDone, BuiltEpoch, CarriedAlerts, HeldMessage, Published, received_at_us};
+use crate::message::{AlertBatch, AlertsDone, BuiltEpoch, CarriedAlerts, HeldMessage, Note, Published, received_at_us};
 use crate::meter::{Meters, QueueMeter};
-use crate::notes::Note;
 use crate::ports::BATCH_MAX;
 
 /// How long the stage waits for more before it looks whether the open epoch should roll.

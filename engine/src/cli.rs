@@ -7,6 +7,7 @@ pub mod detect;
 #[cfg(feature = "local")]
 mod local;
 pub mod logging;
+pub mod manual;
 pub mod run;
 pub mod signals;
 
@@ -66,6 +67,19 @@ pub enum Command {
     #[cfg(feature = "local")]
     #[command(long_about = localaws::cli::ABOUT, after_help = format!("{}\n\n{}", local::LOCAL_AWS_EXAMPLES, localaws::cli::FAULTS))]
     LocalAws(localaws::cli::ServeArgs),
+    /// Print a script that completes commands and flags in a shell
+    #[command(after_help = manual::COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write the pages of all commands
+    #[command(after_help = manual::MAN_EXAMPLES)]
+    Man {
+        /// Where the pages of all commands go; without this flag the page of `ticklake` is printed
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 const RUN_ABOUT: &str = "\

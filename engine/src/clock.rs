@@ -8,7 +8,14 @@ use rustix::time::{ClockId, clock_gettime};
 #[must_use]
 pub fn now_us() -> i64 {
     // A clock before 1970 is a broken machine; its rows would be refused as out of range, which says so.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+    wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}
+
+/// The wall clock.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the wall clock is read here")]
+pub fn wall() -> SystemTime {
+    SystemTime::now()
 }
 
 /// A moment on two clocks: one that cannot be set, and goes on while the machine sleeps, and the wall clock. A machine
@@ -30,7 +37,7 @@ impl Moment {
     pub fn now() -> Self {
         let boot = clock_gettime(BOOT);
         let boot = Duration::new(u64::try_from(boot.tv_sec).unwrap_or(0), u32::try_from(boot.tv_nsec).unwrap_or(0));
-        Self { boot, wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() }
+        Self { boot, wall: wall().duration_since(UNIX_EPOCH).unwrap_or_default() }
     }
 
     /// `duration` later.

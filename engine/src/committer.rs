@@ -25,8 +25,8 @@ use crossbeam_channel::Sender;
 use crate::clock::Moment;
 use crate::config::Delivery;
 use crate::ledger::Ledger;
-use crate::message::{AlertsDone, CarriedAlerts, EncodedEpoch, HeldMessage};
-use crate::notes::{Note, Notes};
+use crate::message::{AlertsDone, CarriedAlerts, EncodedEpoch, HeldMessage, Note};
+use crate::notes::Notes;
 use crate::ports::{ObjectStore, PortError, Queue};
 use crate::retry::GaveUp;
 use crate::stats::{Stage, Stats};
@@ -174,7 +174,7 @@ impl Committer {
         for done in done {
             if let Ok(published) = done.await {
                 are_out &= published.is_out;
-                are_noted &= published.notes.iter().any(Note::is_confirmed);
+                are_noted &= published.notes.iter().any(|note| note.is_confirmed);
                 notes.extend(published.notes);
             } else {
                 (are_out, are_noted) = (false, false);

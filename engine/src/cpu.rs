@@ -105,6 +105,7 @@ struct Neighbours {
 
 impl Cpu<'_> {
     /// Starts every thread.
+    #[expect(clippy::disallowed_methods, reason = "the budget bounds what is in these channels")]
     pub fn start(&self) -> Result<Channels, StartError> {
         let config = self.config;
         let names = Dictionaries::new(config.decode.names_max);
@@ -204,6 +205,7 @@ impl Cpu<'_> {
     }
 
     /// A named thread; if it panics, the run ends, and its messages are delivered again.
+    #[expect(clippy::disallowed_methods, reason = "the threads of a run start here")]
     fn thread(&self, stage: &'static str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
         let stop = self.stop.clone();
         std::thread::Builder::new().name(stage.to_owned()).spawn(move || {

@@ -51,6 +51,7 @@ pub(crate) struct Decoding {
 
 impl Decoding {
     /// Decodes batches until no more come or nobody takes them.
+    #[expect(clippy::disallowed_methods, reason = "nothing may be decoded before an epoch is stored")]
     pub(crate) fn run(mut self) {
         let mut next = None;
         while let Ok(first) = next.take().map_or_else(|| self.batches.recv(), Ok) {

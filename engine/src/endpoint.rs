@@ -1,7 +1,7 @@
 //! The HTTP endpoint of a running engine: `/metrics`, `/healthz`, `/readyz`, and `/alerts`, a stream.
 //!
-//! It does *not* own what is counted or raised. It binds loopback unless configured otherwise, because it asks nobody who
-//! they are.
+//! It does *not* own what is counted or raised. It binds loopback unless configured otherwise, because it asks nobody
+//! who they are.
 
 mod answer;
 

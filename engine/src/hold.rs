@@ -11,7 +11,7 @@ use ticklake_core::commit::{Arrival, Holdings, MessageId, may_take};
 
 use crate::clock::Moment;
 
-/// Messages that were held lately and are still known: 6 MiB. It is more than SQS lets one queue have in flight.
+/// Messages that were held lately and are still known: 10 MiB. It is more than SQS lets one queue have in flight.
 const PAST_MAX: usize = 1 << 17;
 
 /// Releases that are kept before those are dropped that have long arrived.
@@ -40,9 +40,9 @@ impl Default for HeldMessages {
 }
 
 impl HeldMessages {
-    /// The message `id` arrives with a receive that was sent at `asked_at`, for the first time if the queue is right. No hold
-    /// is given for one that is held, nor for one that an earlier release may show to others again: SQS honours that
-    /// release although the message was received since.
+    /// The message `id` arrives with a receive that was sent at `asked_at`, for the first time if the queue is right.
+    /// No hold is given for one that is held, nor for one that an earlier release may show to others again: SQS honours
+    /// that release although the message was received since.
     pub(crate) fn arrive(self: &Arc<Self>, id: MessageId, is_first: bool, asked_at: Moment) -> (Arrival, Option<Hold>) {
         let released_until = self.releases().get(&id).copied();
         if !may_take(released_until, |until| until.has_passed(asked_at)) {

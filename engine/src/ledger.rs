@@ -1,8 +1,9 @@
 //! The ledger: who has announced what, and what became of it.
 //!
-//! It executes on the store what [`ticklake_core::commit`] decides. This file finds out the fate of a file that an entry
-//! names: it exists, or it never will. What was read or decided is kept, for it never changes. [`entries`] puts and
-//! reads entries, [`retired`] removes them after their messages, and [`claims`] decides which epoch stores an alert.
+//! It executes on the store what [`ticklake_core::commit`] decides. This file finds out the fate of a file that an
+//! entry names: it exists, or it never will. What was read or decided is kept, for it never changes. [`entries`] puts
+//! and reads entries, [`retired`] removes them after their messages, and [`claims`] decides which epoch stores an
+//! alert.
 
 mod claims;
 mod entries;

@@ -1,7 +1,8 @@
 //! Listeners to alerts, beside the topic: each gets every alert that this engine raises or adopts.
 //!
 //! A listener has room for [`ALERTS_MAX`] alerts. If it is slower than that, it misses the oldest ones and learns how
-//! many. It never holds up the engine, the topic or another listener. This file does *not* own what is sent to the topic.
+//! many. It never holds up the engine, the topic or another listener. This file does *not* own what is sent to the
+//! topic.
 
 use std::sync::Arc;
 

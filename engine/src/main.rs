@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         Command::Check(CheckArgs { symbol: Some(symbol), config, .. }) => print_rules(&symbol, &config).map(Ok),
         Command::Check(args) => cli::configure(&args.config).map(|config| execute(check(config))),
         Command::Detect(args) => Ok(cli::detect::run(&args)),
+        Command::Completions { shell } => Ok(cli::manual::completions(shell)),
+        Command::Man { dir } => Ok(cli::manual::man(dir.as_deref())),
         #[cfg(feature = "local")]
         Command::LocalAws(args) => Ok(execute(ticklake::local_aws::run(args))),
         #[cfg(feature = "local")]

@@ -18,7 +18,6 @@ use tokio::sync::oneshot;
 use crate::budget::Permit;
 use crate::clock::now_us;
 use crate::lease::Lease;
-use crate::notes::Note;
 use crate::ports::ReceivedMessage;
 
 /// The messages of one receive, each with its share of the budget.
@@ -130,6 +129,14 @@ pub struct AlertBatch {
     pub is_last: bool,
     /// Tells whoever waits for them what became of them.
     pub done: oneshot::Sender<Published>,
+}
+
+/// A note in the store. One that is not finished stays there, and another worker adopts it.
+#[derive(Debug)]
+pub struct Note {
+    pub(crate) name: String,
+    /// Whether the store has answered that it is there. Without an answer it may be, and is removed like any other.
+    pub(crate) is_confirmed: bool,
 }
 
 /// What the publisher did with a batch of alerts.

@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use crate::clock::now_us;
-use crate::message::CarriedAlerts;
+use crate::message::{CarriedAlerts, Note};
 use crate::ports::{NewObject, ObjectKind, ObjectStore, PutOutcome};
 use crate::put::put_own;
 use crate::retry::{GaveUp, bounded, retry};
@@ -45,21 +45,6 @@ pub(crate) struct Notes {
     before: watch::Sender<Option<usize>>,
     stop: Stop,
     stats: Arc<Stats>,
-}
-
-/// A note in the store. One that is not finished stays there, and another worker adopts it.
-#[derive(Debug)]
-pub struct Note {
-    name: String,
-    /// Whether the store has answered that it is there. Without an answer it may be, and is removed like any other.
-    is_confirmed: bool,
-}
-
-impl Note {
-    /// Whether its alerts would survive this worker.
-    pub(crate) fn is_confirmed(&self) -> bool {
-        self.is_confirmed
-    }
 }
 
 impl Notes {

@@ -84,6 +84,7 @@ pub enum RunError {
 /// Runs one engine until `shutdown` resolves, the queue is drained (if asked for), or a service refuses for good.
 ///
 /// After `shutdown` it commits what it holds, or gives it back to the queue, within the configured deadline.
+#[expect(clippy::disallowed_methods, reason = "the tasks of a run start here")]
 pub async fn run(
     ports: Ports,
     config: &Config,
@@ -172,6 +173,7 @@ impl<'a> Shared<'a> {
 
     /// Sets off the receivers and heartbeats of every queue: tasks that end with the receiving, and tasks that go on to
     /// the end.
+    #[expect(clippy::disallowed_methods, reason = "the budget bounds what is in it")]
     fn receive(&self, options: RunOptions, to_decode: &Sender<ReceivedBatch>) -> (JoinSet<()>, JoinSet<()>) {
         let Self { ports, config, meters, stop, .. } = self;
         let held = (config.lake.delivery == Delivery::ExactlyOnce).then(Arc::<HeldMessages>::default);

@@ -18,8 +18,8 @@ use tracing::warn;
 
 use crate::clock::now_us;
 use crate::listeners::Listeners;
-use crate::message::{AlertBatch, CarriedAlerts, Published};
-use crate::notes::{Note, Notes};
+use crate::message::{AlertBatch, CarriedAlerts, Note, Published};
+use crate::notes::Notes;
 use crate::ports::{Notification, Notifier};
 use crate::retry::{GaveUp, settle};
 use crate::stats::Stats;
@@ -90,7 +90,7 @@ impl Publisher {
         let Some(notes) = &self.notes else { return Vec::new() };
         match notes.put(alerts, NOTE_WAIT).await {
             Ok(note) => {
-                if !note.is_confirmed() {
+                if !note.is_confirmed {
                     let count = alerts.len();
                     warn!(alerts = count, "the store was slow to take a note of alerts, they are published without");
                 }

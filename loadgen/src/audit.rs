@@ -1,9 +1,10 @@
 //! Whether a lake holds exactly what was sent.
 //!
 //! Each row of the Parquet files below `LAKE/ticks` is looked up by symbol and sequence number in a bitmap of what was
-//! sent: one bit per tick, so that memory does not depend on the size of a row. A checksum per symbol then tells whether the
-//! rows also say what was sent. Where malformed ticks were sent, the rows of `LAKE/quarantine` are counted, too. This file owns the two
-//! passes over the files; it does *not* own the state of a symbol (`ledger`) or how a row is read ([`ticklake_reader::lake`]).
+//! sent: one bit per tick, so that memory does not depend on the size of a row. A checksum per symbol then tells
+//! whether the rows also say what was sent. Where malformed ticks were sent, the rows of `LAKE/quarantine` are counted,
+//! too. This file owns the two passes over the files; it does *not* own the state of a symbol (`ledger`) or how a row
+//! is read ([`ticklake_reader::lake`]).
 
 mod ledger;
 mod report;
@@ -92,8 +93,8 @@ impl Report {
     }
 }
 
-/// The files that hold each of the given rows. A second pass, and only where there are duplicates: remembering the file of
-/// every row in the first one would cost many times the bitmap.
+/// The files that hold each of the given rows. A second pass, and only where there are duplicates: remembering the file
+/// of every row in the first one would cost many times the bitmap.
 fn find_copies(lake: &Path, files: &[String], wanted: &BTreeSet<(String, i64)>) -> Result<Vec<Duplicate>, LakeError> {
     if wanted.is_empty() {
         return Ok(Vec::new());

@@ -7,7 +7,8 @@ use crate::payload::{MESSAGE_BYTES_MAX, Message};
 /// The most messages in a call of `SendMessageBatch`.
 pub const BATCH_MESSAGES_MAX: usize = 10;
 
-/// Messages for one call of `SendMessageBatch`: at most [`BATCH_MESSAGES_MAX`], of at most [`MESSAGE_BYTES_MAX`] together.
+/// Messages for one call of `SendMessageBatch`: at most [`BATCH_MESSAGES_MAX`], of at most [`MESSAGE_BYTES_MAX`]
+/// together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
     queue: usize,

@@ -23,7 +23,8 @@ use clap::{Parser, Subcommand};
 ///
 /// The usual round is three steps:
 ///
-///   1. `loadgen send` fills a queue and writes down what it sent (`--sent`) and which anomalies it planted (`--truth`).
+///   1. `loadgen send` fills a queue and writes down what it sent (`--sent`) and which anomalies it planted
+///      (`--truth`).
 ///   2. The consumer drains the queue into Parquet files.
 ///   3. `loadgen audit` compares the two: every tick there, once, unaltered.
 ///
@@ -52,7 +53,8 @@ enum Command {
 }
 
 impl Args {
-    /// Runs the command; the exit status is 1 where an audit is not clean, a run is worth nothing, or no limit was found.
+    /// Runs the command; the exit status is 1 where an audit is not clean, a run is worth nothing, or no limit was
+    /// found.
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Send(args) => args.run().await,

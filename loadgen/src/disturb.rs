@@ -1,6 +1,8 @@
-//! What happens to ticks on their way: some are late, some overtake each other, some are sent twice, and some are malformed.
+//! What happens to ticks on their way: some are late, some overtake each other, some are sent twice, and some are
+//! malformed.
 //!
-//! This file owns how often that is and draws the fate of each tick. It does *not* hold ticks back, which the producer does.
+//! This file owns how often that is and draws the fate of each tick. It does *not* hold ticks back, which the producer
+//! does.
 
 use std::{str::FromStr, time::Duration};
 
@@ -11,7 +13,8 @@ use crate::{
     random::Random,
 };
 
-/// Where the streams of random numbers begin that fates are drawn from: beyond those of the market, so that its ticks stay as they are.
+/// Where the streams of random numbers begin that fates are drawn from: beyond those of the market, so that its ticks
+/// stay as they are.
 const STREAMS: u64 = 1 << 32;
 
 /// A tick that is sent twice is sent again within this event time.

@@ -1,10 +1,12 @@
 //! A load generator for consumers of market ticks on Amazon SQS.
 //!
 //! [`run`] sends the ticks of a [`Source`], a seeded model market or a recorded file, to a queue and returns [`Sent`]:
-//! what every symbol was sent, with a checksum, and the anomalies that were planted on the way. [`audit()`] compares that
-//! with the Parquet files that the consumer wrote. The same seed gives the same messages, whatever the number of threads.
+//! what every symbol was sent, with a checksum, and the anomalies that were planted on the way. [`audit()`] compares
+//! that with the Parquet files that the consumer wrote. The same seed gives the same messages, whatever the number of
+//! threads.
 //!
-//! [`plant::plant`] alters recorded trades by known events, and [`score::score`] compares the consumer's alerts with these.
+//! [`plant::plant`] alters recorded trades by known events, and [`score::score`] compares the consumer's alerts with
+//! these.
 //!
 //! The crate knows the consumer by its contracts only: the JSON of a tick and the columns of the lake. It shares no
 //! types with the engine that it puts to the test, except what reads files (`ticklake-reader`).

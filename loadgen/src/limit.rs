@@ -1,6 +1,7 @@
 //! How much a queue and its consumer sustain: the search for the highest rate, and what makes a rate too high.
 //!
-//! It reads no clock and sends nothing: rates come out, and what became of them goes in. It does *not* own the curve's page (`page`).
+//! It reads no clock and sends nothing: rates come out, and what became of them goes in. It does *not* own the curve's
+//! page (`page`).
 
 mod page;
 
@@ -15,7 +16,8 @@ use crate::{
     observe::{Observed, Second},
 };
 
-/// A backlog grows where more than this share of the messages is added to it, and that by more than this many standard errors.
+/// A backlog grows where more than this share of the messages is added to it, and that by more than this many standard
+/// errors.
 const GROWTH_MAX: f64 = 0.02;
 const CERTAIN: f64 = 4.0;
 
@@ -140,7 +142,8 @@ impl fmt::Display for Verdict {
 }
 
 impl Trial {
-    /// Judges a run at an even rate, whose ticks are to be in the lake within `latency_max`. One that was stopped was hopeless.
+    /// Judges a run at an even rate, whose ticks are to be in the lake within `latency_max`. One that was stopped was
+    /// hopeless.
     #[must_use]
     pub fn judge(asked_per_s: u64, sent: &Sent, observed: &Observed, latency_max: Duration) -> Self {
         let elapsed_s = sent.elapsed.as_secs_f64().max(1e-9);
@@ -181,7 +184,8 @@ impl Trial {
     }
 }
 
-/// Of the line through the points with the least squared distances, and its standard error; infinite for fewer than three.
+/// Of the line through the points with the least squared distances, and its standard error; infinite for fewer than
+/// three.
 fn slope(points: &[(f64, f64)]) -> (f64, f64) {
     if points.len() < 3 {
         return (0.0, f64::INFINITY);

@@ -19,8 +19,8 @@ use crate::{
 /// What one symbol was sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// The sum of [`Tick::checksum`] over its ticks, as often as they were sent, with wrap-around. In JSON 16 hexadecimal digits, for many readers
-    /// of JSON round large integers.
+    /// The sum of [`Tick::checksum`] over its ticks, as often as they were sent, with wrap-around. In JSON 16
+    /// hexadecimal digits, for many readers of JSON round large integers.
     #[serde(with = "hexadecimal")]
     pub checksum: u64,
     /// The sequence numbers of its ticks.
@@ -78,15 +78,16 @@ pub struct Sent {
     pub calls: u64,
     /// Messages that were sent again because the queue had not taken them.
     pub retries: u64,
-    /// Calls that got no answer and were repeated. Their messages may be in the queue twice, which an audit then shows as
-    /// duplicates that are not the consumer's.
+    /// Calls that got no answer and were repeated. Their messages may be in the queue twice, which an audit then shows
+    /// as duplicates that are not the consumer's.
     pub unanswered_calls: u64,
     /// Messages that the queue did not take because it was asked too much; they are among those sent again.
     #[serde(default)]
     pub throttled: u64,
     /// From the first call to the last answer.
     pub elapsed: Duration,
-    /// The rate that was asked for, in ticks per second: an open loop. `None` is a closed loop, as fast as the queue takes it.
+    /// The rate that was asked for, in ticks per second: an open loop. `None` is a closed loop, as fast as the queue
+    /// takes it.
     pub rate: Option<u64>,
     /// How the rate changed over time, in an open loop.
     #[serde(default)]
@@ -94,15 +95,15 @@ pub struct Sent {
     /// How many times as fast as it went a recording was replayed: an open loop, too.
     #[serde(default)]
     pub speed: Option<f64>,
-    /// How far the generator itself was behind its schedule, at worst: batches that were due and not prepared, while somebody waited for
-    /// them. A slow queue is no reason; it shows in the latency.
+    /// How far the generator itself was behind its schedule, at worst: batches that were due and not prepared, while
+    /// somebody waited for them. A slow queue is no reason; it shows in the latency.
     #[serde(default)]
     pub behind: Duration,
     /// Whether all that was asked for was sent; not if the run was stopped.
     #[serde(default = "yes")]
     pub is_whole: bool,
-    /// Microseconds from when a batch was due until the queue had all of it. In an open loop it was due by the schedule,
-    /// however late it was sent; in a closed loop when it was first sent. Not part of the JSON.
+    /// Microseconds from when a batch was due until the queue had all of it. In an open loop it was due by the
+    /// schedule, however late it was sent; in a closed loop when it was first sent. Not part of the JSON.
     #[serde(skip, default = "no_latencies")]
     pub latency_us: Histogram<u64>,
 }

@@ -1,9 +1,9 @@
 //! A seeded model market: symbols of unequal popularity, each with a price that wanders in pennies.
 //!
 //! The symbols are dealt to a fixed number of [`Lane`]s. A lane is one feed with its own clock and its own random
-//! numbers, so its trades do not depend on which thread asks for them, nor on what other lanes do. That is what makes the
-//! market the same for any number of threads. This file owns the configuration and the dealing; it does *not* own how a
-//! price moves (`walk`) or where anomalies go (`spikes`).
+//! numbers, so its trades do not depend on which thread asks for them, nor on what other lanes do. That is what makes
+//! the market the same for any number of threads. This file owns the configuration and the dealing; it does *not* own
+//! how a price moves (`walk`) or where anomalies go (`spikes`).
 
 mod lane;
 mod lively;
@@ -45,7 +45,8 @@ pub struct MarketConfig {
     pub zipf: Zipf,
     /// How many trades there are in all.
     pub ticks: u64,
-    /// The sequence number of each symbol's first trade: markets with ranges of their own can be told apart in one lake.
+    /// The sequence number of each symbol's first trade: markets with ranges of their own can be told apart in one
+    /// lake.
     pub first_seq: i64,
     /// Event time of the opening, microseconds since the Unix epoch, UTC.
     pub start_us: i64,
@@ -60,11 +61,12 @@ pub struct MarketConfig {
 /// How a market behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Character {
-    /// Trades at an even rate, and prices so calm that what is planted is all that stands out: for tests of the way from queue to lake.
+    /// Trades at an even rate, and prices so calm that what is planted is all that stands out: for tests of the way
+    /// from queue to lake.
     #[default]
     Calm,
-    /// As recorded trades are: in bursts, with clustered volatility, jumps, a bid-ask bounce, and a busy open and close. For tests of what
-    /// looks at prices.
+    /// As recorded trades are: in bursts, with clustered volatility, jumps, a bid-ask bounce, and a busy open and
+    /// close. For tests of what looks at prices.
     Lively,
 }
 

@@ -1,8 +1,8 @@
-//! A run as it goes: every second what was sent, what waits in the queues, what has arrived in the lake, and what the consumer says of
-//! itself.
+//! A run as it goes: every second what was sent, what waits in the queues, what has arrived in the lake, and what the
+//! consumer says of itself.
 //!
-//! This file owns the tasks that look, and for how long they do after the last batch. It does *not* own what is expected
-//! ([`crate::watch`]), or what a consumer's metrics mean (`scrape`).
+//! This file owns the tasks that look, and for how long they do after the last batch. It does *not* own what is
+//! expected ([`crate::watch`]), or what a consumer's metrics mean (`scrape`).
 
 mod scrape;
 mod second;
@@ -41,7 +41,8 @@ const ALERTS_LINGER: Duration = Duration::from_secs(12);
 /// A rest of a second is looked at where it is as long as this: what it brings is shown per second.
 const REST_MIN_S: f64 = 0.5;
 
-/// When there are twice as many seconds, every second one is left out: a page cannot show them, and a run may take days.
+/// When there are twice as many seconds, every second one is left out: a page cannot show them, and a run may take
+/// days.
 const SECONDS_MAX: usize = 3_600;
 
 /// No more problems are remembered.
@@ -122,8 +123,8 @@ impl Observer {
         (lake || alerts).then(|| Watch::new(lake, alerts))
     }
 
-    /// Looks at `run`, whose progress that is, until what it has sent has arrived or patience is over; hands every second to `take`.
-    /// What goes wrong with looking does not end it.
+    /// Looks at `run`, whose progress that is, until what it has sent has arrived or patience is over; hands every
+    /// second to `take`. What goes wrong with looking does not end it.
     pub async fn observe<T, E>(
         self,
         run: impl Future<Output = Result<T, E>>,

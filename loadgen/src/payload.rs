@@ -1,8 +1,8 @@
 //! From ticks to message bodies.
 //!
 //! A [`MessageWriter`] takes ticks one by one and puts out a [`Message`] whenever one is full: by number of ticks, or
-//! because the next tick would not fit into what SQS takes. This file owns packing and compression; it does *not* own the
-//! JSON of a tick (`json`) or how messages are grouped for sending ([`crate::batch`]).
+//! because the next tick would not fit into what SQS takes. This file owns packing and compression; it does *not* own
+//! the JSON of a tick (`json`) or how messages are grouped for sending ([`crate::batch`]).
 
 mod json;
 mod malformed;
@@ -51,8 +51,8 @@ pub enum Dialect {
     /// `{"symbol":"AAPL","price":189.37,"volume":200,"ts":1795442400000001,"seq":7,"venue":"XNAS"}`, `ts` in
     /// microseconds.
     Canonical,
-    /// `{"e":"trade","s":"AAPL","p":"189.37","q":"200","T":1795442400000,"t":7}`: like the trades of Binance, numbers as
-    /// strings, `T` in milliseconds, without venue.
+    /// `{"e":"trade","s":"AAPL","p":"189.37","q":"200","T":1795442400000,"t":7}`: like the trades of Binance, numbers
+    /// as strings, `T` in milliseconds, without venue.
     Binance,
 }
 
@@ -113,8 +113,8 @@ impl Packing {
         }
     }
 
-    /// As many ticks in each message as fit into `bytes_max`, attributes included. Where bodies are compressed, as many as would fit even
-    /// if they did not get smaller.
+    /// As many ticks in each message as fit into `bytes_max`, attributes included. Where bodies are compressed, as many
+    /// as would fit even if they did not get smaller.
     pub fn filling(bytes_max: usize, layout: Layout, dialect: Dialect) -> Result<Self, PackingError> {
         if !(FILL_BYTES_MIN..=MESSAGE_BYTES_MAX).contains(&bytes_max) {
             return Err(PackingError::Fill(bytes_max));
@@ -204,8 +204,8 @@ pub enum PayloadError {
     Compress(#[from] io::Error),
 }
 
-/// Packs ticks into messages of one queue. What is full goes to the end of a list that the caller owns: handing it back would move a message
-/// for every tick.
+/// Packs ticks into messages of one queue. What is full goes to the end of a list that the caller owns: handing it back
+/// would move a message for every tick.
 pub struct MessageWriter {
     packing: Packing,
     queue: usize,
@@ -252,7 +252,8 @@ impl MessageWriter {
         self.finish_if_full(full)
     }
 
-    /// Adds a tick that was sent before: its message is known again by others, for this one could be taken for the first.
+    /// Adds a tick that was sent before: its message is known again by others, for this one could be taken for the
+    /// first.
     pub fn push_again(&mut self, tick: &Tick<'_>, full: &mut VecDeque<Message>) -> Result<(), PayloadError> {
         self.write(tick, full)?;
         self.finish_if_full(full)

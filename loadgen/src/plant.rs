@@ -1,8 +1,8 @@
 //! Known events in recorded trades, so that a detector can be measured on real prices.
 //!
-//! [`plant`] alters [`Trades`] in memory and lists what it did as [`Event`]s; all that it does not list stays as it was.
-//! This file owns the configuration and the order of the work. It does *not* own where events fall (`schedule`), what
-//! each of them does to the trades (`shape`), or how trades are stored (`trades`).
+//! [`plant`] alters [`Trades`] in memory and lists what it did as [`Event`]s; all that it does not list stays as it
+//! was. This file owns the configuration and the order of the work. It does *not* own where events fall (`schedule`),
+//! what each of them does to the trades (`shape`), or how trades are stored (`trades`).
 
 mod trades;
 
@@ -74,8 +74,8 @@ pub fn plant(trades: &mut Trades, config: &PlantConfig) -> Vec<Event> {
     events
 }
 
-/// Gives every event the sequence number which its first row will have: how many rows of its symbol come before it in the
-/// file and stay. That also holds for a row that is removed, whose number goes to the next one.
+/// Gives every event the sequence number which its first row will have: how many rows of its symbol come before it in
+/// the file and stay. That also holds for a row that is removed, whose number goes to the next one.
 fn number(drafts: &mut [(usize, Event)], trades: &Trades, edits: &Edits) {
     drafts.sort_by_key(|&(first_row, _)| first_row);
     let removed = edits.removed_rows(trades.len());

@@ -1,9 +1,9 @@
 //! The threads that turn a source into batches of messages, ahead of the senders.
 //!
-//! Each thread takes every n-th lane of the market and always works on the one that lags behind in event time, so that the
-//! lanes move on together. Messages are cut per lane, which makes them the same for any number of threads; only their order
-//! differs. A recording is read by one thread, in the order of the file. This file does *not* own what happens to a batch, or how ticks are
-//! held back (`packer`).
+//! Each thread takes every n-th lane of the market and always works on the one that lags behind in event time, so that
+//! the lanes move on together. Messages are cut per lane, which makes them the same for any number of threads; only
+//! their order differs. A recording is read by one thread, in the order of the file. This file does *not* own what
+//! happens to a batch, or how ticks are held back (`packer`).
 
 mod event_clock;
 mod packer;

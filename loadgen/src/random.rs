@@ -4,8 +4,8 @@
 //! between versions. Only integer and correctly rounded floating-point operations are used, no `ln` or `cos`, so that
 //! every platform draws the same numbers.
 
-/// The finaliser of `SplitMix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): a bijection
-/// that spreads every input bit over all output bits.
+/// The finaliser of `SplitMix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): a
+/// bijection that spreads every input bit over all output bits.
 #[must_use]
 pub const fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

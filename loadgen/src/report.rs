@@ -1,5 +1,5 @@
-//! What is left of a run for people and other tools: its figures as JSON, its latencies as percentile distributions, and a page with
-//! plots.
+//! What is left of a run for people and other tools: its figures as JSON, its latencies as percentile distributions,
+//! and a page with plots.
 //!
 //! It does *not* own what was sent, which the manifest lists.
 
@@ -162,8 +162,8 @@ pub struct ReportError {
     source: io::Error,
 }
 
-/// Writes the report of a run that has ended `at` into a folder, which is created: `report.html`, `report.json`, `send.hgrm`, and
-/// `lake.hgrm` and `alerts.hgrm` where these were looked at.
+/// Writes the report of a run that has ended `at` into a folder, which is created: `report.html`, `report.json`,
+/// `send.hgrm`, and `lake.hgrm` and `alerts.hgrm` where these were looked at.
 pub fn write(dir: &Path, title: &str, at: Timestamp, sent: &Sent, observed: &Observed) -> Result<(), ReportError> {
     let figures = Figures::of(sent, observed);
     let histograms = [

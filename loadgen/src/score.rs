@@ -1,9 +1,9 @@
 //! How well alerts match the events that were planted.
 //!
-//! An alert belongs to an event of its own kind and symbol if its time is within the event or the grace after it. The first
-//! one finds the event, each further one is a duplicate and false. An alert of another kind inside an event is a side
-//! effect, neither true nor false; the rest is false. This file owns the matching; it does *not* own how alerts are
-//! read (`alerts`) or what is made of the counts (`report`).
+//! An alert belongs to an event of its own kind and symbol if its time is within the event or the grace after it. The
+//! first one finds the event, each further one is a duplicate and false. An alert of another kind inside an event is a
+//! side effect, neither true nor false; the rest is false. This file owns the matching; it does *not* own how alerts
+//! are read (`alerts`) or what is made of the counts (`report`).
 
 mod alerts;
 mod report;
@@ -51,7 +51,8 @@ impl Ticks {
     }
 }
 
-/// Matches alerts with events, in any order. `grace` is how long after the end of an event an alert still belongs to it.
+/// Matches alerts with events, in any order. `grace` is how long after the end of an event an alert still belongs to
+/// it.
 #[must_use]
 pub fn score(events: &[Event], alerts: &[Alert], ticks: &Ticks, grace: Duration) -> Score {
     let grace_us = i64::try_from(grace.as_micros()).unwrap_or(i64::MAX);

@@ -1,9 +1,9 @@
 //! Sending: what to send, how fast, and the call that does it all.
 //!
-//! Producer threads fill a bounded channel with batches; sender tasks empty it into the queue. When the queue is slow the
-//! channel fills and the producers wait, so memory is bounded by [`CHANNEL_BATCHES_PER_SENDER`] batches of at most 1 MiB
-//! for each sender, and some that are handed over together. This file owns that graph; it does *not* own the call of `SendMessageBatch`
-//! (`deliver`), when a batch is due (`schedule`), or what becomes of it ([`crate::watch`]).
+//! Producer threads fill a bounded channel with batches; sender tasks empty it into the queue. When the queue is slow
+//! the channel fills and the producers wait, so memory is bounded by [`CHANNEL_BATCHES_PER_SENDER`] batches of at most
+//! 1 MiB for each sender, and some that are handed over together. This file owns that graph; it does *not* own the call
+//! of `SendMessageBatch` (`deliver`), when a batch is due (`schedule`), or what becomes of it ([`crate::watch`]).
 
 mod deliver;
 mod feed;
@@ -42,7 +42,8 @@ pub use shape::{Shape, ShapeError};
 /// How many batches are prepared ahead for each sender.
 pub const CHANNEL_BATCHES_PER_SENDER: usize = 2;
 
-/// Batches that producers hand over at once: to wake a sender, and a producer in turn, costs more than to prepare a batch.
+/// Batches that producers hand over at once: to wake a sender, and a producer in turn, costs more than to prepare a
+/// batch.
 const TOGETHER: usize = 8;
 
 /// Where the ticks come from.
@@ -134,8 +135,9 @@ pub enum Error {
     Delivery(#[from] DeliveryError),
 }
 
-/// Sends the ticks of `plan` to the queues and says what was sent; a symbol's go to the one that [`ticklake_schemas::queue_of`] says. Every
-/// message was taken by its queue when this returns `Ok`. Dropping the future stops producers and senders.
+/// Sends the ticks of `plan` to the queues and says what was sent; a symbol's go to the one that
+/// [`ticklake_schemas::queue_of`] says. Every message was taken by its queue when this returns `Ok`. Dropping the
+/// future stops producers and senders.
 pub async fn run(client: Client, queue_urls: &[String], plan: Plan, progress: Arc<Progress>) -> Result<Sent, Error> {
     if queue_urls.is_empty() {
         return Err(Error::NoQueue);

@@ -1,8 +1,8 @@
 //! What becomes of the ticks that were sent: when they can be read in the lake, and when an alert about them arrives.
 //!
-//! Both are told from when the batch of a tick was due, so that a queue or a consumer that stalls shows. One tick of each message stands
-//! for all of it, for a consumer stores a message as a whole. This file owns what is expected and its latencies; it does *not* look into the
-//! lake (`lake`) or listen for alerts (`alerts`).
+//! Both are told from when the batch of a tick was due, so that a queue or a consumer that stalls shows. One tick of
+//! each message stands for all of it, for a consumer stores a message as a whole. This file owns what is expected and
+//! its latencies; it does *not* look into the lake (`lake`) or listen for alerts (`alerts`).
 
 pub mod alerts;
 pub mod lake;
@@ -173,7 +173,8 @@ impl Watch {
         mem::take(&mut self.problems.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Sees an alert about a tick, which has arrived at `at`; one with an id that was seen before is the same once more.
+    /// Sees an alert about a tick, which has arrived at `at`; one with an id that was seen before is the same once
+    /// more.
     fn alert(&self, id: Option<String>, symbol: &str, ts_us: i64, at: Instant) {
         let Some(mut alerted) = self.alerted() else { return };
         if id.is_some_and(|id| !alerted.is_new(id)) {

@@ -1,7 +1,7 @@
-//! A request of one of the three protocols, made of any bytes. Shared by the fuzz target and by the test that replays its
-//! corpus, so that both send the same. It does *not* own how the request is sent.
+//! Makes a request of one of the three protocols from any bytes. The fuzz target and the test that replays its corpus
+//! share this file, so that both send the same. It does *not* own how the request is sent.
 
-/// Operations that change and read state, so that inputs meet each other's.
+/// Operations that change and read state, so that inputs act on each other's state.
 const SQS: [&str; 12] = [
     "SendMessage",
     "SendMessageBatch",
@@ -19,8 +19,9 @@ const SQS: [&str; 12] = [
 
 const METHODS: [&str; 6] = ["GET", "PUT", "POST", "DELETE", "HEAD", "PATCH"];
 
-/// The bytes of an HTTP request: the first byte of `data` says which protocol, the second which operation or method. For S3
-/// the next line is the path and query, the lines after it up to an empty one are headers. For anything else it is raw.
+/// The bytes of an HTTP request. The first byte of `data` chooses the protocol, the second the operation or method. For
+/// S3, the next line is the path and query, and the lines after it up to an empty one are headers. Any other data is
+/// sent raw.
 pub fn request(data: &[u8]) -> Vec<u8> {
     let Some((&[protocol, kind], rest)) = data.split_first_chunk::<2>() else { return data.to_vec() };
     let kind = usize::from(kind);

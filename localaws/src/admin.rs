@@ -1,7 +1,9 @@
-//! Calls about the server itself, below a path that no bucket can have: which faults are on, and how often it was called.
+//! Calls about the server itself, below a path that no bucket can have: which faults are on, and how often each
+//! operation was called.
 //!
-//! `GET`, `PUT` (a JSON array of faults, or an object with `seed` and `faults`) and `DELETE /_localaws/faults`, and
-//! `GET /_localaws/calls`; signed, where there are credentials, for whatever service. It does *not* own what a fault is.
+//! The calls are `GET`, `PUT` and `DELETE /_localaws/faults`, and `GET /_localaws/calls`. `PUT` takes a JSON array of
+//! faults, or an object with `seed` and `faults`. If there are credentials, each call must be signed, for any service.
+//! This file does *not* own what a fault is.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +16,13 @@ use crate::{
     sigv4::Refusal,
 };
 
-/// What the paths begin with.
+/// The prefix of the paths.
 pub(crate) const PREFIX: &str = "/_localaws/";
 
-/// The longest list of faults.
+/// The longest list of faults, in bytes.
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// Faults, as they are switched on.
+/// The faults that a `PUT` switches on.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Switches {
@@ -51,23 +53,23 @@ pub(crate) fn answer(head: &Parts, body: &[u8], faults: &Faults) -> Response<Rep
         },
         ("calls", &Method::GET) => (StatusCode::OK, Answer::Calls(faults.all_calls())),
         ("faults" | "calls", method) => {
-            let error = format!("{method} is not what {PREFIX}{what} takes");
+            let error = format!("{PREFIX}{what} does not take {method}");
             (StatusCode::METHOD_NOT_ALLOWED, Answer::Error { error })
         }
-        _ => (StatusCode::NOT_FOUND, Answer::Error { error: format!("there are {PREFIX}faults and {PREFIX}calls") }),
+        _ => (StatusCode::NOT_FOUND, Answer::Error { error: format!("expected {PREFIX}faults or {PREFIX}calls") }),
     };
     respond(status, &answer)
 }
 
 fn respond(status: StatusCode, answer: &Answer) -> Response<ReplyBody> {
-    // Only maps with keys that are no strings fail, and no answer has one.
+    // Serialization fails only for maps whose keys are not strings. No answer has such a map.
     let mut response = Response::new(serde_json::to_vec(answer).unwrap_or_default().into());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     response
 }
 
-/// The answer to a call whose signature is not accepted.
+/// The answer to a call without an accepted signature.
 pub(crate) fn refuse(refusal: &Refusal) -> Response<ReplyBody> {
     respond(StatusCode::FORBIDDEN, &Answer::Error { error: refusal.to_string() })
 }

@@ -1,5 +1,5 @@
-//! Bodies: what a request brings, read up to a limit; and what an answer holds: bytes at hand, or a range of a file that
-//! is read as the client takes it.
+//! Bodies of requests, read up to a limit, and bodies of answers. An answer holds bytes in memory, or a range of a file
+//! that is read as the client takes it.
 //!
 //! This file does *not* know what the bytes mean.
 
@@ -16,27 +16,27 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::{task::JoinHandle, time::Sleep};
 
-/// How much of a file is read ahead of the socket.
+/// How many bytes of a file are read ahead of the socket.
 const CHUNK: usize = 256 * 1024;
 
-/// How long the first half of an answer has before its connection breaks.
+/// How long the connection stays open after the first half of an answer.
 const CUT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The request gets no answer: its connection is dropped, because a fault says so.
+/// The request gets no answer: a fault drops its connection.
 #[derive(Debug, thiserror::Error)]
-#[error("the connection is dropped by a fault")]
+#[error("a fault drops the connection")]
 pub(crate) struct Reset;
 
-/// Why a request's body could not be had.
+/// Why a request's body could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
-    /// It is longer than the operation takes.
+    /// The body is longer than the operation allows.
     #[error("the body is longer than {limit} bytes")]
     TooLong {
-        /// The most that is taken.
+        /// The most bytes that the operation allows.
         limit: usize,
     },
-    /// The client went away in the middle.
+    /// The client disconnected before the end.
     #[error("failed to read the body")]
     Broken,
 }
@@ -53,18 +53,19 @@ pub(crate) async fn read_body(body: &mut Incoming, limit: usize) -> Result<Bytes
 /// The body of every answer.
 #[derive(Debug)]
 pub(crate) enum ReplyBody {
-    /// All bytes at hand; `None` once they were taken.
+    /// All bytes in memory; `None` after they were taken.
     Whole(Option<Bytes>),
-    /// The next bytes of a file that is positioned already.
+    /// The next bytes of a file at its present position.
     File(FileRange),
-    /// The first bytes of another body, and then an error, which breaks the connection.
+    /// The first bytes of another body. Then an error breaks the connection.
     Cut {
         body: Box<ReplyBody>,
-        /// Of these bytes, so many are still to come.
+        /// How many bytes of `body` are still to come.
         left: u64,
-        /// What the headers promise.
+        /// The length that the headers promise.
         promised: u64,
-        /// Until when the error waits, so that the bytes are on their way: with it, the connection forgets what it holds.
+        /// Delays the error until the bytes are on their way. The connection drops what it has buffered when the error
+        /// comes.
         pause: Pin<Box<Sleep>>,
     },
 }
@@ -88,7 +89,7 @@ impl ReplyBody {
         Self::Whole(None)
     }
 
-    /// The first half of this body, under the length of the whole.
+    /// The first half of this body, but with the length of the whole.
     pub(crate) fn cut(self) -> Self {
         let promised = self.size_hint().lower();
         let pause = Box::pin(tokio::time::sleep(CUT_PAUSE));
@@ -175,7 +176,7 @@ impl FileRange {
     }
 }
 
-/// Reads exactly `length` bytes: a file that has shrunk breaks the answer off instead of padding it.
+/// Reads exactly `length` bytes. A file that has shrunk breaks the answer off; the answer is not padded.
 fn read(mut file: File, length: u64) -> io::Result<(File, Bytes)> {
     let mut buffer = vec![0; length as usize];
     file.read_exact(&mut buffer)?;

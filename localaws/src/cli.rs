@@ -1,6 +1,7 @@
-//! The arguments of a command that serves, and the serving: for the program `localaws` and for commands of others.
+//! The arguments of a command that serves, and the serving itself: for the program `localaws`, and for other programs'
+//! commands.
 //!
-//! It owns what is printed. It does *not* own signals: when to stop is the caller's.
+//! This file owns what is printed. It does *not* own signals: the caller decides when to stop.
 
 use std::{
     fmt,
@@ -13,36 +14,36 @@ use clap::Args;
 
 use crate::{Error, Fault, LocalAws, Options};
 
-/// What a command that serves is about, for its help.
+/// The description of a command that serves, for its help.
 pub const ABOUT: &str = "\
 Serves SQS, S3 and SNS on loopback until Ctrl-C, over the real protocols, so that the AWS CLI and every SDK can use them.
 
-Objects are plain files below --data; queues, messages, topics and subscriptions are kept there too, and are back after a restart, \
-however the process ended. Any credentials are accepted, unless --credentials says whose.";
+Objects are plain files below --data. Queues, messages, topics and subscriptions are kept there too. All of them survive a restart, \
+however the process ended. The server accepts any credentials, unless --credentials names some.";
 
-/// The faults and how they are written, for the help.
+/// The faults and their syntax, for the help.
 pub const FAULTS: &str = "\
 Faults are written ACTION=EFFECT or ACTION=EFFECT@HOW_OFTEN. ACTION is an IAM action (sqs:SendMessage), an API operation \
 (sqs:SendMessageBatch), or a prefix (s3:*). HOW_OFTEN is a share of the requests (10%) or each n-th (1/3); without it, all.
   deny                      access denied, in the service's words
   throttle, slow-down       throttled; 503 SlowDown from S3
   error, status:503, code:409:ConditionalRequestConflict
-                            nothing happens, and this is the answer
+                            the request has no effect, and this is the answer
   fail-entries              single entries of a batch fail
   old-receipts              deletes and visibility changes in batches count although the message was received again
   delay:20ms, delay:5ms..40ms
                             later answers; median and 99th percentile
-  reset                     the connection is dropped, and nothing happens
-  lose-answer, cut-answer   it happens, and there is no answer, or half of one
-  rate:3500                 at most so many a second, per key prefix (S3) or service
+  reset                     the connection is dropped, and the request has no effect
+  lose-answer, cut-answer   the request has its effect, but there is no answer, or half of one
+  rate:3500                 at most this many a second, per key prefix (S3) or service
   duplicate                 received messages are in the queue once more
   again:10@2                every tenth received message is handed out once more, at a random moment within 3 s (again:10:5s@2:
                             within 5 s), although it is hidden; one of the two shows the receive count 2
   again-deleted:10@2        every tenth received message is handed out once more after it was deleted
   forget-count              messages in a dead-letter queue show the receive count 1
-  shuffle:100               messages come in any order, within so many
+  shuffle:100               messages come in any order, among this many
   sample:30%                short polls see that share of the messages
-  stale:10s                 counts of messages are up to so old
+  stale:10s                 counts of messages are up to this old
 
 While it runs: curl -X PUT -d '[\"s3:PutObject=slow-down@10%\"]' http://ADDR/_localaws/faults; GET shows them, DELETE ends them, and \
 GET /_localaws/calls counts the requests.";
@@ -53,13 +54,13 @@ pub struct ServeArgs {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:4566", value_name = "ADDR")]
     pub listen: SocketAddr,
-    /// Let --listen be an address that other machines reach; whoever does may do everything
+    /// Let --listen be an address that other machines reach; everyone who reaches it may use the whole server
     #[arg(long)]
     pub expose: bool,
-    /// Where objects are kept, as plain files, and queues and topics beside them
+    /// The folder for objects, as plain files, and for queues and topics beside them
     #[arg(long, default_value = "./local-aws", value_name = "DIR")]
     pub data: PathBuf,
-    /// The region that it claims to be
+    /// The region of this server
     #[arg(long, default_value = "us-east-1", value_name = "REGION")]
     pub region: String,
     /// Verify signatures, and accept those of this access key; may be given several times
@@ -68,15 +69,15 @@ pub struct ServeArgs {
     /// Switch a fault on from the start; may be given several times
     #[arg(long, value_name = "FAULT")]
     pub fault: Vec<Fault>,
-    /// Same seed, same requests, same faults
+    /// The seed of the faults: with the same seed, the same requests meet the same faults
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     pub seed: u64,
-    /// Threads that serve requests; half of the cores where it is not given
+    /// Threads that serve requests; by default half of the cores
     #[arg(long, value_name = "COUNT")]
     pub threads: Option<usize>,
 }
 
-/// An access key: its id, and its secret, which is not shown.
+/// An access key: its id and its secret. The secret is never printed.
 #[derive(Clone)]
 pub struct AccessKey {
     id: String,
@@ -105,12 +106,12 @@ pub enum ServeError {
     /// The server did not start.
     #[error(transparent)]
     Start(#[from] Error),
-    /// Nobody could be told where it is.
+    /// The endpoint could not be printed, so nobody would know it.
     #[error("failed to print the endpoint")]
     Print(#[source] io::Error),
 }
 
-/// Serves until `shutdown` resolves. Prints the endpoint, as commands for a shell that wants to use it.
+/// Serves until `shutdown` resolves. Prints the endpoint as shell commands for its users.
 pub async fn serve(args: ServeArgs, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
     let ServeArgs { listen, expose, data, region, credentials, fault, seed, threads } = args;
     let example = credentials.first().cloned();
@@ -127,7 +128,7 @@ pub async fn serve(args: ServeArgs, shutdown: impl Future<Output = ()>) -> Resul
     let local = LocalAws::start(options).await?;
     local.faults().set(fault, seed);
     let id = example.as_ref().map_or("local", |key| &key.id);
-    // Whoever has given a secret knows it; a log need not.
+    // A user who gave a secret knows it. It should not be in a log.
     let secret = if example.is_some() { "..." } else { "local" };
     let introduction = format!(
         "\

@@ -1,7 +1,7 @@
 //! Time as the services see it: milliseconds since the Unix epoch that never run backwards.
 //!
-//! The state machines below (queues, uploads) are given a [`Millis`] with every call and own no clock, so that a test
-//! chooses the time. This file does *not* own timers; those are tokio's.
+//! Queues and uploads get a [`Millis`] with every call and own no clock, so that a test can choose the time. This file
+//! does *not* own timers; those are tokio's.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -23,7 +23,7 @@ impl Millis {
         Self(self.0.saturating_add(millis))
     }
 
-    /// How far this instant lies after `earlier`; zero when it does not.
+    /// How far this instant is after `earlier`; zero if it is not.
     pub(crate) fn since(self, earlier: Millis) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -41,7 +41,8 @@ impl Millis {
     }
 }
 
-/// The wall clock at start plus the monotonic time since: a message that was sent later never carries an earlier time.
+/// The wall clock at the start, plus the monotonic time since then. So a message that was sent later never has an
+/// earlier time.
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
     origin: Instant,

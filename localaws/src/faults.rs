@@ -1,7 +1,7 @@
-//! Faults that are switched on while the server runs, and counts of the calls that arrived.
+//! Faults that are switched on while the server runs, and counts of the requests that arrived.
 //!
-//! It owns which request meets which fault, and the seeded dice that decide it. It does *not* own how a service words
-//! the answer; each service does that.
+//! This file owns which request meets which fault, and the seeded dice that decide it. It does *not* own the wording of
+//! the answers; each service owns its own.
 
 mod fault;
 mod rate;
@@ -28,16 +28,16 @@ use crate::body::{ReplyBody, Reset};
 /// One operation of a service, and the IAM action that allows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Operation {
-    /// As in the API reference, with the service in front: `sqs:SendMessageBatch`.
+    /// The name in the API reference, with the service in front: `sqs:SendMessageBatch`.
     pub(crate) name: &'static str,
-    /// As in a policy: `sqs:SendMessage`.
+    /// The name in a policy: `sqs:SendMessage`.
     pub(crate) action: &'static str,
 }
 
 const RECEIVE: Operation = Operation { name: "sqs:ReceiveMessage", action: "sqs:ReceiveMessage" };
 const COUNTS: Operation = Operation { name: "sqs:GetQueueAttributes", action: "sqs:GetQueueAttributes" };
 
-/// What becomes of a request.
+/// What happens to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Proceed,
@@ -51,11 +51,11 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    /// What the client gets to see of an answer.
+    /// What the client gets of an answer.
     pub(crate) fn send(&self, response: Response<ReplyBody>) -> Result<Response<ReplyBody>, Reset> {
         match self {
             Self::LoseAnswer => Err(Reset),
-            // Where there is no body, there is no middle of it.
+            // An empty body has no middle, so the connection is dropped.
             Self::CutAnswer if response.body().size_hint().exact() == Some(0) => Err(Reset),
             Self::CutAnswer => Ok(response.map(ReplyBody::cut)),
             _ => Ok(response),
@@ -63,24 +63,24 @@ impl Verdict {
     }
 }
 
-/// How a queue behaves beyond its promises, for one receive.
+/// How a queue deviates from its promises during one receive.
 #[derive(Debug)]
 pub(crate) struct Manners {
-    /// The chance that a message that is delivered is in the queue once more.
+    /// The chance that a delivered message is in the queue once more.
     pub(crate) duplicate: f64,
-    /// Messages are taken from anywhere among so many.
+    /// A receive takes messages from anywhere among this many.
     pub(crate) shuffle: usize,
     /// The share of messages that a short poll sees.
     pub(crate) sample: f64,
-    /// The chance that a message that was moved here shows the receive count 1.
+    /// The chance that a message that moved to this queue shows the receive count 1.
     pub(crate) forget_count: f64,
-    /// Messages that are handed out once more.
+    /// Faults that hand messages out once more.
     pub(crate) again: Vec<Again>,
     pub(crate) dice: Rng,
 }
 
 impl Default for Manners {
-    /// As well-behaved as SQS ever is.
+    /// SQS at its best behaviour.
     fn default() -> Self {
         Self { duplicate: 0.0, shuffle: 1, sample: 1.0, forget_count: 0.0, again: Vec::new(), dice: Rng::with_seed(0) }
     }
@@ -90,7 +90,7 @@ impl Default for Manners {
 struct Rule {
     fault: Fault,
     seen: u64,
-    /// Messages that have passed, for effects that strike single ones.
+    /// Number of messages so far, for effects that strike single messages.
     turns: Arc<AtomicU64>,
     rates: Rates,
 }
@@ -100,7 +100,7 @@ impl Rule {
         Self { fault, seen: 0, turns: Arc::default(), rates: Rates::default() }
     }
 
-    /// Whether it is this request's turn.
+    /// Whether the fault strikes this request.
     fn strikes(&mut self, operation: Operation, dice: &mut Rng) -> bool {
         if !self.fault.names(operation) {
             return false;
@@ -113,7 +113,7 @@ impl Rule {
         }
     }
 
-    /// The chance of the fault where it strikes single messages.
+    /// The chance that the fault strikes, for effects on single messages.
     fn chance(&self) -> f64 {
         match self.fault.how_often {
             HowOften::Always => 1.0,
@@ -127,7 +127,7 @@ impl Rule {
 struct Switches {
     rules: Vec<Rule>,
     dice: Rng,
-    /// How often receivers look depends on time; their dice must not disturb those of requests.
+    /// Separate dice, because the number of receives depends on time. Receives must not disturb the dice of requests.
     queue_dice: Rng,
 }
 
@@ -137,14 +137,14 @@ pub struct Faults(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Spares the lock on `rules` in the usual case, in which there are none.
+    /// Saves the lock on `rules` in the usual case that there are none.
     armed: AtomicBool,
     rules: Mutex<Switches>,
     calls: Mutex<HashMap<&'static str, u64>>,
 }
 
 impl Faults {
-    /// Switches a fault on, beside those that are on already.
+    /// Switches a fault on, in addition to those that are on already.
     pub fn add(&self, fault: Fault) {
         self.rules().rules.push(Rule::new(fault));
         self.0.armed.store(true, Ordering::Release);
@@ -182,8 +182,8 @@ impl Faults {
         self.0.armed.store(false, Ordering::Release);
     }
 
-    /// How many requests of `action` have arrived, whatever became of them. Names an IAM action or an API operation;
-    /// `sqs:again` and `sqs:again-deleted` count the copies that these faults have handed out.
+    /// How many requests of `action`, an IAM action or an API operation, have arrived, whatever happened to them. The
+    /// names `sqs:again` and `sqs:again-deleted` count the copies that these faults have handed out.
     #[must_use]
     pub fn calls(&self, action: &str) -> u64 {
         self.counts().get(action).copied().unwrap_or(0)
@@ -195,7 +195,7 @@ impl Faults {
         self.counts().iter().map(|(name, calls)| (*name, *calls)).collect()
     }
 
-    /// Counts a request, waits as long as the faults say, and says what becomes of it. Rates are kept per `scope`.
+    /// Counts a request, waits as long as the faults say, and returns what happens to it. Rates are kept per `scope`.
     pub(crate) async fn meet(&self, operation: Operation, scope: impl FnOnce() -> String) -> Verdict {
         self.count(operation);
         if !self.armed() {
@@ -208,7 +208,7 @@ impl Faults {
         verdict
     }
 
-    /// Whether the next entry of a batch of `operation` meets `effect` by itself.
+    /// Whether `effect` strikes the next entry of a batch of `operation`.
     pub(crate) fn entry_meets(&self, operation: Operation, effect: &Effect) -> bool {
         if !self.armed() {
             return false;
@@ -218,7 +218,7 @@ impl Faults {
         rules.any(|rule| rule.strikes(operation, dice))
     }
 
-    /// How a queue behaves in the next receive.
+    /// How a queue behaves during the next receive.
     pub(crate) fn manners(&self) -> Manners {
         let mut manners = Manners::default();
         if !self.armed() {
@@ -252,7 +252,7 @@ impl Faults {
         }
     }
 
-    /// How old the counts of a queue's messages may be.
+    /// How old the message counts of a queue may be.
     pub(crate) fn staleness(&self) -> Duration {
         if !self.armed() {
             return Duration::ZERO;
@@ -288,7 +288,7 @@ impl Faults {
             }
             match effect {
                 RequestEffect::Delay(median, p99) => delay += log_normal(median, p99, dice),
-                // The first fault that was switched on wins; later delays still count.
+                // The fault that was switched on first wins. Delays of later faults still count.
                 _ if verdict != Verdict::Proceed => {}
                 RequestEffect::Verdict(effect) => verdict = effect,
                 RequestEffect::Rate(rate) if !rule.rates.admits(scope, rate, Instant::now()) => {
@@ -300,7 +300,7 @@ impl Faults {
         (delay, verdict)
     }
 
-    // A panic cannot leave either table half-written: each change is one call.
+    // A panic cannot leave either table half-written, because each change is one call.
     fn rules(&self) -> MutexGuard<'_, Switches> {
         self.0.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -310,7 +310,7 @@ impl Faults {
     }
 }
 
-/// What an effect does to a request as a whole.
+/// The effect on a request as a whole.
 enum RequestEffect {
     Verdict(Verdict),
     Delay(Duration, Duration),
@@ -339,7 +339,7 @@ fn request_effect(effect: &Effect) -> Option<RequestEffect> {
     })
 }
 
-/// A log-normal time with this median and 99th percentile, which is what the latencies of services look like.
+/// A log-normal time with this median and 99th percentile. Latencies of services look like that.
 fn log_normal(median: Duration, p99: Duration, dice: &mut Rng) -> Duration {
     /// The 99th percentile of the standard normal distribution.
     const Z99: f64 = 2.326_347_874_040_841;

@@ -1,4 +1,4 @@
-//! Bytes in lower-case hexadecimal, as entity tags, digests and receipts are written. It owns nothing else.
+//! Lower-case hexadecimal, for entity tags, digests and receipts. This file owns nothing else.
 
 const DIGITS: [u8; 16] = *b"0123456789abcdef";
 

@@ -1,10 +1,13 @@
 //! SQS, SNS and S3 on loopback over their real protocols, for tests, demos and measurements.
 //!
-//! One HTTP/1.1 listener serves all three: SQS speaks its JSON protocol, SNS and STS the query protocol, S3 is REST
-//! with the bucket in the path. Buckets are folders below the data directory and objects are plain files in them;
-//! queues and topics live in memory and are kept beside the buckets, so that a server that was killed comes back with
-//! everything it had answered for. Account `000000000000`; the region that a request is signed for counts, signatures
-//! only where there are [credentials](Options::credentials). [`Faults`] make the services as rude as a test wants.
+//! One HTTP/1.1 listener serves all three: SQS speaks its JSON protocol, SNS and STS the query protocol, and S3 is REST
+//! with the bucket in the path.
+//!
+//! Buckets are folders below the data directory, and objects are plain files in them. Queues and topics live in memory
+//! and are kept beside the buckets. So a killed server comes back with everything that it had confirmed.
+//!
+//! The account is `000000000000`. The server checks the region that a request is signed for. It verifies signatures
+//! only if there are [credentials](Options::credentials). [`Faults`] make the services as rude as a test wants.
 //!
 //! This file owns starting and stopping. It does *not* own any protocol.
 
@@ -46,7 +49,7 @@ use server::Services;
 
 pub use faults::{Effect, Fault, FaultError, FaultKind, Faults, HowOften, Repeat};
 
-/// Every operation that is served.
+/// Every operation that this server has.
 fn operations() -> impl Iterator<Item = faults::Operation> {
     let named = sqs::OPERATIONS.iter().chain(sns::OPERATIONS).map(|(_, operation)| *operation);
     named.chain(s3::OPERATIONS.iter().copied())
@@ -58,26 +61,26 @@ pub const THREAD: &str = "localaws";
 /// The account that owns everything.
 pub const ACCOUNT: &str = "000000000000";
 
-/// Where to listen, where to keep everything, and which region to be.
+/// Where to listen, where to keep data, and the region.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The address to bind; port 0 takes a free one. On loopback, unless [`Options::expose`] is set.
+    /// The address to bind; port 0 takes a free one. It must be on loopback, unless [`Options::expose`] is set.
     pub listen: SocketAddr,
-    /// Whether others than this machine may be listened to. Whoever reaches the server may do all it does.
+    /// Whether other machines may connect. Everyone who reaches the server may use all of it.
     pub expose: bool,
-    /// The folder of buckets. It is created where missing, as is a hidden `.localaws` folder in it, which holds queues
+    /// The folder of buckets. The server creates it if it is missing. A hidden `.localaws` folder in it holds queues
     /// and topics.
     pub data_dir: PathBuf,
     /// The region whose queues, topics and buckets live here.
     pub region: String,
-    /// Who may sign requests, by access key id. Where there is nobody, signatures are accepted unseen.
+    /// Who may sign requests: secrets by access key id. If empty, the server accepts all signatures without a check.
     pub credentials: BTreeMap<String, String>,
-    /// Threads that serve requests. Bytes of objects are written on others.
+    /// Threads that serve requests. Other threads write the bytes of objects.
     pub threads: usize,
 }
 
 impl Options {
-    /// A free port on loopback, `us-east-1`, signatures unseen, half of the machine's cores.
+    /// A free port on loopback, `us-east-1`, unchecked signatures, half of the machine's cores.
     #[must_use]
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
@@ -95,20 +98,20 @@ impl Options {
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address can be reached from elsewhere.
+    /// Other machines can reach the address.
     #[error(
-        "failed to listen on {0}: it is not on loopback, and whoever reaches the server may use it; say so to expose it"
+        "failed to listen on {0}: it is not on loopback, so other machines could use the server; set `expose` to allow it"
     )]
     NotLoopback(SocketAddr),
-    /// A region is lower-case letters, digits and hyphens.
-    #[error("failed to be the region `{0}`: it is not written as us-east-1")]
+    /// The region is not lower-case letters, digits and hyphens.
+    #[error("failed to use the region `{0}`: it must look like us-east-1")]
     Region(String),
-    /// The address is taken or not ours.
+    /// The address is in use, or does not belong to this machine.
     #[error("failed to listen on {addr}")]
     Listen {
         /// The address asked for.
         addr: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The data directory cannot be created or read.
@@ -116,7 +119,7 @@ pub enum Error {
     DataDir {
         /// The directory asked for.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The operating system gave no thread.
@@ -124,7 +127,7 @@ pub enum Error {
     Thread(#[from] io::Error),
 }
 
-/// A running server, on threads of its own. Dropping it stops it too, without waiting.
+/// A running server on its own threads. Dropping it stops it too, without waiting.
 #[derive(Debug)]
 pub struct LocalAws {
     addr: SocketAddr,
@@ -132,7 +135,7 @@ pub struct LocalAws {
     services: Arc<Services>,
     runtime: Handle,
     stop: watch::Sender<bool>,
-    /// Its sender goes when the server has ended.
+    /// The sender of this channel is dropped when the server has ended.
     ended: oneshot::Receiver<()>,
 }
 
@@ -146,10 +149,10 @@ impl LocalAws {
         let runtime = runtime(options.threads)?;
         let handle = runtime.handle().clone();
         let switches = faults.clone();
-        // A runtime of its own: the server's speed does not depend on what a test does with its threads.
+        // The server has its own runtime, so that its speed does not depend on what a test does with its threads.
         thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
             runtime.block_on(serve(options, switches, ready, stopped));
-            // An upload that is cut off would hold up the end.
+            // An upload that is cut off must not delay the end.
             runtime.shutdown_background();
             drop::<oneshot::Sender<()>>(alive);
         })?;
@@ -158,12 +161,12 @@ impl LocalAws {
         Ok(Self { addr, faults, services, runtime: handle, stop, ended })
     }
 
-    /// Serves one more connection, over any stream of bytes: for tests that want no socket.
+    /// Serves one more connection over any stream of bytes, for tests that want no socket.
     pub fn attach(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         self.runtime.spawn(server::serve(stream, self.services.clone(), self.stop.subscribe()));
     }
 
-    /// The address that is listened on.
+    /// The address that the server listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -181,23 +184,23 @@ impl LocalAws {
         &self.faults
     }
 
-    /// Puts the clock ahead by so many seconds, or back if they are negative: in the `Date` of answers, and where the
-    /// age of a signature is checked. Messages and objects keep their times.
+    /// Sets the clock ahead by this many seconds, or back if negative. It changes the `Date` of answers and the check
+    /// of a signature's age. Messages and objects keep their times.
     pub fn set_clock_ahead(&self, seconds: i64) {
         self.services.set_clock_ahead(seconds);
     }
 
-    /// Stops listening, answers open long polls with nothing, and gives requests under way a moment to finish.
+    /// Stops listening, answers open long polls with no message, and gives running requests a moment to finish.
     pub async fn shutdown(self) {
         self.stop.send_replace(true);
-        // Nothing is ever sent: the wait ends with the sender.
+        // Nothing is ever sent. The wait ends when the sender is dropped.
         let _ended = self.ended.await;
     }
 }
 
 fn runtime(threads: usize) -> io::Result<Runtime> {
     let mut builder = match threads {
-        // Spares the wake-ups from thread to thread.
+        // One thread avoids wake-ups from thread to thread.
         0 | 1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
@@ -212,7 +215,7 @@ async fn serve(
 ) {
     match open(options, faults).await {
         Ok((listener, services, addr)) => {
-            // Where nobody waits for the address any more, the switch to stop is gone as well.
+            // If nobody waits for the address any more, the stop switch is gone as well.
             let services = Arc::new(services);
             let _nobody = ready.send(Ok((addr, services.clone())));
             server::run(listener, services, stopped).await;
@@ -234,7 +237,7 @@ async fn open(options: Options, faults: Faults) -> Result<(TcpListener, Services
     let listen_error = |source| Error::Listen { addr: listen, source };
     let listener = TcpListener::bind(listen).await.map_err(listen_error)?;
     let addr = listener.local_addr().map_err(listen_error)?;
-    // "Any address" is none that a client could call.
+    // No client can call the "any address".
     let host = if addr.ip().is_unspecified() { SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port())) } else { addr };
     let services = Services::open(&format!("http://{host}"), &data_dir, region, credentials, faults);
     let services = services.map_err(|source| Error::DataDir { path: data_dir, source })?;

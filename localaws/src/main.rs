@@ -1,4 +1,4 @@
-//! The program `localaws`: the server of this crate, alone.
+//! The program `localaws`: only the server of this crate.
 
 use std::{error::Error as _, fmt::Write as _, process::ExitCode};
 
@@ -27,20 +27,20 @@ async fn main() -> ExitCode {
                 let _written = writeln!(text, "  because: {error}");
                 cause = error.source();
             }
-            // With stderr gone there is nobody to tell; the exit code still does.
+            // If stderr is closed, nobody reads this. The exit code still shows the failure.
             let _told = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
             ExitCode::FAILURE
         }
     }
 }
 
-/// Resolves when somebody asks for the end, by Ctrl-C or, where there is such a thing, SIGTERM.
+/// Resolves when somebody asks the server to end, by Ctrl-C or, on systems that have it, SIGTERM.
 async fn stop() {
     #[cfg(unix)]
     let terminated = async {
         match signal(SignalKind::terminate()) {
             Ok(mut signal) => drop(signal.recv().await),
-            // Where there are no signals to be had, the process can still be killed, and loses nothing.
+            // Without signals, the process can still be killed, and loses nothing.
             Err(_) => std::future::pending().await,
         }
     };

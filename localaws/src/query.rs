@@ -1,6 +1,6 @@
 //! The query protocol of SNS and STS: form fields in, XML out.
 //!
-//! It owns the encoding. It does *not* own any operation.
+//! This file owns the encoding. It does *not* own any operation.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -60,7 +60,8 @@ pub(crate) fn attributes<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>)
     xml
 }
 
-/// The answer to a successful `action`; `result` is the XML inside its result element, which is left out when `None`.
+/// The answer to a successful `action`. `result` is the XML inside the result element; without it, the element is left
+/// out.
 pub(crate) fn success(namespace: &str, action: &str, result: Option<&str>) -> Response<ReplyBody> {
     let id = crate::unique::id();
     let result = result.map(|xml| format!("<{action}Result>{xml}</{action}Result>")).unwrap_or_default();

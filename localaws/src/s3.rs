@@ -1,6 +1,7 @@
 //! S3 over REST and XML, with the bucket in the path: from a request to an operation to an answer.
 //!
-//! It owns the routing and the shape of answers. It does *not* own objects; those are in `bucket`, below `store`.
+//! This file owns the routing and the shape of answers. It does *not* own objects; those are in `bucket`, below
+//! `store`.
 
 mod error;
 mod request;
@@ -47,10 +48,10 @@ use crate::{
     xml::{Node, element},
 };
 
-/// The longest XML body: 10,000 parts, or 1,000 keys of which every character is escaped.
+/// The longest XML body: 10,000 parts, or 1,000 keys in which every character is escaped.
 const XML_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// How much of a refused body is read before the connection is given up.
+/// How many bytes of a refused body are read before the server gives up the connection.
 const DRAIN_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// The service.
@@ -60,7 +61,7 @@ pub(crate) struct S3 {
     uploads: Uploads,
     faults: Faults,
     region: String,
-    /// Whether signatures are verified, and so the digests of bodies that they cover.
+    /// Whether signatures are verified. If so, the body digests that they cover are verified too.
     signatures: bool,
 }
 
@@ -102,7 +103,7 @@ impl S3 {
         verdict.send(response)
     }
 
-    /// The answer to a request whose signature is not accepted.
+    /// The answer to a request without an accepted signature.
     pub(crate) async fn refuse(&self, head: &Parts, mut body: Incoming, refusal: &Refusal) -> Response<ReplyBody> {
         drain(&mut body).await;
         error_reply(&S3Error::unsigned(refusal), head.uri.path(), head.method == Method::HEAD)
@@ -115,7 +116,8 @@ impl S3 {
             _ => {}
         }
         let bucket = self.store.get(&call.bucket)?;
-        // A bucket is where it is, whichever region a client signs for; asking for its location works from everywhere.
+        // A bucket belongs to one region, whichever region a client signs for. Only its location can be asked from
+        // everywhere.
         if region != self.region && call.operation.name != "s3:GetBucketLocation" {
             return Err(S3Error::wrong_region(&self.region));
         }
@@ -136,7 +138,7 @@ impl S3 {
             "s3:CreateMultipartUpload" => self.create_upload(&call),
             "s3:UploadPart" => self.upload_part(call, body).await,
             "s3:CompleteMultipartUpload" => {
-                // Its checksum headers are about the object and not about the body.
+                // The checksum headers of this call describe the object and not the body.
                 let xml = read_xml(body, &only(&call.headers, "x-amz-content-sha256")).await?;
                 self.complete_upload(bucket, &call, &xml).await
             }
@@ -180,7 +182,7 @@ impl S3 {
             return Err(S3Error::illegal_location());
         }
         match self.store.create(&call.bucket) {
-            // The oldest region, and only that, is content when one creates one's own bucket again.
+            // The oldest region, and only that, accepts it if the owner creates a bucket again.
             Err(error) if error == S3Error::bucket_owned() && self.region == "us-east-1" => {}
             result => result?,
         }
@@ -225,7 +227,7 @@ impl S3 {
     }
 }
 
-/// Runs file I/O where it may block.
+/// Runs file I/O on a thread that may block.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, S3Error> + Send + 'static) -> Result<T, S3Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
@@ -233,7 +235,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, S3Error> +
     }
 }
 
-/// Reads what is left of a refused body: a connection closed on a client that still sends would cost it the answer.
+/// Reads the rest of a refused body. If the server closed the connection on a client that still sends, the client would
+/// lose the answer.
 async fn drain(body: &mut Incoming) {
     let mut left = DRAIN_BYTES_MAX;
     while let Some(Ok(frame)) = body.frame().await {
@@ -244,12 +247,12 @@ async fn drain(body: &mut Incoming) {
     }
 }
 
-/// The headers, but for all others than this one.
+/// Only the header `name`.
 fn only(headers: &HeaderMap, name: &'static str) -> HeaderMap {
     headers.get(name).map(|value| (HeaderName::from_static(name), value.clone())).into_iter().collect()
 }
 
-/// Reads an XML body, which must be the one that the headers promise.
+/// Reads an XML body, and checks it against the headers.
 async fn read_xml(body: &mut Incoming, headers: &HeaderMap) -> Result<bytes::Bytes, S3Error> {
     let bytes = read_body(body, XML_BYTES_MAX).await.map_err(|error| match error {
         BodyError::TooLong { .. } => S3Error::malformed_xml(),

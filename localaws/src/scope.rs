@@ -1,23 +1,25 @@
-//! The credential scope that a caller signed for: which region it believes it talks to.
+//! The credential scope that a caller signed for: the region that the caller addresses.
 //!
-//! It reads the scope from the `Authorization` header or from a presigned URL. Signatures are *not* verified here.
+//! This file reads the scope from the `Authorization` header or from a presigned URL. Signatures are *not* verified
+//! here.
 
 use hyper::{HeaderMap, header};
 
-/// The region in the credential scope of a request, `None` where the request is not signed with Signature Version 4.
+/// The region in the credential scope of a request. `None` if the request is not signed with Signature Version 4.
 pub(crate) fn region<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<&'a str> {
     let credential = match headers.get(header::AUTHORIZATION) {
-        // Version 4A names a set of regions elsewhere; its scope has no region to compare.
+        // Version 4A names a set of regions elsewhere. Its scope has no region to compare.
         Some(value) => value.to_str().ok()?.strip_prefix("AWS4-HMAC-SHA256 ")?.split_once("Credential=")?.1,
         None => query?.split('&').find_map(|pair| pair.strip_prefix("X-Amz-Credential="))?,
     };
     let credential = credential.split(',').next()?;
-    // AKID/20261123/us-east-1/sqs/aws4_request; a presigned URL encodes the slashes. An access key has no slash.
+    // For example AKID/20261123/us-east-1/sqs/aws4_request. A presigned URL encodes the slashes. An access key has no
+    // slash.
     let separator = if credential.contains("%2F") { "%2F" } else { "/" };
     credential.split(separator).nth(2).filter(|region| is_region(region))
 }
 
-/// Regions name folders here, so that nothing else will do.
+/// Whether the text may be a region. Regions are names of folders here, so nothing else is allowed.
 pub(crate) fn is_region(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=64).contains(&text.len()) && text.chars().all(plain)

@@ -1,6 +1,6 @@
-//! The listener: accepts connections, hands each request to the service that its headers name, stops in order.
+//! The listener: accepts connections, hands each request to the service that its headers name, and stops in order.
 //!
-//! It does *not* know what a request means beyond which service it is for.
+//! This file does *not* know what a request means, except which service it is for.
 
 use std::{
     collections::BTreeMap,
@@ -42,10 +42,10 @@ use crate::{
     sts,
 };
 
-/// How long requests under way may take to finish once the server stops.
+/// How long running requests may take to finish after the server begins to stop.
 const STOP_GRACE: Duration = Duration::from_millis(150);
 
-/// How often, and how long apart, a folder is asked for that another server uses.
+/// How often, and with which pause, the server tries to lock a folder that another server uses.
 const LOCK_ATTEMPTS: usize = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
@@ -61,14 +61,14 @@ pub(crate) struct Services {
     region: String,
     credentials: BTreeMap<String, String>,
     faults: Faults,
-    /// In seconds: how far the clock of signatures is ahead of the system's.
+    /// How far the clock of signatures is ahead of the system's, in seconds.
     clock_ahead: AtomicI64,
-    /// Held for as long as the data directory is in use.
+    /// Locks the data directory for as long as it is in use.
     _lock: File,
 }
 
 impl Services {
-    /// Opens what is kept below `data_dir`.
+    /// Opens the services with their data below `data_dir`.
     pub(crate) fn open(
         endpoint: &str,
         data_dir: &Path,
@@ -89,14 +89,14 @@ impl Services {
         self.clock_ahead.store(seconds, Ordering::Relaxed);
     }
 
-    /// Now, as signatures are checked by it.
+    /// The time by which signatures are checked.
     fn now(&self) -> SystemTime {
         let seconds = self.clock_ahead.load(Ordering::Relaxed);
         let (now, by) = (SystemTime::now(), Duration::from_secs(seconds.unsigned_abs()));
         if seconds < 0 { now - by } else { now + by }
     }
 
-    /// `answer` with the date of the clock. Left alone, hyper gives it that of the system.
+    /// Adds the date of the clock to `answer`. Without it, hyper adds the system's date.
     fn dated(&self, mut answer: Response<ReplyBody>) -> Response<ReplyBody> {
         if self.clock_ahead.load(Ordering::Relaxed) != 0 {
             let unix = self.now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -107,7 +107,7 @@ impl Services {
         answer
     }
 
-    /// Whether whoever sent this request to one of these services may; anybody may where there are no credentials.
+    /// Checks that the sender of this request may use one of these services. Without credentials, everybody may.
     fn admit(&self, head: &Parts, body: &[u8], services: &[&str]) -> Result<(), Refusal> {
         if self.credentials.is_empty() {
             return Ok(());
@@ -116,7 +116,7 @@ impl Services {
     }
 }
 
-/// Makes sure that no other server uses the folder. One that is just ending is waited for.
+/// Makes sure that no other server uses the folder. Waits for a server that is about to end.
 fn lock(data_dir: &Path) -> io::Result<File> {
     let folder = data_dir.join(HIDDEN);
     fs::create_dir_all(&folder)?;
@@ -131,7 +131,7 @@ fn lock(data_dir: &Path) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::ResourceBusy, "another server uses it"))
 }
 
-/// Serves until `stopped` says so or its sender is gone.
+/// Serves until `stopped` becomes true or its sender is dropped.
 pub(crate) async fn run(listener: TcpListener, services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
@@ -146,7 +146,8 @@ pub(crate) async fn run(listener: TcpListener, services: Arc<Services>, mut stop
                     connections.spawn(serve(stream, services.clone(), stopped.clone()));
                 }
                 Err(error) => {
-                    // Out of file descriptors, most likely: a pause lets connections end, a loop would burn a core.
+                    // The process most likely has no file descriptors left. A pause lets connections end; a loop would
+                    // burn a core.
                     tracing::warn!(%error, "failed to accept a connection");
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
@@ -172,9 +173,10 @@ where
         let services = services.clone();
         async move { answer(&services, request).await.map(|answer| services.dated(answer)) }
     });
-    // No timeout on idle connections: one that closes as a client reuses it would be a fault that nobody asked for.
+    // Idle connections have no timeout. A timeout could close a connection while a client reuses it, a fault that no
+    // test wants.
     let mut http = http1::Builder::new();
-    // Answers are small: one buffer costs less than a list of them.
+    // Answers are small: one buffer costs less than a list of buffers.
     http.writev(false);
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     let result = tokio::select! {
@@ -185,7 +187,7 @@ where
         }
     };
     if let Err(error) = result {
-        // Clients that hang up are everyday; a test that wonders about one can switch debug logs on.
+        // Clients often hang up. A test that needs to see it can switch debug logs on.
         tracing::debug!(%error, "a connection ended early");
     }
 }
@@ -194,15 +196,15 @@ where
 enum Target {
     Admin,
     Sqs,
-    /// SNS or STS, by a form.
+    /// SNS or STS, with a form.
     Form,
-    /// SNS, by a link that somebody follows, as one that confirms a subscription.
+    /// SNS, with a link that somebody follows, for example to confirm a subscription.
     Link,
     S3,
 }
 
 impl Target {
-    /// Told by method, path and headers alone.
+    /// Decides by method, path and headers alone.
     fn of(head: &Parts) -> Self {
         let has =
             |name: &str, start: &[u8]| head.headers.get(name).is_some_and(|value| value.as_bytes().starts_with(start));
@@ -249,7 +251,7 @@ async fn answer(services: &Services, request: Request<Incoming>) -> Result<Respo
             let is_link = matches!(target, Target::Link);
             let query = head.uri.query().unwrap_or_default().as_bytes();
             let form = Form::parse(if is_link { query } else { &bytes });
-            // These carry their own secret, and a browser that follows such a link signs nothing.
+            // These links carry their own secret, and a browser that follows one signs nothing.
             let is_free = is_link && matches!(form.get("Action"), Some("ConfirmSubscription" | "Unsubscribe"));
             if !is_free && let Err(refusal) = services.admit(&head, &bytes, &["sns", "sts"]) {
                 return Ok(sns::refuse(&refusal));

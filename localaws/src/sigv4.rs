@@ -1,7 +1,8 @@
-//! Signature Version 4, verified: in the `Authorization` header, or in the query of a presigned URL.
+//! Verifies Signature Version 4, in the `Authorization` header or in the query of a presigned URL.
 //!
-//! The canonical request is built as the IAM user guide says under "Create a signed AWS API request"; the keys and the
-//! HMACs are the SDK's. Signatures of single chunks of a streamed body are *not* verified, and Version 4A is not known.
+//! The canonical request is built as the IAM user guide says under "Create a signed AWS API request". The keys and the
+//! HMACs are the SDK's. Signatures of single chunks of a streamed body are *not* verified, and Version 4A is not
+//! supported.
 
 use std::{
     collections::BTreeMap,
@@ -17,16 +18,16 @@ use crate::hex::hex;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
-/// How far the clock of a caller may be off.
+/// How far the clock of a caller may differ.
 const SKEW_MAX: Duration = Duration::from_mins(15);
 
-/// A presigned URL is good for a week at most.
+/// The longest validity of a presigned URL: a week.
 const EXPIRES_MAX_SECONDS: u64 = 604_800;
 
-/// What a canonical request leaves as it is.
+/// The characters that a canonical request does not escape.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// The same in a path, whose slashes stay.
+/// The same for a path, in which slashes are not escaped.
 const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
 
 /// Why a request is refused.
@@ -56,13 +57,13 @@ struct Claim {
     date: String,
     signed_headers: String,
     signature: String,
-    /// For how long a presigned URL is good.
+    /// How long a presigned URL is valid.
     expires: Option<Duration>,
 }
 
-/// Verifies the signature of a request whose body has this SHA-256, in hexadecimal, for one of `services`, or for any where
-/// none is named. S3's requests name the digest themselves, and may say that it is not signed: whether they tell the truth is
-/// for S3 to find out as it reads the body.
+/// Verifies the signature of a request for one of `services`, or for any service if the list is empty. `body_digest` is
+/// the SHA-256 of the body, in hexadecimal. S3's requests name the digest themselves, and may say that it is not
+/// signed. S3 checks this digest when it reads the body.
 pub(crate) fn verify(
     head: &Parts,
     body_digest: &str,
@@ -76,7 +77,7 @@ pub(crate) fn verify(
         None => Claim::from_query(query)?,
     };
     let secret = credentials.get(&claim.key_id).ok_or_else(|| Refusal::UnknownKey(claim.key_id.clone()))?;
-    let signed_at = instant(&claim.date).ok_or(Refusal::Incomplete("the date is not written as 20261123T140000Z"))?;
+    let signed_at = instant(&claim.date).ok_or(Refusal::Incomplete("the date does not look like 20261123T140000Z"))?;
     check_time(signed_at, claim.expires, now)?;
     let [day, region, service, "aws4_request"] = claim.scope.split('/').collect::<Vec<_>>()[..] else {
         return Err(Refusal::Incomplete("the credential's scope is not DATE/REGION/SERVICE/aws4_request"));
@@ -98,12 +99,13 @@ pub(crate) fn verify(
     let canonical = canonical_request(head, &claim.signed_headers, payload);
     let to_sign = format!("{ALGORITHM}\n{}\n{}\n{}", claim.date, claim.scope, hex(&Sha256::digest(canonical)));
     let key = generate_signing_key(secret, signed_at, region, service);
-    // Timing tells nothing here: the secrets are those of a test.
+    // A comparison in constant time is not needed: the secrets are those of a test.
     if calculate_signature(key, to_sign.as_bytes()) == claim.signature { Ok(()) } else { Err(Refusal::Mismatch) }
 }
 
 impl Claim {
-    /// `AWS4-HMAC-SHA256 Credential=AKID/20261123/us-east-1/sqs/aws4_request, SignedHeaders=host;x-amz-date, Signature=..`
+    /// Reads `AWS4-HMAC-SHA256 Credential=AKID/20261123/us-east-1/sqs/aws4_request, SignedHeaders=host;x-amz-date,
+    /// Signature=..`.
     fn from_header(value: &str, headers: &HeaderMap) -> Result<Self, Refusal> {
         let rest = value.strip_prefix(ALGORITHM).ok_or(Refusal::Incomplete("the algorithm is not AWS4-HMAC-SHA256"))?;
         let parts = || rest.split(',').filter_map(|part| part.trim().split_once('='));
@@ -150,7 +152,8 @@ fn split_credential(credential: Option<String>) -> Result<(String, String), Refu
     Ok((key_id.to_owned(), scope.to_owned()))
 }
 
-/// Whoever could add a header of AWS's to a signed request could make another of it.
+/// Checks that all AWS headers are signed. If a third party could add one to a signed request, that would change its
+/// meaning.
 fn check_signed_headers(headers: &HeaderMap, signed: &str) -> Result<(), Refusal> {
     let is_signed = |name: &str| signed.split(';').any(|signed| signed == name);
     if !is_signed("host") {
@@ -168,7 +171,7 @@ fn check_time(signed_at: SystemTime, expires: Option<Duration>, now: SystemTime)
     if too_early || too_late { Err(Refusal::Expired) } else { Ok(()) }
 }
 
-/// The instant that `20261123T140000Z` is.
+/// The time of a text like `20261123T140000Z`.
 fn instant(date: &str) -> Option<SystemTime> {
     let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", date).ok()?;
     let timestamp = jiff::tz::Offset::UTC.to_timestamp(time).ok()?;
@@ -231,7 +234,7 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
-    /// The presigned URL of the same page's sibling, "Authenticating Requests: Using Query Parameters".
+    /// The presigned URL of the related page, "Authenticating Requests: Using Query Parameters".
     fn presigned() -> Parts {
         let uri = format!(
             "/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={KEY}%2F20130524%2Fus-east-1%2Fs3%2Faws4_request\

@@ -1,8 +1,8 @@
-//! SNS over the query protocol: which topics there are, and which operation a request names.
+//! SNS over the query protocol: the topics, and the operation that a request names.
 //!
-//! It owns the registry, which is kept in a file, and the routing; topics deliver to queues of this server and to URLs on
-//! this machine. Messages carry no signature: there is no certificate that a subscriber could check it by. It does *not*
-//! own the encoding.
+//! This file owns the registry, which is kept in a file, and the routing. Topics deliver to queues of this server and
+//! to URLs on this machine. Messages carry no signature, because there is no certificate with which a subscriber could
+//! check it. This file does *not* own the encoding.
 
 mod error;
 mod publish;
@@ -40,21 +40,21 @@ type Topics = BTreeMap<String, Topic>;
 #[derive(Debug)]
 pub(crate) struct Sns {
     topics: Mutex<Topics>,
-    /// Where topics and subscriptions are kept.
+    /// The file that keeps topics and subscriptions.
     path: PathBuf,
-    /// What the URLs begin with that confirm and end subscriptions.
+    /// The beginning of the URLs that confirm and end subscriptions.
     endpoint: String,
     sqs: Arc<Sqs>,
     courier: Courier,
     clock: Clock,
     faults: Faults,
-    /// Of messages to FIFO topics.
+    /// The sequence number of the next message to a FIFO topic.
     next_sequence: AtomicU64,
 }
 
 macro_rules! operations {
     ($($name:literal by $action:literal),* $(,)?) => {
-        /// The operations that are served, each with the IAM action that allows it.
+        /// All operations of this server, each with the IAM action that allows it.
         pub(crate) const OPERATIONS: &[(&str, Operation)] = &[
             $(($name, Operation { name: concat!("sns:", $name), action: concat!("sns:", $action) })),*
         ];
@@ -79,7 +79,7 @@ operations![
 ];
 
 impl Sns {
-    /// The topics that are kept at `path`; `sqs` is where they deliver, `endpoint` where this server is.
+    /// Opens the topics in the file `path`. They deliver to `sqs`. `endpoint` is the URL of this server.
     pub(crate) fn open(
         path: PathBuf,
         endpoint: String,
@@ -92,7 +92,7 @@ impl Sns {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Mutex::default(),
             Err(error) => return Err(error),
         };
-        // Larger than any that an earlier run gave out.
+        // This is larger than any number that an earlier run gave out.
         let next_sequence = AtomicU64::new(clock.now().0 * 1000);
         Ok(Self { topics, path, endpoint, sqs, courier: Courier::new(), clock, faults, next_sequence })
     }
@@ -136,7 +136,7 @@ impl Sns {
         }
     }
 
-    /// Writes all topics beside the file, and moves that into place: a crash leaves the old ones or the new ones.
+    /// Writes all topics to a new file, and moves it into place. A crash leaves the old topics or the new ones.
     fn keep(&self, topics: &Topics) -> Result<(), SnsError> {
         let beside = self.path.with_extension("new");
         let text = serde_json::to_vec(topics).map_err(io::Error::from);
@@ -148,17 +148,17 @@ impl Sns {
     }
 
     fn topics(&self) -> MutexGuard<'_, Topics> {
-        // Each change is one insertion or removal, so that a panic leaves nothing half-done.
+        // Each change is one insertion or removal, so a panic leaves nothing half-done.
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The answer to a request that is longer than any may be.
+/// The answer to a request that is too long.
 pub(crate) fn too_long(error: &BodyError) -> Response<ReplyBody> {
     failure(&SnsError::too_long(&error.to_string()))
 }
 
-/// The answer to a request whose signature is not accepted.
+/// The answer to a request without an accepted signature.
 pub(crate) fn refuse(refusal: &Refusal) -> Response<ReplyBody> {
     failure(&SnsError::unsigned(refusal))
 }
@@ -167,7 +167,7 @@ fn failure(error: &SnsError) -> Response<ReplyBody> {
     query::failure(NAMESPACE, error.status, &error.code, &error.message)
 }
 
-/// The topic or subscription that a request is about, as an error names it.
+/// The topic or subscription of a request, as an error names it.
 fn resource(form: &Form, region: &str) -> String {
     let named = ["TopicArn", "TargetArn", "SubscriptionArn"].iter().find_map(|field| form.get(field));
     named.map_or_else(|| format!("arn:aws:sns:{region}:{}:*", crate::ACCOUNT), str::to_owned)

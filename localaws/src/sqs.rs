@@ -1,7 +1,7 @@
-//! SQS over its JSON protocol: which queues there are, and which operation a request names.
+//! SQS over its JSON protocol: the queues, and the operation that a request names.
 //!
-//! It owns the registry and the routing. The operations are in `admin` and `messages`, a queue's behaviour in `queue`
-//! and `live`. It does *not* own the listener.
+//! This file owns the registry and the routing. The operations are in `admin` and `messages`, a queue's behaviour in
+//! `queue` and `live`. This file does *not* own the listener.
 
 mod error;
 mod protocol;
@@ -45,16 +45,16 @@ use crate::{
     sigv4::Refusal,
 };
 
-/// What an operation answers.
+/// The answer of an operation.
 type Reply = Result<Response<ReplyBody>, SqsError>;
 
 /// The service.
 #[derive(Debug)]
 pub(crate) struct Sqs {
-    /// Region to name to queue.
+    /// Queues by region and name.
     regions: RwLock<HashMap<String, BTreeMap<String, Arc<LiveQueue>>>>,
     endpoint: String,
-    /// A folder of journals per region.
+    /// The folder of the journals, with one folder per region.
     folder: PathBuf,
     clock: Clock,
     faults: Faults,
@@ -64,7 +64,7 @@ pub(crate) struct Sqs {
 
 macro_rules! operations {
     ($($name:literal by $action:literal),* $(,)?) => {
-        /// The operations that are served, each with the IAM action that allows it.
+        /// All operations of this server, each with the IAM action that allows it.
         pub(crate) const OPERATIONS: &[(&str, Operation)] = &[
             $(($name, Operation { name: concat!("sqs:", $name), action: concat!("sqs:", $action) })),*
         ];
@@ -96,13 +96,13 @@ operations![
 ];
 
 impl Sqs {
-    /// The queues whose journals are in `folder`. `endpoint` is what queue URLs begin with.
+    /// Opens the queues whose journals are in `folder`. `endpoint` is the beginning of queue URLs.
     pub(crate) fn open(folder: PathBuf, endpoint: String, clock: Clock, faults: Faults) -> io::Result<Arc<Self>> {
         fs::create_dir_all(&folder)?;
         let (mut regions, mut identities) = (HashMap::new(), Vec::new());
         for (region, name, lines) in journal::all(&folder)? {
             let Some((queue, setup, unread)) = Queue::restore(&lines, clock.now()) else {
-                tracing::warn!(queue = name, "a queue's journal does not say what queue it is, and was left alone");
+                tracing::warn!(queue = name, "a queue's journal has no line with the queue's setup and was left alone");
                 continue;
             };
             if unread > 0 {
@@ -113,7 +113,7 @@ impl Sqs {
             let live = LiveQueue::start(names, queue, setup, path, (clock.clone(), faults.clone()))?;
             regions.entry(region).or_insert_with(BTreeMap::new).insert(name, live);
         }
-        // Receipts of one queue must not fit another, nor a later one of the same name.
+        // Receipts of one queue must not fit another queue, nor a later queue of the same name.
         let fresh = (clock.now().0 as u32) & !0xFFF;
         let next_identity = identities.into_iter().map(|identity| identity.wrapping_add(1)).fold(fresh, u32::max);
         let (regions, next_identity) = (RwLock::new(regions), AtomicU32::new(next_identity));
@@ -142,17 +142,18 @@ impl Sqs {
         verdict.send(result.unwrap_or_else(|error| error_reply(&error)))
     }
 
-    /// The answer to a request that is longer than any may be.
+    /// The answer to a request that is too long.
     pub(crate) fn too_long(error: &BodyError) -> Response<ReplyBody> {
         error_reply(&SqsError::malformed(&error.to_string()))
     }
 
-    /// The answer to a request whose signature is not accepted.
+    /// The answer to a request without an accepted signature.
     pub(crate) fn refuse(refusal: &Refusal) -> Response<ReplyBody> {
         error_reply(&SqsError::unsigned(refusal))
     }
 
-    /// Delivers messages from within, as SNS does. One that a queue cannot hold is dropped by itself.
+    /// Delivers messages from inside the server, as SNS does. If a queue cannot hold one message, only that one is
+    /// dropped.
     pub(crate) fn deliver(&self, queue_arn: &str, messages: Vec<(String, Extras)>) -> Result<(), SqsError> {
         if messages.is_empty() {
             return Ok(());
@@ -173,12 +174,12 @@ impl Sqs {
         queue.send(contents).map(drop)
     }
 
-    /// Whether there is such a queue, and it is a FIFO queue.
+    /// Whether this queue exists and is a FIFO queue.
     pub(crate) fn is_fifo(&self, queue_arn: &str) -> bool {
         self.queue_by_arn(queue_arn).is_some_and(|queue| queue.is_fifo())
     }
 
-    /// Ends all waiting: the server stops.
+    /// Ends all waiting, because the server stops.
     pub(crate) fn close(&self) {
         let regions = self.regions.read().unwrap_or_else(PoisonError::into_inner);
         regions.values().flat_map(BTreeMap::values).for_each(|queue| queue.stop());
@@ -210,7 +211,7 @@ impl Sqs {
         }
     }
 
-    /// The faults that strike single entries of a batch.
+    /// Applies the faults that strike single entries of a batch.
     fn check_entry(&self, operation: Operation) -> Result<(), SqsError> {
         if self.faults.entry_meets(operation, &Effect::FailEntries) {
             return Err(SqsError::from_fault(&FaultKind::InternalError));
@@ -227,7 +228,7 @@ impl Sqs {
         regions.get(region)?.get(name).cloned()
     }
 
-    /// The queue that a URL names. Only the path counts: clients reach this endpoint under several host names.
+    /// The queue of a URL. Only the path counts, because clients reach this endpoint under several host names.
     fn queue(&self, region: &str, url: &str) -> Result<Arc<LiveQueue>, SqsError> {
         if url.is_empty() {
             return Err(SqsError::missing_parameter("QueueUrl"));
@@ -251,7 +252,7 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, SqsError> {
 }
 
 fn reply<T: Serialize>(answer: &T) -> Response<ReplyBody> {
-    // Only maps with keys that are no strings fail, and no answer has one.
+    // Serialization fails only for maps whose keys are not strings. No answer has such a map.
     let body = serde_json::to_vec(answer).unwrap_or_default();
     respond(200, body)
 }
@@ -285,7 +286,7 @@ fn error_reply(error: &SqsError) -> Response<ReplyBody> {
     response
 }
 
-/// The queue that a request is about, as an error names it.
+/// The queue of a request, as an error names it.
 fn resource(region: &str, body: &[u8]) -> String {
     let url = parse::<QueueRequest>(body).unwrap_or_default().queue_url;
     let name = url.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("*");

@@ -1,4 +1,4 @@
-//! The one STS operation that tools call to see whether credentials work: who am I? It owns nothing else.
+//! The one STS operation that tools call to check their credentials: who am I? This file owns nothing else.
 
 use hyper::Response;
 

@@ -1,12 +1,12 @@
-//! The XML of the query protocol and of S3: written piece by piece, read into a small tree.
+//! The XML of the query protocol and of S3: written piece by piece, and read into a small tree.
 //!
-//! It does *not* know any document's meaning.
+//! This file does *not* know any document's meaning.
 
 use std::fmt::Write;
 
 use quick_xml::{Reader, escape::escape, events::Event};
 
-/// How deeply a request may nest; S3's own go to three.
+/// The deepest nesting of a request. S3's own requests nest three levels deep.
 const DEPTH_MAX: usize = 8;
 
 /// Appends `<name>text</name>`, escaped.
@@ -15,7 +15,7 @@ pub(crate) fn element(xml: &mut String, name: &str, text: &str) {
     let _ = write!(xml, "<{name}>{}</{name}>", escape(text));
 }
 
-/// An element of a document that was read.
+/// An element of a parsed document.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Node {
     name: String,
@@ -24,7 +24,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Reads a document; `None` where it is not well-formed.
+    /// Reads a document. `None` if it is not well-formed.
     pub(crate) fn parse(xml: &str) -> Option<Node> {
         let mut reader = Reader::from_str(xml);
         reader.config_mut().expand_empty_elements = true;
@@ -49,7 +49,7 @@ impl Node {
                 _ => {}
             }
         }
-        // Only the root's parent may be open still.
+        // Only the root's parent may still be open.
         let root = open.pop().filter(|_| open.is_empty())?;
         root.children.into_iter().next()
     }

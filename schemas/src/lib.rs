@@ -1,4 +1,5 @@
-//! The contracts of ticklake: the columns of the lake's three tables, the JSON Schema of a tick and of an alert, and the queue of a symbol.
+//! The contracts of ticklake: the columns of the lake's three tables, the JSON Schema of a tick and of an alert, and
+//! the queue of a symbol.
 //!
 //! This crate owns names, types and nullability, once. The JSON Schema files beside it, the Arrow schemas below and the
 //! Athena DDL are held together by this crate's tests. It does *not* own where files lie or how they are written.
@@ -17,7 +18,8 @@ pub const TICK_JSON_SCHEMA: &str = include_str!("../tick.schema.json");
 /// JSON Schema of an alert, as a subscriber receives it.
 pub const ALERT_JSON_SCHEMA: &str = include_str!("../alert.schema.json");
 
-/// Which of several queues a symbol's ticks go to: the function in words, and vectors that every producer has to agree with.
+/// Which of several queues a symbol's ticks go to: the function in words, and vectors that every producer has to agree
+/// with.
 pub const SYMBOL_QUEUE_VECTORS: &str = include_str!("../symbol_queue.json");
 
 /// The three tables of the lake.

@@ -1,5 +1,5 @@
-//! Which of several queues the ticks of a symbol go to. It is always the same one: the worker that drains it sees all of
-//! them.
+//! Which of several queues the ticks of a symbol go to. It is always the same one: the worker that drains it sees all
+//! of them.
 //!
 //! Every language has this function at hand; `schemas/symbol_queue.json` states it and has vectors to test a copy with.
 //! It will not change between versions. With another number of queues nearly every symbol moves, and the windows of the

@@ -1,9 +1,8 @@
-//! Whether a lake holds what a round has sent: every tick once, every reject once, every alert that was published
-//! once.
+//! Whether a lake holds what a round has sent: every tick once, every reject once, every published alert once.
 //!
-//! Where workers decode in different ways, a tick counts as stored if it is in `ticks`, or if it was rejected, or if
-//! it stands in the body of a message that was quarantined as a whole because its deliveries were decoded
-//! differently. In neither place it is lost. This file does *not* own how tables are read (`tables`).
+//! If workers decode in different ways, a tick counts as stored in three cases. It is in `ticks`. Or it was rejected.
+//! Or it stands in the body of a message that was quarantined as a whole because its deliveries were decoded
+//! differently. A tick in none of these places is lost. This file does *not* own how tables are read (`tables`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
@@ -14,18 +13,18 @@ use super::findings::{Fault, Findings};
 use super::scenario::{Scenario, What};
 use super::tables::{self, RejectRow, TickRow};
 
-/// The reason of a body that stands for ticks which two deliveries do not agree on. They may be in `ticks`, too.
+/// The reason of a whole body whose ticks two deliveries decoded differently. These ticks may be in `ticks`, too.
 const DECODED_DIFFERENTLY: &str = "decoded_differently";
 
-/// What a round has sent, and what was told of it.
+/// What a round has sent, and what the audit compares it with.
 pub(super) struct Audit<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) feed: &'a Feed,
-    /// When the queue has taken the messages, microseconds since the Unix epoch.
+    /// When the queue took the messages, microseconds since the Unix epoch.
     pub(super) sent_us: Range<i64>,
     /// The ids of the alerts that the topic got.
     pub(super) published: &'a BTreeSet<String>,
-    /// The ids of the alerts that an undisturbed run has stored.
+    /// The ids of the alerts that an undisturbed run stored.
     pub(super) undisturbed: Option<&'a BTreeSet<String>>,
 }
 
@@ -34,7 +33,7 @@ pub(super) struct Audit<'a> {
 struct Found {
     rows: u64,
     rejects: u64,
-    /// Whether a whole body stands for it.
+    /// Whether a quarantined whole body holds this tick.
     is_covered: bool,
 }
 
@@ -42,7 +41,7 @@ struct Found {
 type Key = (String, i64);
 
 impl Audit<'_> {
-    /// Compares the lake in the folder `lake` with it.
+    /// Compares the lake in the folder `lake` with what was sent.
     pub(super) fn of(&self, lake: &Path) -> anyhow::Result<Findings> {
         let alerts = tables::alerts(lake)?;
         let mut findings = self.judge(&tables::ticks(lake)?, &tables::rejects(lake)?, &alerts);
@@ -50,7 +49,7 @@ impl Audit<'_> {
         Ok(findings)
     }
 
-    /// Compares the rows of its tables with it; of alerts there is the number of rows of each id.
+    /// Compares the rows of the tables with what was sent. `alerts` has the number of rows per id.
     fn judge(&self, ticks: &[TickRow], rejects: &[RejectRow], alerts: &BTreeMap<String, u64>) -> Findings {
         let mut findings = Findings::default();
         let mut found: HashMap<Key, Found> = HashMap::new();
@@ -61,7 +60,7 @@ impl Audit<'_> {
         findings
     }
 
-    /// Whether what the message holds may be nowhere, for its queue was deleted.
+    /// Whether the message's ticks may be nowhere, because its queue was deleted.
     fn may_be_gone(&self, message: &Message) -> bool {
         message.queue > 0 && self.scenario.has(|what| matches!(what, What::DeleteQueue))
     }
@@ -94,7 +93,7 @@ impl Audit<'_> {
         }
     }
 
-    /// What was rejected is a malformed body, a tick, or a message as a whole.
+    /// A reject is a malformed body, a tick, or a whole message.
     fn rejects(&self, rows: &[RejectRow], found: &mut HashMap<Key, Found>, findings: &mut Findings) {
         let mut malformed: BTreeMap<&str, u64> = self.feed.malformed().map(|message| (&*message.body, 0)).collect();
         let mut whole: BTreeSet<&str> = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Draws scenarios. It owns how often what happens; the kinds take turns, so that a few rounds have all of them.
+//! Draws scenarios. It owns how often each thing happens. The kinds take turns, so that a few rounds have all of them.
 
 use fastrand::Rng;
 
@@ -17,7 +17,7 @@ const KINDS: [Kind; 8] = [
     Kind::DeletedQueue,
 ];
 
-/// Messages of a round, and those that are no ticks.
+/// Messages of a round, and malformed messages among them.
 const MESSAGES: usize = 2_000;
 const MALFORMED: usize = 200;
 
@@ -26,9 +26,9 @@ const FROM_MS: u64 = 300;
 const TO_MS: u64 = 6_000;
 
 impl Scenario {
-    /// That of a round: the same each time.
+    /// Draws the scenario of a round. The same seed and round always give the same scenario.
     pub(super) fn draw(seed: u64, round: u64) -> Self {
-        // Neighbouring rounds of neighbouring seeds are to have nothing in common.
+        // Neighbouring rounds of neighbouring seeds must have nothing in common.
         let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ round);
         let kind = KINDS[(round % KINDS.len() as u64) as usize];
         let mut one = Self {
@@ -67,7 +67,7 @@ impl Scenario {
                 self.add(rng, kills, |_| What::Kill);
                 self.add(rng, 1, freeze(true));
                 self.add(rng, 1, |rng| What::Restart { overlap: rng.bool() });
-                // Some files of an epoch are there, and others are not, for longer.
+                // With a slow store, there is more time in which some files of an epoch are stored and others are not.
                 self.add(rng, 1, slow);
             }
             Kind::Names => {
@@ -110,8 +110,8 @@ impl Scenario {
         }
     }
 
-    /// A copy that says that it is the first delivery is told from it by the memory of one process: then there is no
-    /// other one.
+    /// A copy may look like a first delivery. Only the memory of the process that got the message before tells the
+    /// difference. So such a scenario has no other process.
     fn draw_copies(&mut self, rng: &mut Rng) {
         let copies = Copies {
             every: rng.u64(3..=20),
@@ -153,7 +153,7 @@ fn decodings(rng: &mut Rng) -> Vec<Decoding> {
     all[..rng.usize(2..=3)].to_vec()
 }
 
-/// For longer than the visibility timeout.
+/// A freeze that is longer than the visibility timeout.
 fn freeze(replaced: bool) -> impl Fn(&mut Rng) -> What {
     move |rng| What::Freeze { for_ms: VISIBILITY.as_millis() as u64 + rng.u64(500..3_000), replaced }
 }

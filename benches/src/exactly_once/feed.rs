@@ -1,7 +1,7 @@
-//! What a round sends: ticks of a model market with spikes, with prices that jump and stay, and bodies that are no
-//! ticks.
+//! What a round sends: ticks of a model market with spikes, with prices that jump and stay, and malformed bodies.
 //!
-//! It owns what every message holds, for the audit, and sends the messages in their order. It does *not* own queues.
+//! This file owns what every message holds, for the audit, and sends the messages in their order. It does *not* own
+//! queues.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -18,20 +18,20 @@ use super::scenario::{PER_MESSAGE, Scenario};
 use crate::bodies_of;
 use crate::fleet::scene::SPIKES;
 
-/// How fast ticks are sent, per second.
+/// Ticks sent per second.
 const RATE: usize = 5_000;
 
-/// How fast event time passes, ticks per second: a round sends in four seconds what happens in twenty.
+/// Ticks per second of event time: a round sends in four seconds what happens in twenty.
 const MARKET_RATE: u64 = 1_000;
 
-/// Ten seconds before 14:00 UTC on 2026-06-01: an hour ends amid the round.
+/// Ten seconds before 14:00 UTC on 2026-06-01, so that an hour ends during the round.
 const START_US: i64 = 1_780_322_390_000_000;
 
-/// Symbols whose price jumps by that much and stays, once half of their ticks have passed.
+/// Symbols whose price jumps by the factor `JUMP` after half of their ticks, and stays there.
 const JUMPS: usize = 12;
 const JUMP: f64 = 1.04;
 
-/// Every so many messages hold prices as strings, where any do.
+/// If any messages hold prices as strings, every n-th does.
 const STRINGS: usize = 4;
 
 /// All messages, in their order.
@@ -40,17 +40,17 @@ pub(super) struct Feed {
     pub(super) messages: Vec<Message>,
 }
 
-/// One of them.
+/// One message.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Message {
     /// The number of its queue.
     pub(super) queue: usize,
     pub(super) body: String,
-    /// None where it is malformed.
+    /// Empty for a malformed message.
     pub(super) ticks: Vec<Tick>,
 }
 
-/// A tick, as a row of the lake has to say it.
+/// A tick, as a row of the lake must show it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tick {
     pub(super) symbol: String,
@@ -62,7 +62,7 @@ pub(super) struct Tick {
 }
 
 impl Feed {
-    /// That of a scenario: the same each time.
+    /// The feed of a scenario. The same scenario always gives the same feed.
     pub(super) fn of(scenario: &Scenario) -> anyhow::Result<Self> {
         let seed = scenario.seed.wrapping_add(scenario.round);
         let mut rng = Rng::with_seed(seed);
@@ -88,15 +88,15 @@ impl Feed {
         Ok(Self { messages })
     }
 
-    /// Sends all of it by tens, and tells between which times the queue has taken it, microseconds since the Unix
-    /// epoch. The queues that `may_be_gone` need not take it.
+    /// Sends all messages in batches of ten. Returns the time range in which the queue took them, microseconds since
+    /// the Unix epoch. A queue that `may_be_gone` may refuse them.
     pub(super) async fn send(
         &self,
         sqs: &Client,
         queues: &[String],
         may_be_gone: impl Fn(usize) -> bool,
     ) -> anyhow::Result<Range<i64>> {
-        // The queue tells whole milliseconds.
+        // The queue's times are whole milliseconds.
         let began = now_us()? / 1_000 * 1_000;
         let mut turns = tokio::time::interval(Duration::from_secs(1) * 10 * PER_MESSAGE as u32 / RATE as u32);
         for batch in self.messages.chunks(10) {
@@ -119,7 +119,7 @@ impl Feed {
         Ok(began..now_us()?)
     }
 
-    /// Bodies that have to be rejected.
+    /// Bodies that the workers must reject.
     pub(super) fn malformed(&self) -> impl Iterator<Item = &Message> {
         self.messages.iter().filter(|message| message.ticks.is_empty())
     }
@@ -138,14 +138,14 @@ fn now_us() -> anyhow::Result<i64> {
 /// The ticks of each message.
 fn ticks(seed: u64, messages: usize) -> anyhow::Result<Vec<Vec<Tick>>> {
     let ticks = (messages * PER_MESSAGE) as u64;
-    // As soon as the detectors know a symbol.
+    // Spikes begin as soon as the detectors know a symbol.
     let spikes = SpikeConfig { count: SPIKES, quiet_ticks: 20, quiet: Duration::ZERO, ..SpikeConfig::default() };
     let span = Duration::from_secs(ticks.div_ceil(MARKET_RATE));
     let market = MarketConfig { seed, ticks, span, start_us: START_US, spikes, ..MarketConfig::default() };
     bodies_of(market, PER_MESSAGE)?.iter().map(|body| parse(body)).collect()
 }
 
-/// The ticks of a body of this feed, or of what is left of it in a table.
+/// The ticks of a body of this feed, or of the part of it that a table kept.
 pub(super) fn parse(body: &str) -> anyhow::Result<Vec<Tick>> {
     let value: Value = serde_json::from_str(body).context("a body is no JSON")?;
     match value {

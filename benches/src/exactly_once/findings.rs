@@ -1,5 +1,5 @@
-//! What is wrong after a round, and what has happened in it: counts that add up over rounds, and examples for whoever
-//! has to find out why.
+//! What is wrong after a round, and what happened in it: counts that add up over rounds, and examples that help to find
+//! the cause.
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -9,7 +9,7 @@ use super::scenario::{Scenario, What};
 /// How many examples of each kind are kept.
 const EXAMPLES_MAX: usize = 5;
 
-/// What a round must not show: every count is to be 0.
+/// What a round must not show: every count must be 0.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Findings {
     counts: [u64; Fault::ALL.len()],
@@ -23,11 +23,11 @@ pub(super) enum Fault {
     TickLost,
     /// A tick has a further row, in the ticks or the quarantine.
     TickDoubled,
-    /// A row does not say what was sent, lies in the wrong partition, was never sent, or was rejected without need.
+    /// A row does not hold what was sent, lies in the wrong partition, was never sent, or was rejected without need.
     TickAltered,
     /// A malformed body is not in the quarantine.
     RejectLost,
-    /// A malformed body, or that of a whole message, is there once more.
+    /// A malformed body, or the body of a whole message, has a further row.
     RejectDoubled,
     /// An alert has a further row.
     AlertDoubled,
@@ -35,13 +35,13 @@ pub(super) enum Fault {
     AlertUnpublished,
     /// The table does not have an alert that the topic got.
     AlertUnstored,
-    /// An alert was claimed and is not in the table.
+    /// An alert was claimed but is not in the table.
     AlertClaimed,
     /// The undisturbed run does not have an alert of the table, or the other way around.
     AlertOther,
-    /// A worker ended that nobody has asked to.
+    /// A worker ended although nobody asked it to.
     WorkerEnded,
-    /// The queue did not get empty.
+    /// The queue did not become empty.
     Undrained,
 }
 
@@ -81,7 +81,7 @@ impl Fault {
 }
 
 impl Findings {
-    /// Notes a fault, with what shows it.
+    /// Notes a fault with an example.
     pub(super) fn find(&mut self, fault: Fault, example: impl FnOnce() -> String) {
         self.counts[fault as usize] += 1;
         if self.examples.iter().filter(|(of, _)| *of == fault).count() < EXAMPLES_MAX {
@@ -89,12 +89,12 @@ impl Findings {
         }
     }
 
-    /// Notes a fault so many times.
+    /// Notes a fault `times` times.
     pub(super) fn add(&mut self, fault: Fault, times: u64) {
         self.counts[fault as usize] += times;
     }
 
-    /// Adds what another part of the same round has found, with its examples.
+    /// Adds the findings of another part of the same round, with their examples.
     pub(super) fn join(&mut self, other: Self) {
         *self += &other;
         self.examples.extend(other.examples);
@@ -131,7 +131,7 @@ impl fmt::Display for Findings {
     }
 }
 
-/// What has happened, so that nobody takes a round in which nothing did for a proof.
+/// What happened in a round. A round in which nothing happened proves nothing.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Happened {
     pub(super) kills: u64,
@@ -152,7 +152,7 @@ pub(super) struct Happened {
 }
 
 impl Happened {
-    /// What the events of a scenario count for.
+    /// Counts the events of a scenario.
     pub(super) fn of(scenario: &Scenario) -> Self {
         Self {
             kills: scenario.count(|what| matches!(what, What::Kill)),

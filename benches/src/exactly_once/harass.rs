@@ -1,6 +1,6 @@
-//! Many rounds, several at a time; and the smallest scenario that still fails, where one does.
+//! Plays many rounds, several at a time. If a scenario fails, it looks for the smallest one that still fails.
 //!
-//! It owns the figures of all rounds. It does *not* own a round.
+//! This file owns the figures of all rounds. It does *not* own a round.
 
 use std::io::{self, Write as _};
 
@@ -12,44 +12,44 @@ use super::round::{Options, Outcome, play};
 use super::scenario::Scenario;
 use crate::figure::Figure;
 
-/// Rounds at a time: most of a round is waiting for messages of killed workers to come back.
+/// Rounds at a time. Most of a round passes while messages of killed workers come back.
 const TOGETHER: usize = 4;
 
-/// Scenarios that are tried to find the smallest one that fails.
+/// Scenarios that the search for the smallest failing one tries.
 const TRIES: usize = 32;
 
 /// Which rounds to play.
 #[derive(Debug, Clone)]
 pub enum Rounds {
-    /// So many, from the first; of a seed, or of one that the system gives.
+    /// Many rounds, from the first one of a seed.
     Many {
         /// How many.
         rounds: u64,
-        /// From which they are drawn.
+        /// The seed of the rounds. Without one, the system gives a seed.
         seed: Option<u64>,
     },
     /// One round of a seed.
     One {
-        /// From which it is drawn.
+        /// The seed of the round.
         seed: u64,
         /// Its number.
         round: u64,
     },
-    /// A scenario as it was printed.
+    /// A scenario in its printed form.
     Scenario(String),
 }
 
-/// What all rounds came to.
+/// The total of all rounds.
 #[derive(Default)]
 struct Total {
     rounds: u64,
     findings: Findings,
     happened: Happened,
-    /// Of those that failed, the one that was played first.
+    /// The first scenario that failed.
     failed: Option<Scenario>,
 }
 
-/// Plays rounds and reports what was found in them. A scenario that fails is made smaller, if that is wanted.
+/// Plays rounds and reports their findings. If the caller wants it, makes a failing scenario smaller.
 pub fn figures(
     rounds: &Rounds,
     options: &Options,
@@ -119,10 +119,10 @@ async fn play_all(scenarios: Vec<Scenario>, options: &Options) -> anyhow::Result
     }
 }
 
-/// What begins every command that repeats something.
+/// The beginning of every command that repeats a round or a scenario.
 const COMMAND: &str = "cargo run --release -p benches --";
 
-/// Leaves out of a failing scenario what it does not need in order to fail, and tells what is left.
+/// Leaves out of a failing scenario what the failure does not need, and prints the rest.
 async fn shrink(mut failing: Scenario, options: &Options) -> anyhow::Result<()> {
     let mut tries = TRIES;
     let mut last = None;
@@ -138,18 +138,18 @@ async fn shrink(mut failing: Scenario, options: &Options) -> anyhow::Result<()> 
             }
         }
         let Some((scenario, findings)) = smaller else { break };
-        tell(&format!("smaller, and fails, {tries} tries left: {scenario}"));
+        tell(&format!("a smaller scenario fails too, {tries} tries left: {scenario}"));
         (failing, last) = (scenario, Some(findings));
         if tries == 0 {
             break;
         }
     }
     let findings = last.map_or_else(|| "  nothing could be left out".to_owned(), |findings| findings.to_string());
-    tell(&format!("the smallest that fails, {COMMAND} harass --scenario '{failing}' repeats it:\n{findings}"));
+    tell(&format!("the smallest scenario that fails; {COMMAND} harass --scenario '{failing}' repeats it:\n{findings}"));
     Ok(())
 }
 
-/// Plays all of them at a time, and keeps the first that fails.
+/// Plays all scenarios at a time, and returns the first that fails.
 async fn first_failing(scenarios: &[Scenario], options: &Options) -> anyhow::Result<Option<(Scenario, Findings)>> {
     let mut playing = JoinSet::new();
     for (at, scenario) in scenarios.iter().cloned().enumerate() {
@@ -167,8 +167,8 @@ async fn first_failing(scenarios: &[Scenario], options: &Options) -> anyhow::Res
     Ok(None)
 }
 
-/// What was found, for whoever has to find out why.
+/// Prints findings for the person who looks for the cause.
 fn tell(text: &str) {
-    // With stderr gone there is nobody to tell; the figures still do.
+    // If stderr is closed, nobody reads this. The figures still show the failure.
     let _ = writeln!(io::stderr(), "{text}\n");
 }

@@ -1,6 +1,6 @@
-//! One round: a scenario is played, and what it leaves is audited.
+//! One round: it plays a scenario and audits the lake afterwards.
 //!
-//! This file owns the order of things in a round. It does *not* own what the processes are told (`workers`), or what
+//! This file owns the order of steps in a round. It does *not* own the settings of the processes (`workers`), or what
 //! is right (`audit`).
 
 use std::collections::BTreeSet;
@@ -22,25 +22,25 @@ use crate::localaws::served::Served;
 const OLD_RECEIPTS: [&str; 2] =
     ["sqs:DeleteMessageBatch=old-receipts@50%", "sqs:ChangeMessageVisibilityBatch=old-receipts@50%"];
 
-/// How much longer than a copy may take to come a queue has to be empty before nothing more comes.
+/// A copy comes within a known time. A queue must stay empty for this much longer before the round ends.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// The harness looks so often whether a worker has ended.
+/// How often the harness looks whether a worker has ended.
 const STEP: Duration = Duration::from_millis(20);
 
-/// What is the same for all rounds.
+/// Options that are the same for all rounds.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// What is put to the test.
+    /// The engine to test.
     pub engine: Engine,
-    /// Where.
+    /// The servers to test it with.
     pub endpoints: Endpoints,
     /// A folder for logs and lakes of rounds that fail.
     pub keep: Option<PathBuf>,
 }
 
 impl Options {
-    /// The scenario as the servers can play it: only the local endpoint has faults.
+    /// The scenario without the faults that the servers cannot make: only the local endpoint has faults.
     pub(super) fn playable(&self, scenario: Scenario) -> Option<Scenario> {
         if self.endpoints.queue.is_none() {
             return Some(scenario);
@@ -49,7 +49,7 @@ impl Options {
     }
 }
 
-/// What a round came to.
+/// The result of a round.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) findings: Findings,
@@ -59,7 +59,7 @@ pub(super) struct Outcome {
 /// Plays a scenario.
 pub(super) async fn play(scenario: &Scenario, options: &Options) -> anyhow::Result<Outcome> {
     let feed = Feed::of(scenario)?;
-    // In a row: two engines at a time would disturb each other.
+    // One after the other, because two engines at a time would disturb each other.
     let undisturbed =
         if scenario.has_certain_alerts() { Some(undisturbed(scenario, &feed, options).await?) } else { None };
     let served = Served::start().await?;
@@ -112,7 +112,7 @@ impl<'a> Round<'a> {
         options: &Options,
         served: &'a Served,
     ) -> anyhow::Result<Self> {
-        // Servers of other people keep what rounds before have left.
+        // Other people's servers keep the objects of earlier rounds.
         let name = format!("{}-{:08x}", scenario.round, fastrand::u32(..));
         let site = Site::create(served, &options.endpoints, scenario, &name).await?;
         let keep = options.keep.as_ref().map(|keep| keep.join(format!("round-{name}")));
@@ -126,8 +126,7 @@ impl<'a> Round<'a> {
         Ok(Self { scenario, feed, site, workers, served, keep, happened: Happened::of(scenario) })
     }
 
-    /// Sends everything, lets everything happen, and waits until the queues are empty; tells when the messages were
-    /// sent.
+    /// Sends all messages, runs all events, and waits until the queues are empty. Returns when the messages were sent.
     async fn play(&mut self) -> anyhow::Result<std::ops::Range<i64>> {
         let (sqs, queues) = (self.site.sqs().clone(), self.site.queues.clone());
         let deletes = self.scenario.has(|what| matches!(what, What::DeleteQueue));
@@ -150,7 +149,7 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    /// Ends the workers, lets a last one look after everything that was left, and copies the lake.
+    /// Ends the workers, lets a last one handle everything that was left, and copies the lake.
     async fn settle(&mut self) -> anyhow::Result<tempfile::TempDir> {
         self.workers.end_all().await;
         let mut queues = self.site.queues.clone();
@@ -202,7 +201,7 @@ enum Moment {
     Speeds,
 }
 
-/// Lets the events happen at their times.
+/// Runs the events at their times.
 async fn happen(scenario: &Scenario, site: &mut Site, workers: &mut Workers) -> anyhow::Result<()> {
     let began = Instant::now();
     for (at_ms, number, moment) in moments(&scenario.events) {

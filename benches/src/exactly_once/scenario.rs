@@ -1,8 +1,8 @@
 //! A scenario: everything that happens in one round, as plain data. It is drawn from a seed and the number of the
 //! round, printed as one line, and read back from that line.
 //!
-//! This file owns the data and which scenarios the protocol promises anything about. It does *not* own how they are
-//! drawn (`draw`) or run.
+//! This file owns the data, and knows for which scenarios the protocol promises anything. It does *not* own how
+//! scenarios are drawn (`draw`) or run.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,37 +13,37 @@ use serde::{Deserialize, Serialize};
 /// Ticks of a message.
 pub(super) const PER_MESSAGE: usize = 10;
 
-/// Fewer messages than that are no easier to look at.
+/// Shrinking stops here: fewer messages are no easier to look at.
 const MESSAGES_MIN: usize = 125;
 
 /// What one round does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Scenario {
-    /// Where it was drawn from; what is sent follows from both, too.
+    /// The seed and the round that it was drawn from. The sent messages follow from both, too.
     pub(super) seed: u64,
     pub(super) round: u64,
-    /// What it is about.
+    /// What the scenario is about.
     pub(super) kind: Kind,
     /// Processes at the beginning.
     pub(super) workers: usize,
-    /// Queues, each with every n-th message.
+    /// Queues. Message n goes to queue n modulo this number.
     pub(super) queues: usize,
-    /// Messages of [`PER_MESSAGE`] ticks, and some that are the last of a feed and hold fewer.
+    /// Messages of [`PER_MESSAGE`] ticks. The last messages of a feed may hold fewer.
     pub(super) messages: usize,
-    /// Messages that are no ticks.
+    /// Malformed messages.
     pub(super) malformed: usize,
-    /// How old an epoch gets, in milliseconds.
+    /// How old an epoch may get, in milliseconds.
     pub(super) age_max_ms: u64,
-    /// How each process decodes: the first started takes the first, the second the second, and so on, around.
+    /// How the processes decode. The processes take these in the order of their start, and begin again after the last.
     pub(super) decodings: Vec<Decoding>,
     /// Messages that the queue hands out once more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) copies: Option<Copies>,
-    /// After so many receives the queue moves a message to its dead-letter queue.
+    /// The number of receives after which the queue moves a message to its dead-letter queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) receives_max: Option<u32>,
-    /// Whether half of the deletes and visibility changes count by the receipt of an earlier receive.
+    /// Whether the queue honours receipts of earlier receives in half of the deletes and visibility changes.
     pub(super) old_receipts: bool,
     /// In the order of their times.
     pub(super) events: Vec<Event>,
@@ -63,7 +63,7 @@ pub(super) enum Kind {
     Alone,
     /// One worker, and a queue that hands messages out once more.
     Copies,
-    /// Messages move to a dead-letter queue, which is drained in the end.
+    /// Messages move to a dead-letter queue, which a worker drains at the end.
     DeadLetters,
     /// A slow store, and kills.
     SlowStore,
@@ -71,18 +71,19 @@ pub(super) enum Kind {
     DeletedQueue,
 }
 
-/// How a process decodes, beside the default.
+/// How a process decodes, if it differs from the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Decoding {
     Default,
-    /// It knows so many symbols, and as many venues.
+    /// The process knows this many symbols, and as many venues.
     NamesMax(usize),
-    /// Some messages hold prices as strings; others reject those.
+    /// Some messages hold prices as strings. Processes with another decoding reject these.
     NumbersAsStrings,
     /// The longest symbol, in bytes.
     SymbolMaxBytes(usize),
-    /// It looks for another field, and so the sending time is the event time: the tick moves to another hour.
+    /// The process looks for another field, and takes the sending time for the event time. The tick moves to another
+    /// hour.
     OtherTs,
 }
 
@@ -90,46 +91,46 @@ pub(super) enum Decoding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Copies {
-    /// Every so many.
+    /// Every n-th message has a copy.
     pub(super) every: u64,
     /// The receive count that one of the two deliveries shows.
     pub(super) count: u32,
-    /// They come at a random moment within so many milliseconds.
+    /// The copies come at a random moment within this many milliseconds.
     pub(super) within_ms: u64,
-    /// Whether they come after the message was deleted.
+    /// Whether the copies come after the message was deleted.
     pub(super) deleted: bool,
 }
 
-/// Something happens.
+/// One event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Event {
     /// Milliseconds after the first message.
     pub(super) at_ms: u64,
-    /// To this of the workers that live and run, around.
+    /// The worker's place among those that run, modulo their number.
     pub(super) worker: usize,
     pub(super) what: What,
 }
 
-/// What happens.
+/// What an event does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum What {
-    /// The worker is killed, and another one started.
+    /// The worker is killed, and another one starts.
     Kill,
-    /// The worker is frozen for so many milliseconds; another one may be started.
+    /// The worker is frozen for `for_ms` milliseconds. If `replaced`, another one starts.
     Freeze { for_ms: u64, replaced: bool },
-    /// SIGTERM, and another one: after the end of the old one, or at once.
+    /// The worker gets SIGTERM, and another one starts: at once if `overlap`, otherwise after the old one's end.
     Restart { overlap: bool },
-    /// Connections break, and no new ones are accepted.
+    /// Connections break, and the proxy accepts no new ones.
     Cut { for_ms: u64, place: Place },
-    /// Each connection to the store carries so few bytes a second.
+    /// Each connection to the store carries at most this many bytes a second.
     Slow { for_ms: u64, bytes_per_s: u64 },
     /// The second queue is deleted.
     DeleteQueue,
 }
 
-/// What cannot be reached.
+/// The server that cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Place {
@@ -139,16 +140,16 @@ pub(super) enum Place {
 }
 
 impl Scenario {
-    /// Whether the protocol promises anything about it. A copy may reach the worker that was given the message
-    /// before. It may reach one that was started later, if its receive count always says that there is something to
-    /// look up.
+    /// Whether the protocol promises anything for this scenario. A copy may reach the worker that got the message
+    /// before. It may reach a worker that started later only if its receive count always makes that worker look up
+    /// earlier deliveries.
     pub(super) fn is_valid(&self) -> bool {
         let is_whole = self.workers > 0 && self.queues > 0 && self.messages > 0 && !self.decodings.is_empty();
         let deletes = self.has(|what| matches!(what, What::DeleteQueue));
         let starts_others = self.has(|what| matches!(what, What::Freeze { replaced: true, .. } | What::Restart { .. }));
         let kills = self.has(|what| matches!(what, What::Kill));
         let copies = self.copies.is_none_or(|copies| {
-            // Of two deliveries before the deletion, the later one may be that which shows the smaller count.
+            // If both deliveries come before the deletion, the later one may show the smaller count.
             let always_tells = copies.deleted && copies.count > 1;
             let is_one = self.workers == 1 && !starts_others;
             is_one && copies.every > 0 && copies.count > 0 && (!kills || always_tells)
@@ -156,20 +157,20 @@ impl Scenario {
         is_whole && copies && (!deletes || self.queues == 2)
     }
 
-    /// Whether any event is such a one.
+    /// Whether any event satisfies `is_such`.
     pub(super) fn has(&self, is_such: impl Fn(&What) -> bool) -> bool {
         self.count(is_such) > 0
     }
 
-    /// How many events are.
+    /// How many events satisfy `is_such`.
     pub(super) fn count(&self, is_such: impl Fn(&What) -> bool) -> u64 {
         self.events.iter().filter(|event| is_such(&event.what)).count() as u64
     }
 
-    /// Whether the same alerts have to come of it as of the same messages when nothing happens: one worker, the same
-    /// from beginning to end, that receives its messages in their order. A queue that is cut off loses answers, and the
-    /// messages of a lost answer come seconds later than those behind them. So do the messages that a worker was about
-    /// to receive when it was frozen.
+    /// Whether the round must give the same alerts as a run of the same messages in which nothing happens. This needs
+    /// one worker, the same from beginning to end, that receives its messages in their order. A queue that is cut off
+    /// loses answers. The messages of a lost answer come seconds later than the messages after them. So do the messages
+    /// that a worker was about to receive when it was frozen.
     pub(super) fn has_certain_alerts(&self) -> bool {
         let same = |what: &What| match what {
             What::Cut { place, .. } => *place == Place::Store,
@@ -180,7 +181,7 @@ impl Scenario {
         is_one && self.decodes_alike() && !self.may_reject() && self.events.iter().all(|event| same(&event.what))
     }
 
-    /// Whether some worker may reject a tick that is well-formed.
+    /// Whether some worker may reject a well-formed tick.
     pub(super) fn may_reject(&self) -> bool {
         !self.decodes_alike() || self.decodings.iter().any(|decoding| *decoding != Decoding::Default)
     }
@@ -199,7 +200,7 @@ impl Scenario {
         self.decodings.iter().collect::<BTreeSet<_>>().len() == 1
     }
 
-    /// The same scenario without what is not needed, largest pieces first: each of these is tried when it fails.
+    /// The same scenario with one part left out, largest parts first. The search tries each of these after a failure.
     pub(super) fn smaller(&self) -> Vec<Self> {
         let mut smaller: Vec<Self> = Vec::new();
         let mut with = |change: &dyn Fn(&mut Self)| {

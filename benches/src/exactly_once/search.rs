@@ -1,6 +1,7 @@
-//! The search of the protocol's model: every state of the small cases, and the shortest way to what each broken variant breaks.
+//! Searches the protocol's model: every state of the small cases, and for each broken variant the shortest way to the
+//! broken property.
 //!
-//! The model is the core's own; its tests search the same cases.
+//! The model is the core's own. The core's tests search the same cases.
 
 use std::io::{self, Write as _};
 

@@ -1,5 +1,5 @@
-//! Where a round takes place: its queues, bucket and topic, on the local endpoint or on other people's servers; and
-//! the doors before them.
+//! Where a round takes place: its queues, bucket and topic, on the local endpoint or on other people's servers, and the
+//! proxies ("doors") in front of them.
 //!
 //! It does *not* own the workers.
 
@@ -18,22 +18,22 @@ use crate::fleet::scene::{connect, set_up};
 use crate::fleet::topic::Topic;
 use crate::localaws::served::Served;
 
-/// Whatever has not come back by then never will.
+/// A message that has not come back by then never will.
 const PATIENCE: Duration = Duration::from_mins(4);
 
-/// What a queue holds: visible, in flight, and to be visible later.
+/// The counts of a queue: visible messages, messages in flight, and delayed messages.
 const COUNTS: [QueueAttributeName; 3] = [
     QueueAttributeName::ApproximateNumberOfMessages,
     QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
     QueueAttributeName::ApproximateNumberOfMessagesDelayed,
 ];
 
-/// Servers that run already, in place of the local endpoint. Alerts always go to that one.
+/// Servers that already run, and replace the local endpoint. Alerts always go to the local endpoint.
 #[derive(Debug, Clone, Default)]
 pub struct Endpoints {
-    /// What speaks like SQS.
+    /// A server that speaks like SQS.
     pub queue: Option<String>,
-    /// What speaks like S3.
+    /// A server that speaks like S3.
     pub store: Option<String>,
 }
 
@@ -92,7 +92,7 @@ impl Site {
         Ok(site)
     }
 
-    /// Creates a dead-letter queue, and says what leads to it.
+    /// Creates a dead-letter queue, and returns the redrive policy that leads to it.
     async fn add_dead_letters(&mut self, name: &str, receives_max: u32) -> anyhow::Result<String> {
         let sqs = &self.clients.sqs;
         let created = sqs.create_queue().queue_name(format!("dead-{name}")).send().await;
@@ -109,7 +109,7 @@ impl Site {
         &self.clients.sqs
     }
 
-    /// Lets an engine's process use it, through the doors.
+    /// Sets up an engine's process to use this site through the doors.
     pub(super) fn set_up(&self, command: &mut Command) {
         set_up(command, &self.bucket);
         command
@@ -136,7 +136,7 @@ impl Site {
         [&mut self.queue_door, &mut self.store_door, &mut self.topic_door].into_iter().try_for_each(Proxy::reopen)
     }
 
-    /// Lets each connection to the store carry so many bytes a second, or as many as it can.
+    /// Limits each connection to the store to this many bytes a second, or lifts the limit.
     pub(super) fn slow_down(&self, bytes_per_s: Option<u64>) {
         self.store_door.narrow(bytes_per_s);
     }
@@ -149,25 +149,25 @@ impl Site {
         Ok(())
     }
 
-    /// Whether a worker has ended because the deleted queue was not there when it began. It ends on purpose then: its
-    /// configuration names a queue that it never saw.
+    /// Whether a worker ended because the deleted queue was gone when the worker started. It ends on purpose then,
+    /// because its configuration names a queue that it never saw.
     pub(super) fn explains(&self, last_words: &str) -> bool {
         let name = self.deleted.as_ref().and_then(|queue| queue.rsplit('/').next());
         name.is_some_and(|name| last_words.ends_with(&format!("/{name}: not found")))
     }
 
-    /// Messages in a queue, in whatever state, as far as is known.
+    /// The messages in a queue in any state, as far as the server says.
     pub(super) async fn backlog(&self, queue: &str) -> Option<u64> {
         let ask = self.clients.sqs.get_queue_attributes().queue_url(queue);
         let asked = ask.set_attribute_names(Some(COUNTS.to_vec())).send().await.ok()?;
         let attributes = asked.attributes?;
-        // Some servers do not know the last of them.
+        // Some servers do not know the last of these counts.
         let counts = COUNTS.iter().filter_map(|name| attributes.get(name));
         counts.map(|count| count.parse::<u64>().ok()).sum()
     }
 
-    /// Waits until `queues` have held nothing for as long as `quiet`, and calls `meanwhile` again and again; `false`
-    /// where that takes for ever.
+    /// Waits until `queues` have been empty for `quiet`, and calls `meanwhile` again and again. Returns `false` if they
+    /// are not empty in time.
     pub(super) async fn drained(
         &self,
         queues: &[String],

@@ -86,7 +86,7 @@ pub(super) fn alerts(lake: &Path) -> anyhow::Result<BTreeMap<String, u64>> {
     Ok(rows)
 }
 
-/// How many alerts were claimed that are none of `ids`. Adopted notes are claimed too, and name no file.
+/// How many alerts were claimed but are not in `ids`. Adopted notes are claimed too, and name no file.
 pub(super) fn unstored<'a>(lake: &Path, ids: impl Iterator<Item = &'a String>) -> anyhow::Result<u64> {
     let of_alert = |claim: String| claim.rsplit_once('-').map(|(alert, _)| alert.to_owned());
     let name = |key: String| key.rsplit_once('/').map(|(_, name)| name.to_owned());

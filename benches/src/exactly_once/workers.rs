@@ -1,6 +1,6 @@
-//! The engine's processes of a round: who lives, who is frozen, who is leaving, and how the next one is set up.
+//! The engine's processes of a round: which ones run, are frozen or leave, and how the next one is set up.
 //!
-//! It does *not* own what happens to them when.
+//! It does *not* own what happens to them and when.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,13 +15,13 @@ use super::scenario::{Decoding, Scenario};
 use super::site::Site;
 use crate::fleet::process::Process;
 
-/// After how long a worker takes over what a dead one has noted.
+/// After this many seconds, a worker takes over the notes of a dead one.
 pub(super) const ADOPT_AFTER_S: u64 = 2;
 
-/// The program that is put to the test.
+/// The program to test.
 #[derive(Debug, Clone, Default)]
 pub struct Engine {
-    /// A `ticklake`; without one, the engine that is part of this program.
+    /// A `ticklake`. Without one, the engine that is part of this program.
     pub program: Option<PathBuf>,
 }
 
@@ -43,19 +43,19 @@ pub(super) struct Workers {
     engine: Engine,
     decodings: Vec<Decoding>,
     age_max_ms: u64,
-    /// Whether there is one poll at a time and one decoder, so that ticks keep their order.
+    /// Whether each worker has one poll at a time and one decoder, so that ticks keep their order.
     is_in_order: bool,
     running: Vec<Process>,
-    /// By the number of the event that has frozen it.
+    /// Frozen processes, by the number of the event that froze them.
     frozen: BTreeMap<usize, Process>,
-    /// Asked to end.
+    /// Processes that were asked to end.
     leaving: Vec<Process>,
-    /// Asked to end, and another one starts when it has.
+    /// Processes that were asked to end. Another one starts after each end.
     giving_way: Vec<Process>,
     started: usize,
-    /// When one was last killed, or frozen: what it has noted, others may take over some time later.
+    /// When a worker was last killed or frozen. Some time later, others may take over its notes.
     pub(super) last_loss: Instant,
-    /// Where logs go, if they are wanted.
+    /// The folder for logs, if the caller wants them.
     logs: Option<PathBuf>,
     pub(super) findings: Findings,
 }
@@ -78,14 +78,14 @@ impl Workers {
         }
     }
 
-    /// Starts one more, for the queues that there are.
+    /// Starts one more worker for the present queues.
     pub(super) fn start(&mut self, site: &Site) -> anyhow::Result<()> {
         let worker = self.start_for(site, &site.queues, false)?;
         self.running.push(worker);
         Ok(())
     }
 
-    /// One that ends when `queues` are empty.
+    /// Starts a worker that ends when `queues` are empty, and waits for its end.
     pub(super) async fn drain(&mut self, site: &Site, queues: &[String]) -> anyhow::Result<()> {
         let worker = self.start_for(site, queues, true)?;
         self.end(worker).await;
@@ -108,7 +108,7 @@ impl Workers {
         }
         if self.is_in_order {
             command.env("TICKLAKE_QUEUE__RECEIVERS_MAX", "1");
-            // A silence is told by the clock of the worker, and depends on how busy the machine is.
+            // A worker's own clock decides about a gap, so the result depends on how busy the machine is.
             command.env("TICKLAKE_DETECT__GAP__ENABLED", "false");
         }
         decode(&mut command, self.decodings[self.started % self.decodings.len()]);
@@ -119,7 +119,7 @@ impl Workers {
         }
     }
 
-    /// The worker that is meant, and no more among those that run.
+    /// Takes the worker at this place out of those that run.
     fn take(&mut self, worker: usize) -> Option<Process> {
         let of = self.running.len();
         (of > 0).then(|| self.running.swap_remove(worker % of))
@@ -133,7 +133,7 @@ impl Workers {
         self.start(site)
     }
 
-    /// Freezes it until [`Self::thaw`] with the same number.
+    /// Freezes a worker until [`Self::thaw`] with the same number.
     pub(super) fn freeze(&mut self, number: usize, worker: usize, replaced_at: Option<&Site>) -> anyhow::Result<()> {
         if let Some(victim) = self.take(worker) {
             victim.signal("-STOP")?;
@@ -150,10 +150,10 @@ impl Workers {
         Ok(())
     }
 
-    /// SIGTERM, and another one: at once, or when the old one has ended.
+    /// Sends SIGTERM to a worker. Starts another one at once, or when the old one has ended.
     pub(super) fn restart(&mut self, worker: usize, overlap: bool, site: &Site) -> anyhow::Result<()> {
         let Some(old) = self.take(worker) else { return self.start(site) };
-        // One that has ended by itself is found later.
+        // The signal fails if the worker has already ended. The harness finds that later.
         let _ = old.signal("-TERM");
         if !overlap {
             self.giving_way.push(old);
@@ -163,7 +163,7 @@ impl Workers {
         self.start(site)
     }
 
-    /// Puts others in the place of those that have ended: because they were asked to, or by themselves.
+    /// Starts new workers in place of those that ended, on request or by themselves.
     pub(super) fn replace_ended(&mut self, site: &Site) -> anyhow::Result<()> {
         for worker in extract_ended(&mut self.giving_way) {
             self.leaving.push(worker);
@@ -179,7 +179,7 @@ impl Workers {
         Ok(())
     }
 
-    /// Ends all of them.
+    /// Ends all workers.
     pub(super) async fn end_all(&mut self) {
         for worker in std::mem::take(&mut self.running) {
             let _ = worker.signal("-TERM");
@@ -191,8 +191,8 @@ impl Workers {
         }
     }
 
-    /// Waits for the end of one, which has to be in order. A worker that has said nothing was not listening yet when it
-    /// got the signal, and held nothing.
+    /// Waits for the end of a worker, which must be a success. If the log is empty, the worker was not listening yet
+    /// when it got the signal, and held nothing.
     async fn end(&mut self, worker: Process) {
         let has_begun = !worker.last_words().is_empty();
         if let Err(error) = worker.ended().await
@@ -207,7 +207,7 @@ fn extract_ended(workers: &mut Vec<Process>) -> Vec<Process> {
     workers.extract_if(.., |worker| worker.has_ended()).collect()
 }
 
-/// Whether this program's engine has that setting; another program is taken for one of the same version.
+/// Whether this program's engine has that setting. The harness assumes that another program has the same version.
 fn has_setting(section: &str, key: &str) -> bool {
     let settings = serde_json::to_value(ticklake::config::Settings::default());
     settings.is_ok_and(|settings| settings[section].get(key).is_some())

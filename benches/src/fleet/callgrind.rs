@@ -1,4 +1,5 @@
-//! Instructions of a process, counted by valgrind: CPU time varies by more than what there is to see.
+//! Instructions of a process, counted by valgrind. CPU time varies by more than the differences that the checks look
+//! for.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,10 +7,11 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-/// Valgrind's processor has no SHA extension, which takes a twentieth of what these take.
+/// Valgrind's processor has no SHA extension. With it, SHA-256 takes a twentieth of the instructions of these
+/// functions.
 const LEFT_OUT: &str = "sha2::sha256::soft";
 
-/// `command` under valgrind, about fifty times slower, which leaves its counts in the file `out`.
+/// `command` under valgrind, about fifty times slower. Valgrind leaves its counts in the file `out`.
 pub(crate) fn counted(command: &Command, out: &Path) -> Command {
     let mut counted = Command::new("valgrind");
     counted.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", out.display()));
@@ -24,8 +26,9 @@ pub(crate) fn instructions(out: &Path) -> anyhow::Result<u64> {
     Ok(count(&counts))
 }
 
-/// Adds up a file in [callgrind's format](https://valgrind.org/docs/manual/cl-format.html): `fn=(ID) NAME` begins a function, the
-/// name is there the first time only; a line of two numbers is a position and a cost; that after `calls=` is of the function called.
+/// Adds up a file in [callgrind's format](https://valgrind.org/docs/manual/cl-format.html). `fn=(ID) NAME` begins a
+/// function, and has the name the first time only. A line of two numbers is a position and a cost. The cost after
+/// `calls=` belongs to the called function.
 fn count(counts: &str) -> u64 {
     let mut names: BTreeMap<&str, bool> = BTreeMap::new();
     let (mut total, mut is_left_out, mut is_call) = (0, false, false);

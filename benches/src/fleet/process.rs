@@ -1,4 +1,4 @@
-//! A process that is watched: its signals, its end, and what it used and said until then.
+//! A watched process: its signals, its end, its log and what it used.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use wait4::Wait4 as _;
 
 use super::PATIENCE;
 
-/// A running process. One that is not waited for is killed.
+/// A running process. Dropping it before its end kills it.
 pub(crate) struct Process {
     child: Option<Child>,
     pid: u32,
@@ -21,14 +21,14 @@ pub(crate) struct Process {
     log: Log,
 }
 
-/// Where what it says goes to.
+/// Where the process's log goes.
 enum Log {
-    /// Gone with the process.
+    /// Deleted with the process.
     Temporary(NamedTempFile),
     Kept(PathBuf),
 }
 
-/// A process that has ended, with success.
+/// A process that ended with success.
 #[derive(Debug)]
 pub(crate) struct Ended {
     /// CPU time, microseconds.
@@ -46,7 +46,7 @@ impl Process {
         Self::start_with(command, file, Log::Temporary(log))
     }
 
-    /// Its log stays, at `path`.
+    /// Keeps the log, at `path`.
     pub(crate) fn start_with_log(command: Command, path: PathBuf) -> anyhow::Result<Self> {
         let file = File::create(&path).with_context(|| format!("failed to create {}", path.display()))?;
         Self::start_with(command, file, Log::Kept(path))
@@ -59,8 +59,8 @@ impl Process {
         Ok(Self { pid: child.id(), child: Some(child), name, started: Instant::now(), log })
     }
 
-    /// Whether it has ended, by itself or because it was asked to. How it ended is left to [`Process::ended`], which alone may
-    /// wait for it.
+    /// Whether the process has ended, by itself or on request. Only [`Process::ended`] may wait for the process, and
+    /// only it says how the process ended.
     pub(crate) fn has_ended(&self) -> bool {
         let Ok(mut system) = System::new() else { return false };
         let pid = Pid::from_u32(self.pid);
@@ -74,7 +74,7 @@ impl Process {
         Ok(())
     }
 
-    /// Its CPU time so far.
+    /// The process's CPU time so far.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         let mut system = System::new().context("failed to ask the system for processes")?;
         let (pid, what) = (Pid::from_u32(self.pid), ProcessRefreshKind::nothing().with_cpu().without_tasks());
@@ -83,7 +83,7 @@ impl Process {
         Ok(Duration::from_millis(process.accumulated_cpu_time()))
     }
 
-    /// Since it was started.
+    /// The time since the start.
     pub(crate) fn age(&self) -> Duration {
         self.started.elapsed()
     }
@@ -96,23 +96,23 @@ impl Process {
         std::fs::read_to_string(path).unwrap_or_default()
     }
 
-    /// The last line of its log that is no part of a backtrace; empty if it has said nothing.
+    /// The last line of the log that is no part of a backtrace. Empty if the log is empty.
     pub(crate) fn last_words(&self) -> String {
         last_words(&self.log()).to_owned()
     }
 
-    /// Ends it on the spot.
+    /// Kills the process at once.
     pub(crate) fn kill(self) {
         drop(self);
     }
 
-    /// Waits for its end, which has to be a success.
+    /// Waits for the process's end, which must be a success.
     pub(crate) async fn ended(mut self) -> anyhow::Result<Ended> {
         let child = self.child.take().context("the process was waited for already")?;
         let (pid, name) = (self.pid, self.name.clone());
         let waiting = tokio::task::spawn_blocking(move || child.wait4());
         let Ok(ended) = tokio::time::timeout(PATIENCE, waiting).await else {
-            // Its waiter holds it, and ends with it.
+            // The waiter holds the child, and ends with it.
             let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
             anyhow::bail!("{name} did not end within {PATIENCE:?}");
         };
@@ -144,7 +144,7 @@ impl Drop for Process {
 }
 
 impl Ended {
-    /// A number of the engine's last words.
+    /// A number in the last line of the engine's log.
     pub(crate) fn count(&self, name: &str) -> anyhow::Result<u64> {
         let fields = self.last.get("fields").unwrap_or(&self.last);
         fields

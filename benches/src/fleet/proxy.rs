@@ -1,5 +1,5 @@
-//! A door before the endpoint that can be shut: connections break, and new ones are refused. It can be narrow as
-//! well: what clients send passes slowly.
+//! A proxy ("door") in front of the endpoint. A shut door breaks connections and refuses new ones. A narrow door passes
+//! slowly what clients send.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-/// What passes a narrow door passes in such steps.
+/// The step in which a narrow door passes bytes.
 const STEP: Duration = Duration::from_millis(50);
 
 /// The door.
 pub(crate) struct Proxy {
     address: SocketAddr,
     to: String,
-    /// Bytes a second of each connection; 0 where nothing bounds them.
+    /// Bytes a second of each connection; 0 means no bound.
     width: Arc<AtomicU64>,
     /// None while it is shut.
     serving: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Proxy {
-    /// Before the endpoint at `url`.
+    /// Opens a door in front of the endpoint at `url`.
     pub(crate) fn open(url: &str) -> anyhow::Result<Self> {
         let to = url.strip_prefix("http://").context("the endpoint has no plain URL")?.trim_end_matches('/').to_owned();
         let (address, width) = (SocketAddr::from(([127, 0, 0, 1], 0)), Arc::default());
@@ -34,21 +34,21 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// What to use in place of the endpoint's.
+    /// The URL to use in place of the endpoint's.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Shuts it: what it served breaks.
+    /// Shuts the door. Its connections break.
     pub(crate) async fn shut(&mut self) {
         if let Some(serving) = self.serving.take() {
             serving.abort();
-            // What it served ends with it.
+            // Connections end with the task that serves them.
             let _ = serving.await;
         }
     }
 
-    /// Opens it again, at the same address, unless it is open.
+    /// Opens the door again at the same address, unless it is open.
     pub(crate) fn reopen(&mut self) -> anyhow::Result<()> {
         if self.serving.is_some() {
             return Ok(());
@@ -62,12 +62,12 @@ impl Proxy {
         Ok(())
     }
 
-    /// Lets so many bytes a second pass from each client, or as many as come.
+    /// Lets this many bytes a second pass from each client, or as many as come.
     pub(crate) fn narrow(&self, bytes_per_s: Option<u64>) {
         self.width.store(bytes_per_s.unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Shuts it for as long as `work` takes.
+    /// Shuts the door for as long as `work` takes.
     pub(crate) async fn shut_during<T>(
         mut self,
         work: impl Future<Output = anyhow::Result<T>>,
@@ -100,12 +100,12 @@ async fn serve(listener: TcpListener, to: String, width: Arc<AtomicU64>) {
                     tokio::try_join!(pass(from_client, to_server, &width), pass(from_server, to_client, &unbounded));
             }
         });
-        // Those that are over.
+        // Removes the connections that have ended.
         while connections.try_join_next().is_some() {}
     }
 }
 
-/// Passes on what comes, no more than `width` bytes a second.
+/// Passes bytes on, no more than `width` bytes a second.
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,

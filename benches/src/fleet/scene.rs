@@ -19,14 +19,14 @@ use crate::localaws::served::Served;
 
 const REGION: &str = "us-east-1";
 
-/// Spikes that are planted in what is sent: many, for a check has few ticks.
+/// Spikes that are planted in the sent ticks. There are many of them because a check has few ticks.
 pub(crate) const SPIKES: u32 = 200;
 
 /// The endpoint, a queue and a bucket.
 #[derive(Clone)]
 pub(crate) struct Scene {
     url: String,
-    /// The folder whose folders are the endpoint's buckets.
+    /// The endpoint's data folder, with one folder per bucket.
     dir: PathBuf,
     clients: Clients,
     bucket: String,
@@ -49,7 +49,7 @@ pub(crate) fn set_up(command: &mut Command, bucket: &str) {
         .env("TICKLAKE_AWS__S3_PATH_STYLE", "true")
         .env("TICKLAKE_LAKE__BUCKET", bucket)
         .env("TICKLAKE_METRICS__LISTEN", "")
-        // What is stored is published, and can be compared.
+        // Every stored alert must be published, so that the two can be compared.
         .env("TICKLAKE_ALERTS__PER_MINUTE_MAX", "0")
         .env("TICKLAKE_ALERTS__MARKET_SYMBOLS_MIN", "0")
         .env("TICKLAKE_LOG__FORMAT", "json");
@@ -70,7 +70,7 @@ impl Scene {
         self.send_with_spikes(SPIKES, ticks, per_message, rate).await
     }
 
-    /// The same, with so many spikes planted.
+    /// The same, with `spikes` spikes planted.
     pub(crate) async fn send_with_spikes(
         &self,
         spikes: u32,
@@ -80,7 +80,7 @@ impl Scene {
     ) -> anyhow::Result<Sent> {
         let layout = if per_message == 1 { Layout::Object } else { Layout::Array };
         let packing = Packing::new(per_message, layout, Dialect::Canonical)?;
-        // As soon as the detectors know a symbol.
+        // Spikes begin as soon as the detectors know a symbol.
         let spikes = SpikeConfig { count: spikes, quiet_ticks: 20, quiet: Duration::ZERO, ..SpikeConfig::default() };
         let market =
             MarketConfig { ticks, span: Duration::from_secs(ticks.div_ceil(1_000)), spikes, ..MarketConfig::default() };
@@ -99,17 +99,17 @@ impl Scene {
         &self.queue
     }
 
-    /// The folder that is the lake.
+    /// The folder of the bucket that holds the lake.
     pub(crate) fn lake(&self) -> PathBuf {
         self.dir.join(&self.bucket)
     }
 
-    /// `ticklake run`, set up for this scene and otherwise as it is by default.
+    /// `ticklake run`, set up for this scene, with the defaults for everything else.
     pub(crate) fn engine(&self) -> anyhow::Result<Command> {
         self.engine_at(&self.url)
     }
 
-    /// The same, with a proxy before the endpoint.
+    /// The same, with a proxy in front of the endpoint.
     pub(crate) fn engine_at(&self, url: &str) -> anyhow::Result<Command> {
         let mut command = Command::new(std::env::current_exe().context("failed to find this program")?);
         command.arg("engine").env("TICKLAKE_AWS__ENDPOINT_URL", url).env("TICKLAKE_QUEUE__URL", &self.queue);
@@ -136,14 +136,14 @@ impl Scene {
         anyhow::bail!("the queue was not drained within {PATIENCE:?}")
     }
 
-    /// The plain consumer of so many messages.
+    /// The plain consumer that drains `messages` messages.
     pub(crate) fn plain_consumer(&self, messages: u64) -> anyhow::Result<Command> {
         let mut command = Command::new(std::env::current_exe().context("failed to find this program")?);
         command.args(["plain-consumer", &self.url, &self.queue, &messages.to_string()]);
         Ok(command)
     }
 
-    /// How many objects of the lake's `folder` there are.
+    /// The number of objects in the lake's `folder`.
     pub(crate) async fn objects(&self, folder: &str) -> anyhow::Result<usize> {
         let list = self.clients.s3.list_objects_v2().bucket(&self.bucket).prefix(folder).send().await?;
         Ok(list.contents().len())

@@ -1,4 +1,4 @@
-//! A topic, and the queue in which everything is that was published to it.
+//! A topic, and a queue that gets everything published to it.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ impl Topic {
         &self.arn
     }
 
-    /// The ids of all alerts that were published so far and not asked for before.
+    /// The ids of all alerts published since the last call.
     pub(crate) async fn published(&self) -> anyhow::Result<BTreeSet<String>> {
         let mut ids = BTreeSet::new();
         loop {

@@ -1,4 +1,4 @@
-//! What the load generator sees of a consumer that stalls, and how fast it audits what a consumer has made.
+//! What the load generator sees when a consumer stalls, and how fast it audits the lake of a consumer.
 
 use std::io::{self, Write as _};
 use std::num::NonZeroU64;
@@ -18,19 +18,20 @@ use crate::fleet::process::Process;
 use crate::fleet::scene::Scene;
 use crate::localaws::served::Served;
 
-/// How long the consumer is frozen, after how long, and how long it is sent to.
+/// How long the consumer is frozen, when that begins, and how long ticks are sent.
 const STALL: Duration = Duration::from_secs(2);
 const BEFORE: Duration = Duration::from_secs(6);
 const SPAN: Duration = Duration::from_secs(14);
 
-/// Ticks per second then, and ticks per message.
+/// Ticks per second during that time, and ticks per message.
 const RATE: u64 = 10_000;
 const PER_MESSAGE: usize = 20;
 
-/// Ticks of a small and a large lake that are audited.
+/// Ticks of the small and the large lake to audit.
 const AUDITED: [u64; 2] = [1_000_000, 4_000_000];
 
-/// What the engine is frozen in the midst of shows in the latencies of the lake, from when each tick was due.
+/// Freezes the engine during a run. The latencies of the lake, counted from when each tick was due, must show the
+/// freeze.
 pub(super) async fn stall(served: &Served, report: &mut impl FnMut(Figure) -> io::Result<()>) -> anyhow::Result<()> {
     let scene = Scene::new(served, "frozen").await?;
     let mut engine = scene.engine()?;
@@ -55,7 +56,7 @@ pub(super) async fn stall(served: &Served, report: &mut impl FnMut(Figure) -> io
     engine.signal("-TERM")?;
     engine.ended().await?;
     anyhow::ensure!(observed.is_whole() && sent.is_valid(), "the run says nothing: {sent}{observed}");
-    let in_lake = observed.in_lake.context("nobody looked into the lake")?;
+    let in_lake = observed.in_lake.context("the observer did not watch the lake")?;
     let before = observed.seconds.iter().filter(|second| second.at_s < BEFORE.as_secs_f64());
     let usual = before.filter_map(|second| second.lake).map(|lake| lake.max_ms / 1e3).fold(0.0, f64::max);
     let longest = in_lake.latency_us.max() as f64 / 1e6;
@@ -103,12 +104,13 @@ pub(super) async fn audit(served: &Served, report: &mut impl FnMut(Figure) -> io
     Ok(report(Figure { name: name.into(), measured: ((memory[1] - memory[0]) / more).max(0.0), at_most: 2.0 })?)
 }
 
-/// The process whose audit is measured: says how much memory it took, and fails where the lake is not as the manifest says.
+/// The process whose audit is measured. It prints how much memory it took. It fails if the lake does not match the
+/// manifest.
 pub fn audit_lake(lake: &Path, sent: &Path) -> anyhow::Result<()> {
     let sent: Sent = serde_json::from_reader(io::BufReader::new(std::fs::File::open(sent)?))?;
     let report = loadgen::audit(lake, &sent)?;
     anyhow::ensure!(report.is_clean(), "the lake is not what was sent: {report}");
-    // Not what the system says when it has ended, which counts the memory of the process that it was forked from.
+    // The system's own figure after the end also counts the memory of the process that this one was forked from.
     let status = std::fs::read_to_string("/proc/self/status").context("memory is measured on Linux only")?;
     let peak =
         status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());

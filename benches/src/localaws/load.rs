@@ -1,4 +1,4 @@
-//! Requests of the official SDK in the numbers that a measurement wants, several at a time.
+//! Requests of the official SDK, as many as a measurement wants, several at a time.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use tokio::task::JoinSet;
 
 use super::BATCH;
 
-/// Requests under way at a time.
+/// Concurrent requests.
 const CLIENTS: usize = 8;
 
-/// A message's length.
+/// Length of a message.
 const BODY_BYTES: usize = 200;
 
 /// A queue and a bucket, and the clients for them.
@@ -57,7 +57,7 @@ impl Load {
         .await
     }
 
-    /// Receives `batches` full batches, and keeps them in flight.
+    /// Receives `batches` full batches, and keeps their messages in flight.
     pub(super) async fn hold(&self, batches: usize) -> anyhow::Result<()> {
         self.spread(batches, |sqs, queue| async move { receive(&sqs, &queue).await.map(drop) }).await
     }
@@ -77,12 +77,12 @@ impl Load {
         .await
     }
 
-    /// Stores an object, `rounds` times over.
+    /// Stores an object `rounds` times.
     pub(super) async fn put(&self, object: &[u8], rounds: usize) -> anyhow::Result<()> {
         let body = bytes::Bytes::copy_from_slice(object);
         for _ in 0..rounds {
             let put = self.s3.put_object().bucket(&self.bucket).key("large").body(body.clone().into());
-            // A request of S3 is a large future.
+            // The future of an S3 request is large.
             Box::pin(put.send()).await?;
         }
         Ok(())
@@ -94,14 +94,14 @@ impl Load {
             .map(|_| {
                 let receive = self.sqs.receive_message().queue_url(&self.queue).wait_time_seconds(20);
                 async move {
-                    // Ends when the server does, with an answer or without.
+                    // The poll ends when the server does, with an answer or without.
                     let _ended = receive.send().await;
                 }
             })
             .collect()
     }
 
-    /// Does `work` `times` over, on all clients.
+    /// Runs `work` `times` times, spread over all clients.
     async fn spread<F>(
         &self,
         times: usize,
@@ -128,7 +128,7 @@ impl Load {
     }
 }
 
-/// Receives one full batch, which is there.
+/// Receives one full batch, which the queue must hold.
 async fn receive(sqs: &aws_sdk_sqs::Client, queue: &str) -> anyhow::Result<Vec<String>> {
     let visibility = Duration::from_mins(10);
     let request = sqs.receive_message().queue_url(queue).max_number_of_messages(BATCH as i32);

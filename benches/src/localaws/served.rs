@@ -16,17 +16,17 @@ use tokio::{
     sync::Mutex,
 };
 
-/// Which requests meet which faults.
+/// The seed that decides which requests meet which faults.
 const SEED: u64 = 7;
 
-/// A server process. It ends when its standard input does, and so with this process too.
+/// A server process. It ends when its standard input ends, so it ends with this process too.
 pub(crate) struct Served {
     pub(crate) url: String,
     child: Child,
-    /// What it is told, and what it says.
+    /// The server's standard input and output.
     pipes: Mutex<(ChildStdin, Lines<BufReader<ChildStdout>>)>,
     pid: Pid,
-    /// Its data.
+    /// The server's data.
     dir: TempDir,
 }
 
@@ -53,7 +53,7 @@ impl Served {
         self.dir.path()
     }
 
-    /// The server's CPU time over `work`, in microseconds.
+    /// The server's CPU time during `work`, in microseconds.
     pub(crate) async fn cpu_of(&self, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<f64> {
         let before = self.look(sysinfo::Process::accumulated_cpu_time)?;
         work.await?;
@@ -66,14 +66,14 @@ impl Served {
         self.look(sysinfo::Process::memory)
     }
 
-    /// Makes these faults, in the words of `localaws/README.md`, the server's only ones.
+    /// Replaces the server's faults with these, in the syntax of `localaws/README.md`.
     pub(crate) async fn set_faults(&self, faults: &[&str]) -> anyhow::Result<()> {
         let said = self.ask(&faults.join(" ")).await?;
         anyhow::ensure!(said == FAULTS_SET, "the server refuses the faults: {said}");
         Ok(())
     }
 
-    /// How many requests of `action` there were.
+    /// How many requests of `action` the server got.
     pub(crate) async fn calls(&self, action: &str) -> anyhow::Result<u64> {
         let said = self.ask(&format!("{CALLS}{action}")).await?;
         said.parse().with_context(|| format!("the server does not count {action}: {said}"))
@@ -100,14 +100,14 @@ impl Served {
     }
 }
 
-/// What begins a question for the number of requests.
+/// The prefix of a question for a number of requests.
 const CALLS: &str = "calls ";
 
-/// What the server says once it has the faults that it was asked for.
+/// The server's answer after it has set the faults.
 const FAULTS_SET: &str = "faults set";
 
-/// The process's side: serves below `dir` until standard input ends. Every line of it is the faults to have from then
-/// on, or a question.
+/// The server process's side: serves below `dir` until standard input ends. Every input line is either the new list of
+/// faults or a question.
 pub fn serve(dir: &Path) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("failed to start the server's runtime")?;
     runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! Claiming and storing the alerts of an epoch, as `engine/src/committer/files.rs` and `ledger.rs` do it.
+//! Claims and stores the alerts of an epoch, as `engine/src/committer/files.rs` and `ledger.rs` do it.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -14,7 +14,8 @@ use super::plan::Broken;
 use super::store::{Epoch, Place, Row};
 use super::worker::{GaveUp, Worker};
 
-/// How long an epoch is waited for that has claimed an alert, and how often it is looked: the engine's.
+/// How long a worker waits for an epoch that has claimed an alert, and how often it looks. Both are the engine's
+/// values.
 const CLAIMANT_WAIT: Millis = 5_000;
 const CLAIMANT_LOOK: Millis = 250;
 
@@ -26,7 +27,7 @@ impl Worker {
             files.entry(Partition::of(Table::Alerts, alert.ts_us)).or_default().push(at);
         }
         for (partition, own) in files {
-            // What is not decided is carried on.
+            // Alerts without a decision are carried on to a later epoch.
             let _ = self.put_alerts_of(commit, (epoch, partition), raised, own).await;
         }
     }
@@ -62,7 +63,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether the row of the alert `id` belongs into the file at `place`, which is ours.
+    /// Whether the row of the alert `id` belongs into our file at `place`.
     async fn claim(&self, id: &Rc<str>, place: Place) -> Result<bool, GaveUp> {
         if self.world.plan.is(Broken::NoClaims) {
             return Ok(true);

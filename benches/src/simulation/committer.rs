@@ -1,5 +1,5 @@
-//! The commit of an epoch, as `engine/src/committer.rs` does it: entry, files and alerts, publishing, deletes, and what
-//! is given back.
+//! The commit of an epoch, as `engine/src/committer.rs` does it: entry, files and alerts, publishing, deletes, and the
+//! release of messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -14,12 +14,12 @@ use super::kernel::{Millis, Slot};
 use super::lease::HeldMessage;
 use super::network::{Services, To};
 use super::plan::Broken;
-use super::publisher::{Note, Published};
 use super::sqs::{BATCH_MAX, Receipt};
 use super::store::{Epoch, Object, Place, Row};
 use super::worker::{GaveUp, Open, Worker};
+use super::worker::{Note, Published};
 
-/// An epoch whose messages are taken out one by one.
+/// The messages of an epoch. A message that is done leaves `None`.
 type Messages = Vec<Option<HeldMessage>>;
 
 /// Rows by file.
@@ -52,7 +52,7 @@ impl Worker {
             self.release(std::mem::take(&mut messages)).await;
         }
         let mut notes = self.published(&mut alert_commit, done).await;
-        // Alerts that are noted and out hold no message up.
+        // Alerts that are noted and published hold up no message.
         self.delete_if(&alert_commit, &mut commit, &mut messages).await;
         if alert_commit.may_claim() {
             self.put_alerts(&mut alert_commit, epoch, &raised).await;
@@ -77,7 +77,7 @@ impl Worker {
         self.finish(&alert_commit, raised, notes);
     }
 
-    /// Puts the entry; whether there may be one now.
+    /// Puts the entry. Returns whether the store may hold an entry now.
     async fn announce(&self, commit: &mut Commit, epoch: Epoch, files: &Files, messages: &Messages) -> bool {
         if commit.phase() != Phase::Announcing {
             return false;
@@ -107,7 +107,7 @@ impl Worker {
         true
     }
 
-    /// Puts an object under a name that no other epoch uses: what became of it.
+    /// Puts an object under a name that no other epoch uses. Returns its fate.
     async fn put_own<P, L>(&self, mut put: impl FnMut() -> P, mut look: impl FnMut() -> L) -> Result<Fate, GaveUp>
     where
         P: FnOnce(&mut Services, Millis) -> bool + 'static,
@@ -136,7 +136,7 @@ impl Worker {
         .await
     }
 
-    /// PUTs every file side by side; those that are not decided when a stop comes stay open.
+    /// PUTs all files at the same time. Files without a decision stay open when a stop comes.
     async fn put_all(self: &Rc<Self>, commit: &mut Commit, epoch: Epoch, files: Files, messages: &Messages) {
         let put = |(partition, rows)| {
             let put = self.clone().spawn(|worker| async move { worker.put_file((epoch, partition), rows).await });
@@ -156,7 +156,7 @@ impl Worker {
         }
     }
 
-    /// Waits until the publisher is done with the epoch's alerts, and returns where they are noted.
+    /// Waits until the publisher is done with the epoch's alerts, and returns their notes.
     async fn published(&self, commit: &mut AlertCommit, done: Vec<Slot<Published>>) -> Vec<Note> {
         let (mut notes, mut are_out, mut are_noted) = (Vec::new(), true, true);
         for done in done {
@@ -174,7 +174,7 @@ impl Worker {
         notes
     }
 
-    /// Removes the notes of alerts that are done, or has the next epoch store what this one could not.
+    /// Removes the notes of alerts that are done. Alerts that this epoch could not store go to the next epoch.
     fn finish(self: &Rc<Self>, commit: &AlertCommit, raised: Vec<Alert>, notes: Vec<Note>) {
         if commit.may_remove_notes() {
             return self.finished_notes.borrow_mut().extend(notes.into_iter().map(|note| note.name));
@@ -187,7 +187,7 @@ impl Worker {
         }
     }
 
-    /// Deletes what may be deleted, once the alerts allow it.
+    /// Deletes the messages that may be deleted, once the alerts allow it.
     async fn delete_if(&self, alerts: &AlertCommit, commit: &mut Commit, messages: &mut Messages) {
         let may = alerts.may_delete_messages() && !self.has_alerts_at_risk.get();
         if may || self.world.plan.is(Broken::PublishedBeforeNoted) {
@@ -219,7 +219,7 @@ impl Worker {
         }
     }
 
-    /// Gives messages back that still are ours, and will be until the request has arrived.
+    /// Releases the messages that are still ours, and stay ours until the request has arrived.
     async fn release(&self, messages: Messages) {
         let ends = self.now() + self.world.plan.request_timeout;
         let ours: Vec<HeldMessage> = messages.into_iter().flatten().filter(|message| message.is_ours(ends)).collect();
@@ -229,7 +229,8 @@ impl Worker {
         }
         for batch in ours.chunks(BATCH_MAX) {
             let receipts: Vec<Receipt> = batch.iter().map(HeldMessage::receipt).collect();
-            // Once more could rob whoever has them by then.
+            // The release is sent only once. A second one could take the message from another worker that holds it by
+            // then.
             self.mark_released(&receipts, self.now() + self.world.plan.request_timeout);
             let sent = receipts.clone();
             if self.call(To::SqsInTime, move |services, now| services.sqs.release(&sent, now)).await.is_some() {
@@ -238,7 +239,7 @@ impl Worker {
         }
     }
 
-    /// Releases of these may arrive until then.
+    /// Notes that releases of these messages may arrive until `until`.
     fn mark_released(&self, receipts: &[Receipt], until: Millis) {
         self.released.borrow_mut().extend(receipts.iter().map(|receipt| (receipt.message, until)));
     }

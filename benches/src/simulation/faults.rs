@@ -1,4 +1,4 @@
-//! What happens to workers: they are killed, frozen and stopped, until the faults are over; then they drain everything.
+//! What happens to workers: they are killed, frozen and stopped until the faults are over. Then they drain everything.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -7,13 +7,13 @@ use super::kernel::Millis;
 use super::network::World;
 use super::worker::Worker;
 
-/// How often it is looked whether everything is drained.
+/// How often the drain looks whether everything is drained.
 const LOOK: Millis = 1_000;
 
-/// For how long notes are waited for that nobody may need any more.
+/// How long the drain waits for notes that nobody may need any more.
 const NOTES_WAIT: Millis = 15 * 60 * 1_000;
 
-/// For how long the drain may take.
+/// How long the drain may take.
 const DRAIN_MAX: Millis = 2 * 60 * 60 * 1_000;
 
 /// The process of each host; none while it is down.
@@ -27,7 +27,7 @@ enum Fault {
     Stop,
 }
 
-/// Starts all workers, and everything that happens to them.
+/// Starts all workers and their faults.
 pub(super) fn begin(world: &Rc<World>) -> Hosts {
     let start = |host| Some(Worker::start(world, host));
     let hosts: Hosts = Rc::new(RefCell::new((0..world.plan.workers).map(start).collect()));
@@ -85,7 +85,7 @@ async fn disturb(world: Rc<World>, hosts: Hosts, fault: Fault, every: Millis) {
     }
 }
 
-/// Ends the process of a host, and starts another one a while later.
+/// Ends the process of a host, and starts another one some time later.
 fn end(world: &Rc<World>, hosts: &Hosts, host: usize) {
     let ended = hosts.borrow_mut()[host].take();
     world.kernel.kill(host);
@@ -111,7 +111,7 @@ impl Drain {
         Self { world: world.clone(), hosts: hosts.clone(), next_look }
     }
 
-    /// Looks once in a while.
+    /// Whether the drain is over. It looks only once per interval.
     pub(super) fn is_over(&self) -> bool {
         let now = self.world.now();
         if now < self.next_look.get() {

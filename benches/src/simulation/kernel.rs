@@ -1,7 +1,7 @@
 //! Simulated time: events in their order, and the tasks that wait for them.
 //!
-//! A task is a future that belongs to a process of a host, or to none. A killed process loses its tasks, and a frozen
-//! one gets what is meant for it when it thaws. It does *not* own what the events are.
+//! A task is a future that belongs to a process of a host, or to none. A killed process loses its tasks. A frozen
+//! process gets its events when it thaws. This file does *not* own what the events are.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -26,15 +26,15 @@ pub(super) struct Process {
 #[derive(Default)]
 pub(super) struct Kernel {
     now: Cell<Millis>,
-    /// The number of the next event or task. It breaks ties, so that a run is the same each time.
+    /// The number of the next event or task. It breaks ties, so that every run is the same.
     next: Cell<u64>,
     events: RefCell<BinaryHeap<Reverse<Event>>>,
     tasks: RefCell<FxHashMap<u64, Task>>,
     ready: RefCell<VecDeque<u64>>,
-    /// The task that is polled.
+    /// The task that is being polled.
     current: Cell<u64>,
     hosts: RefCell<Vec<Host>>,
-    /// Of all events so far.
+    /// The hash of all events so far.
     hash: Cell<u64>,
 }
 
@@ -87,12 +87,12 @@ impl Kernel {
         self.now.get()
     }
 
-    /// What tells two runs apart.
+    /// The hash that tells two different runs apart.
     pub(super) fn hash(&self) -> u64 {
         self.hash.get()
     }
 
-    /// Mixes `word` into what tells two runs apart.
+    /// Mixes `word` into the hash.
     pub(super) fn note(&self, word: u64) {
         let mixed = (self.hash.get() ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.hash.set(mixed ^ mixed >> 29);
@@ -126,7 +126,7 @@ impl Kernel {
         self.hosts.borrow_mut()[host].frozen_until = until;
     }
 
-    /// Has `happen` happen at `at`, unless its owner has ended by then.
+    /// Calls `happen` at `at`, unless the owner has ended by then.
     pub(super) fn at(&self, at: Millis, owner: Option<Process>, happen: impl FnOnce() + 'static) {
         let number = self.number();
         self.events.borrow_mut().push(Reverse(Event { at, number, owner, happen: Box::new(happen) }));
@@ -136,7 +136,7 @@ impl Kernel {
         self.next.replace(self.next.get() + 1)
     }
 
-    /// Starts a task; what it ends with can be waited for.
+    /// Starts a task. Another task can wait for its result.
     pub(super) fn spawn<T: 'static>(
         self: &Rc<Self>,
         owner: Option<Process>,
@@ -159,7 +159,7 @@ impl Kernel {
         slot.await;
     }
 
-    /// Runs until `is_over` or nothing happens any more.
+    /// Runs until `is_over`, or until there are no more events.
     pub(super) fn run(&self, is_over: impl Fn() -> bool) {
         self.run_ready();
         while !is_over() {
@@ -203,7 +203,7 @@ impl Kernel {
     }
 }
 
-/// A value that comes, and the one task that waits for it.
+/// A future value, and the one task that waits for it.
 pub(super) struct Slot<T> {
     kernel: Rc<Kernel>,
     value: Rc<Cell<Option<T>>>,

@@ -1,4 +1,4 @@
-//! A message that a simulated worker holds: its deadline, and what makes it known as held.
+//! A message that a simulated worker holds: its deadline, and the mark that makes it known as held.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -34,7 +34,7 @@ impl Term {
     }
 }
 
-/// What makes a message known as held; dropped, it lets the message go.
+/// Makes a message known as held. Dropping it lets the message go.
 pub(super) struct Hold {
     pub(super) id: MessageId,
     pub(super) term: Rc<Term>,
@@ -44,7 +44,7 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    /// The message is not held any more; whether it was handed out once more meanwhile.
+    /// Lets the message go. Returns whether the queue handed it out once more in the meantime.
     pub(super) fn let_go(&self) -> bool {
         !self.is_over.replace(true) && self.holdings.borrow_mut().let_go(self.id)
     }
@@ -67,7 +67,7 @@ pub(super) struct HeldMessage {
     pub(super) rejects: Vec<ticklake_core::decode::Reject>,
 }
 
-/// A good tick, as far as the audit looks at it.
+/// A good tick, with the fields that the audit looks at.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TickRow {
     pub(super) ts_us: i64,

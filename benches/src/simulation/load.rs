@@ -1,5 +1,5 @@
-//! What is sent, and how workers decode it: a message is a number of elements, and every configuration makes something
-//! else of them.
+//! What is sent, and how workers decode it. A message is a number of elements, and each configuration decodes them
+//! differently.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub(super) struct Load {
     alert_of: u64,
 }
 
-/// A number that follows from two others and looks like chance.
+/// A pseudo-random number that follows from two others.
 fn mixed(one: u64, other: u64) -> u64 {
     let mut hash = (one << 8 ^ other).wrapping_add(0x9e37_79b9_7f4a_7c15);
     hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -77,7 +77,7 @@ impl Load {
         seq as f64 * 0.25 + 1.0
     }
 
-    /// What a worker of configuration `variant` makes of a message.
+    /// Decodes a message as a worker of configuration `variant` does.
     pub(super) fn decode(&self, message: usize, variant: u8) -> (TickBatch, Vec<Reject>) {
         let (mut ticks, mut rejects) = (TickBatch::default(), Vec::new());
         let Message { first, elements, .. } = self.messages[message];
@@ -107,20 +107,20 @@ impl Load {
         (ticks, rejects)
     }
 
-    /// The alert that a message raises, if it does.
+    /// The alert that a message raises, if it raises one.
     pub(super) fn alert_of(&self, message: usize) -> Option<Alert> {
         mixed(message as u64, 6)
             .is_multiple_of(self.alert_of)
             .then(|| alert(format!("message-{message}"), message as u64))
     }
 
-    /// An alert that time makes certain at one worker, and that nobody else raises.
+    /// An alert that the clock of one worker raises, and no other worker.
     pub(super) fn alert_of_clock(worker: u64, number: u64) -> Alert {
         alert(format!("clock-{worker}-{number}"), number)
     }
 }
 
-/// The refusal of one element, or of the whole body.
+/// The reject of one element, or of the whole body.
 pub(super) fn reject(message: usize, index: Option<u32>, reason: Reason) -> Reject {
     Reject {
         message_id: message.to_string(),

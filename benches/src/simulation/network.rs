@@ -1,7 +1,7 @@
 //! The world: its services, and the network between them and the workers.
 //!
-//! A request takes a while, is lost, or is served long after its sender has given it up. An answer that is lost looks
-//! the same to the sender, though the request had its effect.
+//! A request takes some time. It may be lost, or served long after its sender gave up. A lost answer looks the same to
+//! the sender, although the request had its effect.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -14,24 +14,24 @@ use super::plan::Plan;
 use super::sqs::Sqs;
 use super::store::{Store, Topic};
 
-/// What workers talk to.
+/// The services that workers talk to.
 pub(super) struct Services {
     pub(super) sqs: Sqs,
     pub(super) store: Store,
     pub(super) topic: Topic,
 }
 
-/// Which of them a request is for, and how late it may be served at all.
+/// The service of a request, and how late it may be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum To {
     Sqs,
-    /// A release: the engine relies on it that none arrives later than a request may take.
+    /// A release. The engine relies on it that no release arrives later than the request timeout.
     SqsInTime,
     Store,
     Topic,
 }
 
-/// What happened.
+/// Counts of what happened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(super) struct Counts {
     pub(super) kills: u64,
@@ -42,7 +42,7 @@ pub(super) struct Counts {
     pub(super) aborts: u64,
 }
 
-/// A world under way.
+/// A running world.
 pub(super) struct World {
     pub(super) plan: Plan,
     pub(super) load: Rc<Load>,
@@ -89,12 +89,12 @@ impl World {
     pub(super) fn tell(&self, line: impl FnOnce() -> String) {
         if self.is_traced {
             use std::io::Write as _;
-            // With stdout gone nobody reads the trace.
+            // If stdout is closed, nobody reads the trace.
             let _ = writeln!(std::io::stdout(), "{:>9.3} s  {}", self.now() as f64 / 1e3, line());
         }
     }
 
-    /// Sends a request, whose `effect` is its answer; `None` if no answer comes.
+    /// Sends a request. The result of `effect` is its answer; `None` if no answer comes.
     pub(super) fn call<T: 'static>(
         self: &Rc<Self>,
         from: Process,
@@ -125,7 +125,7 @@ impl World {
         slot
     }
 
-    /// How long a request takes there and its answer back; `None` if it is lost.
+    /// How long a request and its answer take. `None` if the request is lost.
     fn way(&self, to: To) -> Option<Way> {
         let mut rng = self.rng.borrow_mut();
         let mut way = Way { there: rng.u64(2..30), back: Some(rng.u64(2..30)) };
@@ -159,6 +159,6 @@ impl World {
 
 struct Way {
     there: Millis,
-    /// `None`: the answer is lost.
+    /// `None` if the answer is lost.
     back: Option<Millis>,
 }

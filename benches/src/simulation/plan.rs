@@ -1,40 +1,40 @@
-//! A world before it begins: how large it is and what goes wrong in it. All of it follows from the seed.
+//! A world before it begins: its size and its faults. All of it follows from the seed.
 
 use fastrand::Rng;
 
 use super::kernel::Millis;
 
-/// How the rules may be broken. Each has to be found out by some seed.
+/// A way to break the rules. Some seed must find each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Broken {
-    /// A worker goes by the queue's count, and not by what it holds.
+    /// A worker goes by the queue's count, and ignores which messages it holds.
     HoldingsIgnored,
-    /// An entry is removed after any delete, also one that may have been ignored.
+    /// An entry is removed after any delete, even one that the queue may have ignored.
     EntryRemovedAfterAnyDelete,
-    /// The count of a dead-letter queue is believed.
+    /// A worker believes the count of a dead-letter queue.
     DeadLettersBelieved,
     /// Alerts are published before they are noted.
     PublishedBeforeNoted,
-    /// An epoch goes on after its entry, whether or not its messages are ours.
+    /// An epoch goes on after its entry, whether or not its messages are still ours.
     NoCheck,
-    /// A file that is not there is taken to never be there, without a void.
+    /// A worker assumes that a missing file will never exist, and puts no void.
     NoVoids,
     /// Messages are deleted before their files are stored.
     DeletedFirst,
-    /// What an entry names is taken to be stored, without a look.
+    /// A worker assumes that everything an entry names is stored, and does not look.
     EntryTrusted,
     /// Each epoch stores its alerts, without a claim.
     NoClaims,
-    /// Retired entries are removed when a worker stops, before their time. A copy whose receive got no answer makes SQS
-    /// ignore the delete, and the worker cannot know of it.
+    /// Retired entries are removed too early, when a worker stops. A copy whose receive got no answer makes SQS ignore
+    /// the delete, and the worker cannot know of it.
     EntriesRemovedAtStop,
     /// A worker takes a copy that it asked for before its own release of the message was answered. The release then
-    /// robs it of the copy. A few of ten thousand seeds find it.
+    /// takes the copy away. A few of ten thousand seeds find it.
     ReleasedTakenAgain,
 }
 
 impl Broken {
-    /// Those that a few hundred seeds find.
+    /// The variants that a few hundred seeds find.
     pub const ALL: [Self; 10] = [
         Self::HoldingsIgnored,
         Self::EntryRemovedAfterAnyDelete,
@@ -61,7 +61,7 @@ pub(super) struct Plan {
     /// Queues that each worker polls, besides their dead letters.
     pub(super) queues_of_worker: usize,
     pub(super) messages: usize,
-    /// Messages are sent, and faults happen, until then.
+    /// Until then, messages are sent and faults happen.
     pub(super) faults_until: Millis,
     pub(super) visibility_timeout: Millis,
     pub(super) request_timeout: Millis,
@@ -70,11 +70,11 @@ pub(super) struct Plan {
     pub(super) epoch_messages_max: usize,
     pub(super) held_max: usize,
     pub(super) adopt_after: Millis,
-    /// Between two faults of workers, on average.
+    /// The average time between two faults of workers.
     pub(super) kill_every: Millis,
     pub(super) freeze_every: Millis,
     pub(super) stop_every: Millis,
-    /// Shares of requests: lost, their answers lost, served much later.
+    /// Shares of requests that are lost, whose answers are lost, and that are served much later.
     pub(super) lost: f64,
     pub(super) unanswered: f64,
     pub(super) late: f64,
@@ -83,15 +83,15 @@ pub(super) struct Plan {
     pub(super) down: Vec<Span>,
     /// Share of receives that bring a copy.
     pub(super) copies: f64,
-    /// Share of old receipts that are honoured.
+    /// Share of old receipts that SQS honours.
     pub(super) old_receipts: f64,
-    /// After so many receives a message is moved to the dead-letter queue.
+    /// The number of receives after which a message moves to the dead-letter queue.
     pub(super) receives_max: Option<u32>,
-    /// Configurations that workers are started with.
+    /// The number of configurations that workers start with.
     pub(super) variants: u8,
-    /// One of so many messages raises an alert.
+    /// One in this many messages raises an alert.
     pub(super) alert_of: u64,
-    /// Between two alerts that no message raises, per worker, on average.
+    /// The average time between two alerts that no message raises, per worker.
     pub(super) clock_alert_every: Millis,
     pub(super) broken: Option<Broken>,
 }

@@ -1,5 +1,5 @@
-//! The way of an alert before its epoch: noted, published, carried on, and adopted, as `engine/src/publisher.rs` and
-//! `notes.rs` do it.
+//! What happens to an alert before its epoch: it is noted, published, carried on, and adopted, as
+//! `engine/src/publisher.rs` and `notes.rs` do it.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,31 +10,16 @@ use ticklake_core::commit::{NoteName, note_body, note_name, read_note};
 use super::kernel::{Millis, Slot};
 use super::network::{Services, To};
 use super::plan::Broken;
-use super::worker::{GaveUp, Worker};
+use super::worker::{GaveUp, Note, Published, Worker};
 
-/// How long alerts wait for their note: the engine's.
+/// How long alerts wait for their note. It is the engine's value.
 const NOTE_WAIT: Millis = 1_000;
 
-/// How often notes of others are looked for: the engine's bounds.
+/// How often a worker looks for notes of others. These are the engine's bounds.
 const ADOPT_EVERY: std::ops::RangeInclusive<Millis> = 1_000..=60_000;
 
-/// A note of alerts.
-pub(super) struct Note {
-    pub(super) name: String,
-    /// Whether the store has said that it holds it. One that came late may be there, and is removed as well.
-    pub(super) is_confirmed: bool,
-}
-
-/// What the publisher did with alerts.
-pub(super) struct Published {
-    /// Whether every one is out.
-    pub(super) is_out: bool,
-    /// Where they are noted.
-    pub(super) notes: Vec<Note>,
-}
-
 impl Worker {
-    /// Has alerts published at once, and stored by the open epoch.
+    /// Publishes alerts at once, and adds them to the open epoch.
     pub(super) fn raise(self: &Rc<Self>, alerts: Vec<Alert>, notes: Vec<Note>) {
         self.tell(|| format!("alerts {:?} raised", alerts.iter().map(|alert| &alert.id).collect::<Vec<_>>()));
         self.opened().alerts.extend(alerts.iter().cloned());
@@ -42,7 +27,7 @@ impl Worker {
         self.opened().done.push(done);
     }
 
-    /// Has the open epoch store alerts that an earlier one could not.
+    /// Adds alerts to the open epoch that an earlier epoch could not store.
     pub(super) fn carry(self: &Rc<Self>, alerts: Vec<Alert>, notes: Vec<Note>, is_out: bool) {
         if !is_out {
             return self.raise(alerts, notes);
@@ -78,7 +63,7 @@ impl Worker {
         Published { is_out, notes }
     }
 
-    /// Notes alerts, as far as the store takes the note in time.
+    /// Notes alerts, if the store takes the note in time.
     pub(super) async fn put_note(&self, alerts: &[Alert], until: Millis) -> Result<Note, GaveUp> {
         let number = self.notes.replace(self.notes.get() + 1);
         let name = note_name(self.now() as i64, &format!("w{}", self.id), number);
@@ -94,7 +79,7 @@ impl Worker {
         if is_confirmed || is_late { Ok(Note { name, is_confirmed }) } else { Err(GaveUp) }
     }
 
-    /// Removes notes whose alerts are done. One that cannot be removed is tried again later.
+    /// Removes notes whose alerts are done. If a removal fails, it is tried again later.
     pub(super) async fn remove_finished_notes(&self) {
         let names = self.finished_notes.borrow().clone();
         for name in names {
@@ -110,7 +95,7 @@ impl Worker {
     pub(super) async fn adopt(self: Rc<Self>) {
         let adopt_after = self.world.plan.adopt_after;
         while self.stop_by.get().is_none() {
-            // Without an answer it is tried again next time.
+            // If no answer comes, the next turn tries again.
             let _ = self.adopt_once(Duration::from_millis(adopt_after)).await;
             self.sleep(adopt_after.clamp(*ADOPT_EVERY.start(), *ADOPT_EVERY.end())).await;
         }
@@ -146,7 +131,7 @@ impl Worker {
             let name = name.to_owned();
             move |services: &mut Services, _| services.store.notes.get(&name).cloned()
         };
-        // One that is gone was finished meanwhile.
+        // If the note is gone, its worker has finished it.
         Ok(self.retry(To::Store, get).await?.as_deref().and_then(read_note))
     }
 }

@@ -1,4 +1,5 @@
-//! Receiving, decoding, and looking up what was delivered before: as `engine/src/receiver.rs` and `resolver.rs` do it.
+//! Receives messages, decodes them, and looks up earlier deliveries, as `engine/src/receiver.rs` and `resolver.rs` do
+//! it.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -19,10 +20,10 @@ use super::sqs::Received;
 use super::store::{Epoch, Object, Place};
 use super::worker::{GaveUp, Worker};
 
-/// How long a worker waits where its budget is used up.
+/// How long a worker waits when its budget is used up.
 const NO_ROOM: Millis = 100;
 
-/// Messages as they were decoded together.
+/// Messages that were decoded together.
 type Batch = Decoded<HeldMessage>;
 
 impl Worker {
@@ -82,13 +83,13 @@ impl Worker {
         }
         if !again.is_empty() {
             self.spawn(|worker| async move {
-                // What cannot be looked up comes back by its visibility.
+                // A message that cannot be looked up comes back when its visibility ends.
                 let _ = worker.resolve(again).await;
             });
         }
     }
 
-    /// Whether a release that was under way after `asked_at` may take away again what the receive has brought.
+    /// Whether a release that was still open after `asked_at` may take back the received message.
     fn may_be_released(&self, message: usize, asked_at: Millis) -> bool {
         !may_take(self.released.borrow().get(&message).copied(), |until| asked_at >= until)
     }
@@ -113,7 +114,7 @@ impl Worker {
         (held, Batch { ticks, rejects, ..Batch::default() })
     }
 
-    /// A message joins the open epoch with its rows.
+    /// Adds a message with its rows to the open epoch.
     fn join(&self, mut message: HeldMessage, batch: Batch) {
         let rows = batch.ticks.rows();
         message.ticks = rows
@@ -123,7 +124,7 @@ impl Worker {
         self.opened().messages.push(message);
     }
 
-    /// Drops what the lake holds already, and has the rest join the open epoch.
+    /// Drops the rows that the lake already holds, and adds the rest to the open epoch.
     async fn resolve(&self, again: Vec<(HeldMessage, Batch)>) -> Result<(), GaveUp> {
         let ids: Vec<_> = again.iter().map(|(message, _)| message.hold.id).collect();
         let list = || {
@@ -136,7 +137,7 @@ impl Worker {
             let mut earlier = Vec::with_capacity(named.len());
             for (epoch, at) in named {
                 let get = || move |services: &mut Services, _| services.store.entry(epoch);
-                // One that is gone by now was removed by its owner.
+                // If the entry is gone by now, its owner removed it.
                 if let Some(entry) = self.retry(To::Store, get).await? {
                     earlier.extend(self.decided(epoch, &entry, at).await?);
                 }
@@ -160,7 +161,7 @@ impl Worker {
         Ok(())
     }
 
-    /// What an entry says of a message, with the fate of each file.
+    /// What an entry says about a message, with the fate of each file.
     async fn decided(&self, epoch: Epoch, entry: &Entry, at: u32) -> Result<Option<Shape<Fate>>, GaveUp> {
         let mut fates = BTreeMap::new();
         for partition in entry.files_of(at) {
@@ -169,7 +170,7 @@ impl Worker {
         Ok(entry.shape_of(at, |partition| fates.get(&partition).copied()))
     }
 
-    /// What became of a file: if there is none, there never will be.
+    /// The fate of a file. If the file is missing, this makes sure that it never appears.
     pub(super) async fn fate(&self, place: Place) -> Result<Fate, GaveUp> {
         if let Some(fate) = self.fates.borrow().get(&place) {
             return Ok(*fate);

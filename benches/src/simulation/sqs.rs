@@ -1,7 +1,7 @@
 //! Simulated SQS: visibility, receive counts, copies, old receipts and dead-letter queues.
 //!
-//! It keeps what AWS promises and no more: a message is given to another worker only when its visibility is over. A
-//! worker that holds a message may get a copy of it, whatever count it shows.
+//! It keeps what AWS promises and no more: another worker gets a message only when its visibility is over. A worker
+//! that holds a message may get a copy of it, with any count.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -12,29 +12,29 @@ use super::kernel::Millis;
 use super::load::Load;
 use super::plan::Plan;
 
-/// Messages of one receive at most.
+/// The most messages of one receive.
 pub(super) const BATCH_MAX: usize = 10;
 
-/// Deliveries among which a copy is looked for.
+/// The number of recent deliveries that a copy is taken from.
 const RECENT: usize = 64;
 
-/// For how long a deleted message may come again. The ledger keeps its entry for longer.
+/// How long a deleted message may come again. The ledger keeps its entry for longer.
 const GHOST: Millis = 60_000;
 
-/// A message and the number of the delivery: what a receipt stands for.
+/// A receipt: a message and the number of the delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Receipt {
     pub(super) message: usize,
     number: u32,
 }
 
-/// A message as it is handed out.
+/// A message as the queue hands it out.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Received {
     pub(super) receipt: Receipt,
     pub(super) count: u32,
-    /// The count of a copy for a worker that never got what it is a copy of, because that answer was lost. No count may
-    /// hide such a delivery.
+    /// The count for a worker that never got the original delivery, because that answer was lost. No count may hide
+    /// such a delivery.
     pub(super) honest_count: u32,
     pub(super) was_dead_lettered: bool,
 }
@@ -45,7 +45,7 @@ struct Queued {
     visible_at: Millis,
     count: u32,
     receipt: u32,
-    /// The worker that was given it last.
+    /// The worker that got it last.
     holder: Option<u64>,
     deleted_at: Option<Millis>,
     was_dead_lettered: bool,
@@ -59,7 +59,7 @@ struct Queue {
     recent: VecDeque<usize>,
 }
 
-/// All queues. Behind each one stands its dead-letter queue.
+/// All queues. Each one is followed by its dead-letter queue.
 #[derive(Debug)]
 pub(super) struct Sqs {
     queues: Vec<Queue>,
@@ -138,7 +138,7 @@ impl Sqs {
         received
     }
 
-    /// What was sent or whose visibility is over can be seen.
+    /// Makes messages visible that are due to be sent, or whose visibility timeout is over.
     fn show(&mut self, queue: usize, now: Millis) {
         let of = &mut self.queues[queue];
         while let Some((_, number)) = of.unsent.pop_front_if(|(sent_at, _)| *sent_at <= now) {
@@ -180,7 +180,7 @@ impl Sqs {
         self.queues[message.queue].hidden.push(Reverse((message.visible_at, number)));
     }
 
-    /// A dead-letter queue that counts anew is the worst that there is.
+    /// The count starts anew in the dead-letter queue. No real queue can do worse.
     fn move_to_dead_letters(&mut self, number: usize) {
         let message = &mut self.messages[number];
         message.queue += 1;
@@ -190,7 +190,7 @@ impl Sqs {
         self.moves += 1;
     }
 
-    /// A message once more that `worker` holds, or has deleted a moment ago.
+    /// Hands out once more a message that `worker` holds or deleted a moment ago.
     fn copy(&mut self, queue: usize, worker: u64, now: Millis) -> Option<Received> {
         let number = *self.rng.choice(&self.queues[queue].recent)?;
         let message = &mut self.messages[number];
@@ -216,7 +216,7 @@ impl Sqs {
         self.messages[receipt.message].receipt == receipt.number || self.rng.f64() < self.old_receipts
     }
 
-    /// Hides messages for another timeout; says of each whether it was accepted.
+    /// Hides messages for another timeout. Returns for each message whether the queue accepted it.
     pub(super) fn extend(&mut self, receipts: &[Receipt], now: Millis) -> Vec<bool> {
         let extend = |receipt: &Receipt| {
             let message = &self.messages[receipt.message];
@@ -230,7 +230,7 @@ impl Sqs {
         receipts.iter().map(extend).collect()
     }
 
-    /// Deletes messages. By an old receipt it may do nothing, and says that it has.
+    /// Deletes messages. For an old receipt it may do nothing, and still reports success.
     pub(super) fn delete(&mut self, receipts: &[Receipt], now: Millis) {
         for receipt in receipts {
             if self.messages[receipt.message].deleted_at.is_none() && self.is_honoured(*receipt) {
@@ -240,7 +240,7 @@ impl Sqs {
         }
     }
 
-    /// Shows messages at once.
+    /// Makes messages visible at once.
     pub(super) fn release(&mut self, receipts: &[Receipt], now: Millis) {
         for receipt in receipts {
             let message = &self.messages[receipt.message];

@@ -1,6 +1,6 @@
-//! Simulated S3 and the topic: what the store holds, PUTs that succeed once, and who was told of which alert.
+//! Simulated S3 and the topic: the stored objects, PUTs that succeed only once, and the published alerts.
 //!
-//! Entries have an index by message, in the place of a listing of all of them. It does *not* own how long an answer
+//! Entries have an index by message, in place of a listing of all entries. This file does *not* own how long an answer
 //! takes.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use ticklake_core::commit::{Entry, Fate, Look, MessageId, OwnLook};
 use ticklake_core::lake::Partition;
 
-/// An epoch: the number of its worker and its own.
+/// An epoch: the number of its worker, and its own number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Epoch {
     pub(super) worker: u64,
@@ -28,7 +28,7 @@ pub(super) enum Row {
     Alert(Rc<str>),
 }
 
-/// What is in the place of a data file.
+/// What is stored under the name of a data file.
 #[derive(Debug, Clone)]
 pub(super) enum Object {
     Data(Rc<Vec<Row>>),
@@ -47,7 +47,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Puts an object in the place of a data file, unless there is one; whether it was created.
+    /// Puts an object under the name of a data file, unless there is one. Returns whether it was created.
     pub(super) fn put_file(&mut self, place: Place, object: Object) -> bool {
         let is_new = !self.files.contains_key(&place);
         if is_new {
@@ -56,7 +56,7 @@ impl Store {
         is_new
     }
 
-    /// What another worker finds in the place of a data file.
+    /// What another worker finds under the name of a data file.
     pub(super) fn look(&self, place: Place) -> Look {
         match self.files.get(&place) {
             None => Look::Nothing,
@@ -65,7 +65,7 @@ impl Store {
         }
     }
 
-    /// What its owner finds there.
+    /// What the owner finds there.
     pub(super) fn look_own(&self, place: Place) -> OwnLook {
         match self.files.get(&place) {
             None => OwnLook::Nothing,
@@ -74,7 +74,7 @@ impl Store {
         }
     }
 
-    /// Puts an entry, unless there is one; whether it was created.
+    /// Puts an entry, unless there is one. Returns whether it was created.
     pub(super) fn put_entry(&mut self, epoch: Epoch, entry: &Rc<Entry>) -> bool {
         if self.entries.contains_key(&epoch) {
             return false;
@@ -107,12 +107,12 @@ impl Store {
         self.naming.get(&id).cloned().unwrap_or_default()
     }
 
-    /// The entry of an epoch; none if it was removed.
+    /// The entry of an epoch, or `None` if it was removed.
     pub(super) fn entry(&self, epoch: Epoch) -> Option<Rc<Entry>> {
         self.entries.get(&epoch).cloned()
     }
 
-    /// Puts the object of a turn of a claim, unless there is one; whether it was created.
+    /// Puts the object of a claim's turn, unless there is one. Returns whether it was created.
     pub(super) fn put_claim(&mut self, alert: &Rc<str>, turn: u32, place: Place) -> bool {
         let key = (alert.clone(), turn);
         let is_new = !self.claims.contains_key(&key);
@@ -122,7 +122,7 @@ impl Store {
         is_new
     }
 
-    /// Puts the object of a turn in which a note is adopted, unless there is one; whether it was created.
+    /// Puts the object of a turn that adopts a note, unless there is one. Returns whether it was created.
     pub(super) fn put_turn(&mut self, note: String, turn: u32) -> bool {
         self.turns.insert((note, turn))
     }
@@ -132,7 +132,7 @@ impl Store {
     }
 }
 
-/// The topic: each alert that was published, with whether its worker had waited for a note in vain each time.
+/// The topic: each published alert, and whether its worker waited in vain for a note each time.
 #[derive(Debug, Default)]
 pub(super) struct Topic {
     pub(super) published: BTreeMap<Rc<str>, bool>,

@@ -1,9 +1,11 @@
+//! Small worlds hold, and find each broken rule. This file does *not* own the worlds.
+
 use super::*;
 
-/// Small worlds that every build goes through.
+/// Small worlds that every build runs.
 const SEEDS: u64 = 50;
 
-/// Small worlds among which each broken rule has to be found out.
+/// Small worlds that must find each broken rule.
 const SEARCHED: u64 = 400;
 
 #[test]

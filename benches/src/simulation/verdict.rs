@@ -1,4 +1,4 @@
-//! What a world came to: the audit of its elements, and its alerts.
+//! The result of a world: the audit of its elements, and its alerts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -26,7 +26,7 @@ pub struct Verdict {
     pub moves: u64,
     /// See `copies`.
     pub redeliveries: u64,
-    /// Elements that are in no file, in more than one row, and queues whose rows do not say what was sent.
+    /// Elements that are in no file, elements in more than one row, and queues whose rows differ from what was sent.
     pub lost: u64,
     /// See `lost`.
     pub doubled: u64,
@@ -36,23 +36,24 @@ pub struct Verdict {
     pub in_doubt: u64,
     /// Alerts in the table.
     pub alerts: u64,
-    /// Alerts that were published and are in no file, are there twice, and are there though nobody was told.
+    /// Alerts that were published but are in no file, alerts that are stored twice, and alerts that are stored but were
+    /// not published.
     pub alerts_unstored: u64,
     /// See `alerts_unstored`.
     pub alerts_doubled: u64,
     /// See `alerts_unstored`.
     pub alerts_untold: u64,
-    /// Alerts that were published without a note, because the store did not take one in time, and went with their
+    /// Alerts that were published without a note, because the store did not take it in time, and were lost with their
     /// worker.
     pub alerts_unnoted: u64,
     /// Messages that are left in queues.
     pub left: u64,
-    /// What tells two runs apart.
+    /// The hash that tells two different runs apart.
     pub hash: u64,
 }
 
 impl Verdict {
-    /// Everything that must not be.
+    /// The number of rule violations.
     #[must_use]
     pub fn violations(&self) -> u64 {
         self.lost
@@ -105,7 +106,7 @@ impl Verdict {
         ]
     }
 
-    /// The verdict on a world that has come to its end.
+    /// The verdict on a world that has ended.
     pub(super) fn on(world: &World) -> Self {
         let sent = sent(&world.load);
         let services = world.services.borrow();
@@ -185,7 +186,7 @@ struct Element {
 #[derive(Default)]
 struct Rows {
     elements: Vec<Element>,
-    /// Messages whose body is in quarantine, in doubt.
+    /// Messages in doubt: their body is in quarantine.
     in_doubt: BTreeSet<u32>,
     alerts: BTreeMap<Rc<str>, u64>,
 }
@@ -195,7 +196,7 @@ impl Element {
         Self { queue, seq, price: Load::price(seq) }
     }
 
-    /// Workers may read different event times from one element: what was sent counts.
+    /// The event time is the sent one, because workers may read different event times from one element.
     fn row<'a>(&self, load: &'a Load) -> AuditRow<'a> {
         let (symbol, ts_us) = (&*load.symbols[self.queue], Load::ts_us(self.seq));
         AuditRow { symbol, ts_us, price: self.price, volume: 1.0, seq: Some(self.seq) }
@@ -221,7 +222,7 @@ impl Rows {
         }
     }
 
-    /// The messages whose elements are not stored once, for the trace.
+    /// Lists for the trace the messages whose elements are not stored exactly once.
     fn odd(&self, load: &Load) -> String {
         let mut stored: BTreeMap<(usize, i64), u64> = BTreeMap::new();
         for element in self.all(load) {
@@ -233,7 +234,7 @@ impl Rows {
         format!("messages with elements that are lost or doubled: {odd:?}")
     }
 
-    /// All elements. Those that are only in a body in doubt are stored once.
+    /// All elements. An element that is only in a body in doubt counts as stored once.
     fn all(&self, load: &Load) -> Vec<Element> {
         let of_doubt = self.in_doubt.iter().flat_map(|message| {
             let of = &load.messages[*message as usize];

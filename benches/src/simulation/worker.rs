@@ -1,7 +1,7 @@
-//! A simulated worker: what the engine's shell does between the state machines of the protocol.
+//! A simulated worker: it does what the engine's shell does between the state machines of the protocol.
 //!
-//! This file owns its parts and its tasks: polls, the heartbeat, the clock that rolls epochs, and the end. The way of a
-//! message is in `receiver`, `resolver` and `committer`, that of an alert in `publisher` and `notes`.
+//! This file owns a worker's parts and its tasks: polls, the heartbeat, the clock that rolls epochs, and the end. The
+//! path of a message is in `receiver`, `resolver` and `committer`, the path of an alert in `publisher` and `notes`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -16,22 +16,21 @@ use super::lease::{HeldMessage, Term};
 use super::load::Load;
 use super::network::{Services, To, World};
 use super::plan::Broken;
-use super::publisher::Published;
 use super::sqs::{BATCH_MAX, Receipt};
 use super::store::{Epoch, Place};
 
-/// Messages that a worker knows after it has let them go.
+/// Messages that a worker still knows after it has let them go.
 const PAST_MAX: usize = 1 << 17;
 
-/// How long an entry stays after the last delete of its messages: the engine's.
+/// How long an entry stays after the last delete of its messages. These are the engine's values.
 const GRACE_MIN: Millis = 5 * 60 * 1_000;
 const GRACE_MARGIN: Millis = 60 * 1_000;
 
-/// How often it is looked whether an epoch should roll, and what else is due.
+/// How often a worker looks whether an epoch should roll, and whether other work is due.
 const LOOK: Millis = 200;
 const LOOK_AGAIN: Millis = 1_000;
 
-/// A call was given up, because the time for a stop is over.
+/// The worker gave up a call, because the time for a stop is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GaveUp;
 
@@ -46,10 +45,10 @@ pub(super) struct Worker {
     pub(super) holdings: Rc<RefCell<Holdings>>,
     /// Messages that it has received.
     pub(super) received: RefCell<FxHashSet<usize>>,
-    /// Until when a release that was sent may arrive.
+    /// Until when a sent release may arrive.
     pub(super) released: RefCell<FxHashMap<usize, Millis>>,
     pub(super) terms: RefCell<Vec<Rc<Term>>>,
-    /// Messages that it has in any stage.
+    /// The number of messages that it holds in any stage.
     pub(super) held: Rc<Cell<usize>>,
     pub(super) open: RefCell<Open>,
     pub(super) epochs: Cell<u64>,
@@ -59,11 +58,26 @@ pub(super) struct Worker {
     pub(super) notes: Cell<u64>,
     pub(super) finished_notes: RefCell<Vec<String>>,
     pub(super) adopted_notes: RefCell<BTreeSet<String>>,
-    /// Some could not be noted: no message is deleted any more.
+    /// Some alerts could not be noted, so the worker deletes no messages any more.
     pub(super) has_alerts_at_risk: Cell<bool>,
     clock_alerts: Cell<u64>,
-    /// A stop has begun, and is over then.
+    /// When a begun stop is over.
     pub(super) stop_by: Cell<Option<Millis>>,
+}
+
+/// A note of alerts.
+pub(super) struct Note {
+    pub(super) name: String,
+    /// Whether the store has confirmed the note. A late note may exist without it, and is removed as well.
+    pub(super) is_confirmed: bool,
+}
+
+/// What the publisher did with alerts.
+pub(super) struct Published {
+    /// Whether all alerts are published.
+    pub(super) is_out: bool,
+    /// The notes of the alerts.
+    pub(super) notes: Vec<Note>,
 }
 
 /// The open epoch.
@@ -154,7 +168,7 @@ impl Worker {
         self.world.call(self.process, to, effect).await
     }
 
-    /// Sends requests until one is answered, or the time for a stop is over.
+    /// Sends requests until one gets an answer, or the time for a stop is over.
     pub(super) async fn retry<T: 'static, E>(&self, to: To, mut request: impl FnMut() -> E) -> Result<T, GaveUp>
     where
         E: FnOnce(&mut Services, Millis) -> T + 'static,
@@ -162,7 +176,7 @@ impl Worker {
         self.retry_until(to, Millis::MAX, &mut request).await
     }
 
-    /// The same, no longer than until `until`.
+    /// The same, but no longer than until `until`.
     pub(super) async fn retry_until<T: 'static, E>(
         &self,
         to: To,
@@ -186,7 +200,7 @@ impl Worker {
         }
     }
 
-    /// Extends what is held for longer than half of its visibility timeout.
+    /// Extends messages for which half of the visibility timeout has passed since the last extension.
     async fn beat(self: Rc<Self>) {
         let half = self.world.plan.visibility_timeout / 2;
         loop {
@@ -210,7 +224,7 @@ impl Worker {
         let answer = self.call(To::Sqs, move |services, now| services.sqs.extend(&receipts, now)).await;
         let half = self.world.plan.visibility_timeout / 2;
         let Some(accepted) = answer else {
-            // It is due again at once.
+            // The extension is due again at once.
             for term in terms {
                 term.asked_at.set(term.asked_at.get().saturating_sub(half));
             }
@@ -247,7 +261,7 @@ impl Worker {
         }
     }
 
-    /// The open epoch, which begins with what is added to it now.
+    /// The open epoch. If it is empty, it begins now.
     pub(super) fn opened(&self) -> std::cell::RefMut<'_, Open> {
         let mut open = self.open.borrow_mut();
         if open.is_empty() {
@@ -256,7 +270,7 @@ impl Worker {
         open
     }
 
-    /// Removes retired entries and finished notes, and raises what time alone makes certain.
+    /// Removes retired entries and finished notes, and raises the alerts that come from the clock alone.
     async fn keep_house(self: Rc<Self>) {
         loop {
             self.sleep(LOOK_AGAIN).await;

@@ -1,4 +1,4 @@
-//! The plainest consumer that the SDK's documentation leads to: receive ten, throw them away, delete ten.
+//! The plainest consumer that the SDK's documentation leads to: receive ten messages, throw them away, delete them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,10 +7,10 @@ use anyhow::Context as _;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
 use tokio::task::JoinSet;
 
-/// As many loops side by side as the engine has long polls on a busy queue.
+/// Parallel loops: as many as the engine has long polls on a busy queue.
 const LOOPS: usize = 16;
 
-/// Consumes `messages` of the queue.
+/// Consumes `messages` messages of the queue.
 pub fn consume(endpoint: &str, queue: &str, messages: usize) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime")?;
     runtime.block_on(async {

@@ -5,8 +5,8 @@
 use ticklake_core::decode::{DecodeConfig, Decoder, Message, Reject};
 use ticklake_core::tick::{Dictionaries, TickBatch};
 
-/// Configurations of the feeds of the documentation: the canonical form, that of three fields, Binance, Coinbase, Polygon,
-/// and one in nanoseconds over several lines.
+/// Configurations of the feeds of the documentation: the canonical form, that of three fields, Binance, Coinbase,
+/// Polygon, and one in nanoseconds over several lines.
 pub const FEEDS: [&str; 6] = [
     "{}",
     "{}",

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What is said of an event when it begins, gets worse or is over. Field for field the row of the alerts table, but for `ticks`, and the
-/// JSON object that a subscriber receives.
+/// What is said of an event when it begins, gets worse or is over. Field for field the row of the alerts table, but for
+/// `ticks`, and the JSON object that a subscriber receives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     /// Its own: that of the event; of an update with its number behind, of the closing with `close`.
@@ -30,19 +30,21 @@ pub struct Alert {
     pub symbol: Arc<str>,
     /// Whether `observed` lies above or below `expected`.
     pub direction: Direction,
-    /// Event time of the tick that raised it, of one that is over that of its last anomaly; microseconds since the Unix epoch, UTC. RFC
-    /// 3339 in JSON.
+    /// Event time of the tick that raised it, of one that is over that of its last anomaly; microseconds since the Unix
+    /// epoch, UTC. RFC 3339 in JSON.
     #[serde(rename = "ts", serialize_with = "rfc3339", deserialize_with = "from_rfc3339")]
     pub ts_us: i64,
     /// When the tick was decoded with which it was certain, microseconds since the Unix epoch, UTC. RFC 3339 in JSON.
     #[serde(rename = "detected_at", serialize_with = "rfc3339", deserialize_with = "from_rfc3339")]
     pub detected_at_us: i64,
-    /// What was found, of an event that is over the worst: a price; for volatility what it goes from tick to tick, for volume the geometric
-    /// mean volume, for a gap the seconds of silence, for a clock the seconds that it is off.
+    /// What was found, of an event that is over the worst: a price; for volatility what it goes from tick to tick, for
+    /// volume the geometric mean volume, for a gap the seconds of silence, for a clock the seconds that it is off.
     pub observed: f64,
-    /// What it was judged against: the median of the recent prices, the line or band, the price a minute ago, or what is usual.
+    /// What it was judged against: the median of the recent prices, the line or band, the price a minute ago, or what
+    /// is usual.
     pub expected: f64,
-    /// What counts as one usual step from it: a price; for volatility and volume of their logarithms, for a gap seconds.
+    /// What counts as one usual step from it: a price; for volatility and volume of their logarithms, for a gap
+    /// seconds.
     pub scale: f64,
     /// Distance of `observed` from `expected` in units of `scale`.
     pub score: f64,
@@ -52,7 +54,8 @@ pub struct Alert {
     pub window: Cow<'static, str>,
     /// Anomalies of the event of which nothing was said since it began.
     pub suppressed: u64,
-    /// The last ticks of the symbol until it was certain, in order of arrival: at most [`ALERT_TICKS_MAX`], none where they are not known.
+    /// The last ticks of the symbol until it was certain, in order of arrival: at most [`ALERT_TICKS_MAX`], none where
+    /// they are not known.
     pub ticks: Vec<AlertTick>,
 }
 
@@ -225,8 +228,8 @@ impl Alert {
     /// A slash and 32 bits.
     const STATE_BYTES_MAX: usize = 11;
 
-    /// The id of what is said of `event`: of updates with their number, from 1, behind it. How many updates a worker has seen is nothing to
-    /// the closing: it has the same id whoever says it.
+    /// The id of what is said of `event`: of updates with their number, from 1, behind it. How many updates a worker
+    /// has seen is nothing to the closing: it has the same id whoever says it.
     #[must_use]
     pub(crate) fn id_of_state(event: &str, state: State, number: u32) -> String {
         match state {
@@ -237,11 +240,12 @@ impl Alert {
     }
 
     /// The id of the event that `detector` found in `symbol` at `opened_us` (event time, microseconds since the Unix
-    /// epoch): `spike-up-AAPL-1795442400000001`. `detector` is the kind and what tells its events of one symbol apart: the direction, or the
-    /// line.
+    /// epoch): `spike-up-AAPL-1795442400000001`. `detector` is the kind and what tells its events of one symbol apart:
+    /// the direction, or the line.
     ///
     /// Nothing else enters, so that a replay of the same ticks raises the same ids. Of an id that would be longer than
-    /// [`Alert::ID_BYTES_MAX`] because of its symbol, with what is said of it later behind, a hash is kept in place of detector and symbol.
+    /// [`Alert::ID_BYTES_MAX`] because of its symbol, with what is said of it later behind, a hash is kept in place of
+    /// detector and symbol.
     #[must_use]
     pub fn id_of(detector: &str, symbol: &str, opened_us: i64) -> String {
         let id = format!("{detector}-{symbol}-{opened_us}");
@@ -268,14 +272,15 @@ impl Alert {
         serde_json::to_string(&Json { alert: self, query: self.query() }).expect("an alert is always valid JSON")
     }
 
-    /// Whether it is about the market: the same in many symbols at once, of which each has an alert of its own in the lake.
+    /// Whether it is about the market: the same in many symbols at once, of which each has an alert of its own in the
+    /// lake.
     #[must_use]
     pub fn is_of_market(&self) -> bool {
         self.event.starts_with("market-")
     }
 
-    /// The query for the ticks of the symbol, or of the feed, a minute before and after, in the tables of the lake; for what is about many
-    /// symbols, for their alerts.
+    /// The query for the ticks of the symbol, or of the feed, a minute before and after, in the tables of the lake; for
+    /// what is about many symbols, for their alerts.
     #[must_use]
     pub fn query(&self) -> String {
         const AROUND_US: i64 = 60_000_000;
@@ -319,7 +324,8 @@ impl Alert {
     }
 }
 
-/// FNV-1a with 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): ids must not change with the version of a hasher.
+/// FNV-1a with 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): ids must not change with the version of a
+/// hasher.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

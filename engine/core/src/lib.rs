@@ -1,7 +1,7 @@
 //! The pure core of ticklake: message bodies in, columns, alerts and Parquet bytes out.
 //!
-//! No clock, no I/O, no threads, no random numbers: time comes in as an argument, and the crate's manifest shows that it
-//! could not do otherwise. The modules stand in the order in which the data flows through them.
+//! No clock, no I/O, no threads, no random numbers: time comes in as an argument, and the crate's manifest shows that
+//! it could not do otherwise. The modules stand in the order in which the data flows through them.
 
 // The fuzz target and the tests share a file, which calls the crate by its name.
 #[cfg(test)]

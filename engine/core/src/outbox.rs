@@ -1,8 +1,8 @@
 //! The outbox: which alerts are published one by one, and what is said in place of the others.
 //!
-//! A subscriber may be a person: when the whole market moves, or a feed is broken, hundreds of alerts a minute say less than one. All alerts are
-//! in the lake whatever is held back here. This file owns what is held back and how it is summed up. It does *not* own how alerts are
-//! sent, and reads no clock.
+//! A subscriber may be a person: when the whole market moves, or a feed is broken, hundreds of alerts a minute say less
+//! than one. All alerts are in the lake whatever is held back here. This file owns what is held back and how it is
+//! summed up. It does *not* own how alerts are sent, and reads no clock.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
@@ -13,19 +13,22 @@ const MINUTE_US: i64 = 60_000_000;
 /// Event time within which the same in several symbols is one event of the market.
 const MARKET_US: i64 = 10_000_000;
 
-/// After so long without a word an event of the market is over: those of its symbols may have been a worker's that is no more.
+/// After so long without a word an event of the market is over: those of its symbols may have been a worker's that is
+/// no more.
 const MARKET_MAX_US: i64 = 3_600_000_000;
 
-/// Events that were held back and are not over, that are remembered. Of the oldest beyond, what is said of them later is published.
+/// Events that were held back and are not over, that are remembered. Of the oldest beyond, what is said of them later
+/// is published.
 const HELD_MAX: usize = 100_000;
 
 /// How much is published one by one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxConfig {
-    /// Events that are published in a minute, with all that is said of them later. Of more, one alert says how many there are. 0: no bound.
+    /// Events that are published in a minute, with all that is said of them later. Of more, one alert says how many
+    /// there are. 0: no bound.
     pub per_minute_max: u32,
-    /// Symbols in which the same happens, the same way, within ten seconds of event time, from which on it is one alert about the market.
-    /// 0: never.
+    /// Symbols in which the same happens, the same way, within ten seconds of event time, from which on it is one alert
+    /// about the market. 0: never.
     pub market_symbols_min: u32,
 }
 
@@ -94,11 +97,13 @@ impl Outbox {
         self.held_back
     }
 
-    /// Takes an alert at `now_us`, microseconds since the Unix epoch. Adds to `publish` what is to be published because of it.
+    /// Takes an alert at `now_us`, microseconds since the Unix epoch. Adds to `publish` what is to be published because
+    /// of it.
     pub fn take(&mut self, alert: &Alert, now_us: i64, publish: &mut Vec<Alert>) {
         self.tick(now_us, publish);
         if alert.state != State::Open {
-            // Of an event that was held back nobody is told how it goes on; of any other, also of another worker's, everybody.
+            // Of an event that was held back nobody is told how it goes on; of any other, also of another worker's,
+            // everybody.
             let is_held = self.held.contains(&alert.event);
             if alert.state == State::Close && is_held {
                 self.held.remove(&alert.event);

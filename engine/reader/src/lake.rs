@@ -76,8 +76,8 @@ impl Lake {
         Self::S3 { client, bucket: bucket.to_owned(), prefix }
     }
 
-    /// The Parquet files of a table, sorted: their names below the lake, such as `ticks/dt=2026-11-23/hour=14/a.parquet`. None where there
-    /// is no such table.
+    /// The Parquet files of a table, sorted: their names below the lake, such as
+    /// `ticks/dt=2026-11-23/hour=14/a.parquet`. None where there is no such table.
     pub async fn files(&self, table: &str) -> Result<Vec<String>, LakeError> {
         match self {
             Self::Folder(lake) => {

@@ -1,7 +1,7 @@
 //! Recorded trades: the rows of a CSV or Parquet file, in the order of the file.
 //!
-//! A [`Mapping`] says which columns hold what. This file owns how far a file is read and the numbers of its rows. It does
-//! *not* own the file formats (`csv_file`, `parquet_file`).
+//! A [`Mapping`] says which columns hold what. This file owns how far a file is read and the numbers of its rows. It
+//! does *not* own the file formats (`csv_file`, `parquet_file`).
 
 mod csv_file;
 mod mapping;

@@ -48,7 +48,8 @@ fn entry(
     notification: &Notification,
     is_fifo: bool,
 ) -> Result<PublishBatchRequestEntry, aws_smithy_types::error::operation::BuildError> {
-    // Per protocol: https://docs.aws.amazon.com/sns/latest/dg/sns-send-custom-platform-specific-payloads-mobile-devices.html
+    // Per protocol:
+    // https://docs.aws.amazon.com/sns/latest/dg/sns-send-custom-platform-specific-payloads-mobile-devices.html
     let Notification { body, email, sms, .. } = notification;
     let message = serde_json::json!({ "default": body, "email": email, "sms": sms });
     let mut entry = PublishBatchRequestEntry::builder()

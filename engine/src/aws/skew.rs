@@ -15,6 +15,8 @@ use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::date_time::Format;
 use tracing::warn;
 
+use crate::clock::wall;
+
 /// From this difference on the SDK takes a refused signature for the clock's fault. Services refuse from 15 minutes on.
 const SKEW_MIN: Duration = Duration::from_mins(4);
 
@@ -42,7 +44,7 @@ impl Intercept for ClockWatch {
         let headers = context.response().headers();
         // What a cache answers carries an old date.
         let date = headers.get("date").filter(|_| headers.get("age").is_none());
-        if let Some((skew, direction)) = date.and_then(|date| skew(date, SystemTime::now())) {
+        if let Some((skew, direction)) = date.and_then(|date| skew(date, wall())) {
             let mut warned_at = self.warned_at.lock().unwrap_or_else(PoisonError::into_inner);
             if warned_at.is_none_or(|warned_at| warned_at.elapsed() >= WARN_AGAIN) {
                 *warned_at = Some(Instant::now());

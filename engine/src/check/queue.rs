@@ -1,7 +1,7 @@
 //! The queue: it exists, its messages may be deleted and hidden, and something catches those that never work.
 //!
-//! Receiving is *not* tried: it would raise a receive count, and might be the one that sends a message to the dead-letter
-//! queue.
+//! Receiving is *not* tried: it would raise a receive count, and might be the one that sends a message to the
+//! dead-letter queue.
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{

@@ -9,7 +9,8 @@ use crate::config::{Log, LogFormat};
 
 /// Installs the process's log: `RUST_LOG` if it is set, else `log.filter`, says what is logged.
 ///
-/// Does nothing if a log is installed already. To be called by `main` only: it is the one thing that a process has one of.
+/// Does nothing if a log is installed already. To be called by `main` only: it is the one thing that a process has one
+/// of.
 pub fn install(log: &Log) {
     let from_environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
     // Directives that do not parse are left out here; those of `log.filter` were checked with the configuration.

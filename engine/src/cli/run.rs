@@ -25,8 +25,9 @@ pub async fn run(args: &RunArgs, config: Config) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Serves metrics and health, if that is configured. An address that is taken, by another worker on the same machine say, is no
-/// reason not to drain the queue.
+/// Serves metrics and health, if that is configured. An address that is taken, by another worker on the same machine
+/// say, is no reason not to drain the queue.
+#[expect(clippy::disallowed_methods, reason = "the endpoint outlives the stages")]
 async fn endpoint(config: &Config, meters: &Meters) -> anyhow::Result<Option<tokio::task::JoinHandle<()>>> {
     let Some(listen) = &config.metrics.listen else { return Ok(None) };
     let exporter = Exporter::new(meters.clone()).context("failed to set up the metrics")?;

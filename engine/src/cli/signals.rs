@@ -10,6 +10,7 @@ use super::EXIT_INTERRUPTED;
 
 /// Listens from now on. The future is ready at the first signal; the second one ends the process with
 /// [`EXIT_INTERRUPTED`], whatever it is doing.
+#[expect(clippy::disallowed_methods, reason = "a second signal ends the process whatever the run does")]
 pub fn shutdown() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -75,8 +75,8 @@ impl Committer {
         if ours.is_empty() {
             return;
         }
-        // An extension that overtakes the release would hide the message again. The message is held until the release is
-        // answered: a copy taken in between would be shown to others by it.
+        // An extension that overtakes the release would hide the message again. The message is held until the release
+        // is answered: a copy taken in between would be shown to others by it.
         for message in &ours {
             message.lease.end();
         }

@@ -23,6 +23,7 @@ pub(super) struct Bars {
 
 impl Bars {
     /// Shows `ticks` ticks passing through sender, decoder and committer.
+    #[expect(clippy::disallowed_methods, reason = "what prints progress belongs to no run")]
     pub(super) fn start(ticks: u64, sent: Arc<Progress>, stats: Arc<Stats>) -> Self {
         let lines = MultiProgress::new();
         let line = |stage: &'static str| {

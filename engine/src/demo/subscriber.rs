@@ -31,6 +31,7 @@ struct Alert {
 }
 
 impl Subscriber {
+    #[expect(clippy::disallowed_methods, reason = "the subscriber is no part of the engine")]
     pub(super) fn start(sandbox: &Sandbox) -> Self {
         let expected = Arc::new(AtomicU64::new(u64::MAX));
         let (client, url) = (sandbox.clients.sqs.clone(), sandbox.alerts_url.clone());

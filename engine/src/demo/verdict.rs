@@ -61,8 +61,8 @@ impl Verdict {
         }
     }
 
-    /// Whether every tick is in the lake once, with the time, price, volume and number that were sent, and every planted
-    /// spike was alerted.
+    /// Whether every tick is in the lake once, with the time, price, volume and number that were sent, and every
+    /// planted spike was alerted.
     pub(super) fn passed(&self) -> bool {
         self.audit.is_none() && self.found == self.expected
     }

@@ -61,8 +61,9 @@ fn whole(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>)
 
 const EVENT_STREAM: &str = "text/event-stream";
 
-/// Server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>): an `alert` for each alert, with
-/// the JSON that subscribers of the topic get, and `missed` with the number of alerts that the client was too slow for.
+/// Server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>): an `alert` for each alert,
+/// with the JSON that subscribers of the topic get, and `missed` with the number of alerts that the client was too slow
+/// for.
 fn events(listener: Listener) -> Answer {
     let mut response = Response::new(StreamBody::new(frames(listener)).boxed_unsync());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));

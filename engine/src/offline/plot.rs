@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use plotters::prelude::*;
-use ticklake_core::alert::{Kind, State};
+use ticklake_core::alert::{Alert, Kind, State};
 
 use super::picture::{Picture, Point};
 
@@ -81,20 +81,11 @@ fn plot(
         .label("price")
         .legend(|(x, y)| PathElement::new([(x, y), (x + 16, y)], PRICE));
     for kind in Kind::ALL {
-        let opened = |alert: &&ticklake_core::alert::Alert| alert.kind == kind && alert.state == State::Open;
-        let mut marks = picture.alerts.iter().filter(opened).peekable();
-        if marks.peek().is_none() {
+        let marks = marks(picture, points, kind, (from_us, to_us), (low, high));
+        if marks.is_empty() {
             continue;
         }
-        let (color, count) = (color(kind), picture.alerts.iter().filter(opened).count());
-        let mark = |alert: &ticklake_core::alert::Alert| {
-            let price = if is_price(kind) { alert.observed } else { price_at(points, alert.ts_us) };
-            let lasts_us =
-                picture.alerts.iter().find(|close| close.state == State::Close && close.event == alert.event);
-            let until_us = lasts_us.map_or(to_us, |close| close.ts_us);
-            (alert.ts_us.clamp(from_us, to_us), until_us.clamp(from_us, to_us), price.clamp(low, high))
-        };
-        let marks: Vec<_> = marks.map(mark).collect();
+        let (color, count) = (color(kind), marks.len());
         let spans = marks
             .iter()
             .map(|&(at, until, price)| PathElement::new([(at, price), (until, price)], color.stroke_width(2)));
@@ -115,6 +106,24 @@ fn plot(
         .map_err(fail)?;
     root.present().map_err(fail)?;
     Ok(())
+}
+
+/// The events of `kind`: each with its begin and end, microseconds since the Unix epoch, and its price.
+fn marks(
+    picture: &Picture,
+    points: &[Point],
+    kind: Kind,
+    (from_us, to_us): (i64, i64),
+    (low, high): (f64, f64),
+) -> Vec<(i64, i64, f64)> {
+    let mark = |alert: &Alert| {
+        let price = if is_price(kind) { alert.observed } else { price_at(points, alert.ts_us) };
+        let closing = picture.alerts.iter().find(|close| close.state == State::Close && close.event == alert.event);
+        let until_us = closing.map_or(to_us, |close| close.ts_us);
+        (alert.ts_us.clamp(from_us, to_us), until_us.clamp(from_us, to_us), price.clamp(low, high))
+    };
+    let opened = picture.alerts.iter().filter(|alert| alert.kind == kind && alert.state == State::Open);
+    opened.map(mark).collect()
 }
 
 /// Neighbours are merged until no more than can be told apart are left.

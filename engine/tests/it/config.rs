@@ -356,10 +356,11 @@ fn keys(table: &toml::Table, prefix: &str) -> Vec<String> {
 }
 
 #[test]
-fn readme_lists_every_key_with_its_default() {
-    let readme = include_str!("../../../README.md");
-    let (_, reference) = readme.split_once("## Configuration").unwrap();
-    let block = reference.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+fn documentation_lists_every_key_with_its_default() {
+    let chapter = include_str!("../../../docs/src/configuration.md");
+    // The reference is the longest block.
+    let blocks = chapter.split("```toml").skip(1).filter_map(|rest| rest.split("```").next());
+    let block = blocks.max_by_key(|block| block.len()).unwrap();
     assert_eq!(toml::from_str::<Settings>(block).unwrap(), Settings::default());
     let all = toml::Table::try_from(Settings::default()).unwrap();
     let mut expected = keys(&all, "");
@@ -369,4 +370,19 @@ fn readme_lists_every_key_with_its_default() {
     expected.sort();
     listed.sort();
     assert_eq!(listed, expected);
+}
+
+#[test]
+fn every_example_is_a_valid_configuration() {
+    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut names = Vec::new();
+    for example in std::fs::read_dir(&examples).unwrap() {
+        let path = example.unwrap().path();
+        let settings: Settings = toml::from_str(&std::fs::read_to_string(&path).unwrap())
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        settings.validate().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        names.push(path.file_name().unwrap().to_owned());
+    }
+    names.sort();
+    assert_eq!(names, ["binance.toml", "equities.toml", "minimal.toml", "several-queues.toml"]);
 }

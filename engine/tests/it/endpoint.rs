@@ -1,7 +1,7 @@
 //! The whole path over any AWS-compatible endpoint: that which `TICKLAKE_TEST_ENDPOINT` names, or else the local one.
 //!
-//! Everything is looked at through the protocols alone. What the local endpoint promises, another must keep as well, or one
-//! of the two is wrong: CI runs these tests against a second implementation for that.
+//! Everything is looked at through the protocols alone. What the local endpoint promises, another must keep as well, or
+//! one of the two is wrong: CI runs these tests against a second implementation for that.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -46,7 +46,8 @@ async fn copies_of_messages_are_stored_once() {
     assert!((50..=150).contains(&copies), "{copies}");
 }
 
-/// Invariant 3: memory is flat however long S3 is down. After the budget is full, thirty seconds and thirty hours are the same.
+/// Invariant 3: memory is flat however long S3 is down. After the budget is full, thirty seconds and thirty hours are
+/// the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn store_down_for_30_s_stays_within_the_budget_and_resumes() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,6 @@
-//! The engine as its users meet it: pipelines in memory and over the local endpoint, configuration, `check`, real trades.
+//! The engine as its users meet it: pipelines in memory and over the local endpoint, configuration, `check`, real
+//! trades.
+#![expect(clippy::disallowed_methods, reason = "tests start tasks and wait as they need")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
 
 mod check;

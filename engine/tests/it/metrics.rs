@@ -1,4 +1,4 @@
-//! What monitoring sees: metrics and health over HTTP, and the table in the README.
+//! What monitoring sees: metrics and health over HTTP, and the table in the documentation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,11 +173,11 @@ async fn clients_that_never_read_keep_nobody_out() {
 }
 
 #[test]
-fn readme_lists_every_metric_with_its_meaning() {
-    let readme = include_str!("../../../README.md");
+fn documentation_lists_every_metric_with_its_meaning() {
+    let chapter = include_str!("../../../docs/src/operations.md");
     let rows = TABLE.iter().map(|metric| (metric.name, metric.help));
     let rows = rows.chain(QUEUE_TABLE.iter().map(|metric| (metric.name, metric.help)));
     for (name, help) in rows.chain(Stage::ALL.map(|stage| (stage.name(), stage.help()))) {
-        assert!(readme.contains(&format!("| `{name}` | {help} |")), "the README lacks `{name}`: {help}");
+        assert!(chapter.contains(&format!("| `{name}` | {help} |")), "docs/src/operations.md lacks `{name}`: {help}");
     }
 }

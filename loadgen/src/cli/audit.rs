@@ -15,9 +15,9 @@ use super::fetch;
 
 /// Check that a lake holds exactly what was sent: every tick, once, unaltered.
 ///
-/// Reads the Parquet files below LAKE/ticks, tells every row by symbol and seq, and compares a checksum of each symbol's
-/// rows with that of the ticks sent. What was sent malformed is looked for in LAKE/quarantine. Exits with status 1 where anything is lost,
-/// duplicate, altered or was never sent.
+/// Reads the Parquet files below LAKE/ticks, tells every row by symbol and seq, and compares a checksum of each
+/// symbol's rows with that of the ticks sent. What was sent malformed is looked for in LAKE/quarantine. Exits with
+/// status 1 where anything is lost, duplicate, altered or was never sent.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
 
@@ -30,8 +30,8 @@ use super::fetch;
   Two recordings in the same lake:
     loadgen audit --lake ./lake --sent monday.json --sent tuesday.json")]
 pub(super) struct AuditArgs {
-    /// The folder of the lake, the one that holds `ticks`; or `s3://BUCKET/PREFIX`, which is copied to this machine for the
-    /// audit, with the credentials and the endpoint of every AWS tool.
+    /// The folder of the lake, the one that holds `ticks`; or `s3://BUCKET/PREFIX`, which is copied to this machine for
+    /// the audit, with the credentials and the endpoint of every AWS tool.
     #[arg(long, value_name = "FOLDER")]
     lake: PathBuf,
 

@@ -1,7 +1,7 @@
 //! Which endpoint a queue is reached at, whether it is safe to send there, and the client for it.
 //!
-//! Load that is meant for a local queue must not reach a real one by a forgotten variable. So anything but loopback has to be
-//! named twice.
+//! Load that is meant for a local queue must not reach a real one by a forgotten variable. So anything but loopback has
+//! to be named twice.
 
 use std::{env, net::IpAddr};
 
@@ -27,17 +27,18 @@ const LOOPBACK_REGION: &str = "us-east-1";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Queues")]
 pub(super) struct Destination {
-    /// The queue. Where there are several, each symbol goes to one of them, by the CRC-32 of its name modulo their number.
+    /// The queue. Where there are several, each symbol goes to one of them, by the CRC-32 of its name modulo their
+    /// number.
     #[arg(long = "queue-url", value_name = "URL", required = true)]
     queue_urls: Vec<String>,
 
-    /// The SQS endpoint, where it is not that of AWS. Without it `AWS_ENDPOINT_URL_SQS` and `AWS_ENDPOINT_URL` count, then
-    /// the AWS profile, then the host of a queue URL on loopback.
+    /// The SQS endpoint, where it is not that of AWS. Without it `AWS_ENDPOINT_URL_SQS` and `AWS_ENDPOINT_URL` count,
+    /// then the AWS profile, then the host of a queue URL on loopback.
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
 
-    /// Repeat each queue URL here to send to an endpoint that is not on loopback. It costs money, and whoever reads that
-    /// queue gets made-up ticks.
+    /// Repeat each queue URL here to send to an endpoint that is not on loopback. It costs money, and whoever reads
+    /// that queue gets made-up ticks.
     #[arg(long, value_name = "URL")]
     yes_send_to: Vec<String>,
 
@@ -128,8 +129,8 @@ pub(super) async fn shared_config(is_local: bool) -> SdkConfig {
     loader.load().await
 }
 
-/// Refuses a queue that holds messages: whatever is measured or audited then would be theirs as well. One that is not there is created,
-/// on loopback.
+/// Refuses a queue that holds messages: whatever is measured or audited then would be theirs as well. One that is not
+/// there is created, on loopback.
 async fn check_empty(client: &Client, queue_url: &str, is_local: bool) -> anyhow::Result<()> {
     let ask = client.get_queue_attributes().queue_url(queue_url).attribute_names(QueueAttributeName::QueueArn);
     let asked = ask.send().await;
@@ -151,8 +152,8 @@ async fn check_empty(client: &Client, queue_url: &str, is_local: bool) -> anyhow
     Ok(())
 }
 
-/// The region of the environment, else `default`: asking the instance metadata, as the SDK would go on to do, takes seconds
-/// where there is none.
+/// The region of the environment, else `default`: asking the instance metadata, as the SDK would go on to do, takes
+/// seconds where there is none.
 fn region_or(default: &'static str) -> Region {
     let set = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(|name| env::var(name).ok());
     set.map_or(Region::from_static(default), Region::new)

@@ -29,13 +29,13 @@ use super::{
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Sending")]
 pub(super) struct PaceArgs {
-    /// Ticks per second, on a schedule that a slow queue does not stretch (an open loop): latency counts from when a batch
-    /// was due. Without it the queue sets the pace (a closed loop).
+    /// Ticks per second, on a schedule that a slow queue does not stretch (an open loop): latency counts from when a
+    /// batch was due. Without it the queue sets the pace (a closed loop).
     #[arg(long, value_name = "TICKS")]
     rate: Option<NonZeroU64>,
 
-    /// How the rate changes over time: constant, ramp:TO/OVER, steps:BY/EVERY, bursts:PEAK/LASTS/EVERY, sine:SWING/PERIOD, or day:LASTS, a
-    /// trading day with an opening auction.
+    /// How the rate changes over time: constant, ramp:TO/OVER, steps:BY/EVERY, bursts:PEAK/LASTS/EVERY,
+    /// sine:SWING/PERIOD, or day:LASTS, a trading day with an opening auction.
     #[arg(long, value_name = "SHAPE", default_value = "constant", requires = "rate")]
     shape: Shape,
 
@@ -46,8 +46,8 @@ pub(super) struct PaceArgs {
     #[arg(long, value_name = "FILE")]
     sent: Option<PathBuf>,
 
-    /// Write a report of the run into this folder: report.html, a page with plots; report.json, its figures; and latencies as .hgrm, for
-    /// plotters of such histograms.
+    /// Write a report of the run into this folder: report.html, a page with plots; report.json, its figures; and
+    /// latencies as .hgrm, for plotters of such histograms.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
 }

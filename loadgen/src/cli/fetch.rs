@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use super::connect::shared_config;
 
-/// Copies what an audit reads of the lake at `place`, which is `BUCKET` or `BUCKET/PREFIX`, to a folder that is gone with its value.
+/// Copies what an audit reads of the lake at `place`, which is `BUCKET` or `BUCKET/PREFIX`, to a folder that is gone
+/// with its value.
 pub(super) async fn copy(place: &str) -> anyhow::Result<TempDir> {
     let lake = Lake::in_s3(connect(None).await, place);
     let folder = TempDir::new().context("failed to make a folder for the copy")?;
@@ -23,7 +24,8 @@ pub(super) async fn copy(place: &str) -> anyhow::Result<TempDir> {
     Ok(folder)
 }
 
-/// A client for it, with the settings of every AWS tool; for the endpoint on loopback, if there is one and no other is set.
+/// A client for it, with the settings of every AWS tool; for the endpoint on loopback, if there is one and no other is
+/// set.
 pub(super) async fn connect(local: Option<&str>) -> Client {
     let is_set = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().any(|name| env::var_os(name).is_some());
     let local = local.filter(|_| !is_set);

@@ -38,9 +38,10 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Find the highest rate that a queue and its consumer sustain.
 ///
-/// Sends the model market at one rate after the other, each for a while and from empty queues. A rate is sustained when ticks are in the
-/// lake soon enough after they were due, at the 99th percentile, and the messages that wait do not grow in number. Rates are doubled until
-/// one is too much, then tried in between. Prints each trial as it ends, and the limit last; exits with status 1 where none was found.
+/// Sends the model market at one rate after the other, each for a while and from empty queues. A rate is sustained when
+/// ticks are in the lake soon enough after they were due, at the 99th percentile, and the messages that wait do not
+/// grow in number. Rates are doubled until one is too much, then tried in between. Prints each trial as it ends, and
+/// the limit last; exits with status 1 where none was found.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
 
@@ -55,7 +56,8 @@ pub(super) struct FindLimitArgs {
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     latency_max: SignedDuration,
 
-    /// How long each rate is tried. A consumer that collects ticks before it stores them needs a few times as long as it does.
+    /// How long each rate is tried. A consumer that collects ticks before it stores them needs a few times as long as
+    /// it does.
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     trial: SignedDuration,
 
@@ -162,8 +164,8 @@ impl FindLimitArgs {
         Ok(Trial::judge(rate, &sent?, &observed, latency_max))
     }
 
-    /// A market as long as the trial and after those of the trials before it, so that none of its ticks is late, with sequence numbers of
-    /// its own, so that none of theirs is taken for one of its ticks.
+    /// A market as long as the trial and after those of the trials before it, so that none of its ticks is late, with
+    /// sequence numbers of its own, so that none of theirs is taken for one of its ticks.
     fn market(&self, rate: u64, number: usize, span: Duration) -> MarketConfig {
         let default = MarketConfig::default();
         MarketConfig {

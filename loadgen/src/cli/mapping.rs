@@ -10,8 +10,8 @@ use loadgen::{
 /// Which column holds what.
 #[derive(Debug, Clone, Args)]
 pub(super) struct MappingArgs {
-    /// Which column holds what: FIELD=COLUMN,... with the fields symbol, ts, price, volume and, if there are such columns,
-    /// seq, venue, conditions.
+    /// Which column holds what: FIELD=COLUMN,... with the fields symbol, ts, price, volume and, if there are such
+    /// columns, seq, venue, conditions.
     #[arg(long, value_name = "MAPPING", required_unless_present = "preset")]
     map: Option<Mapping>,
 

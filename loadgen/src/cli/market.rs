@@ -16,7 +16,8 @@ pub(super) struct MarketArgs {
     #[arg(long, default_value_t = 500)]
     pub(super) symbols: usize,
 
-    /// How unequal they are: the one of rank r trades in proportion to 1 / (r + OFFSET)^EXPONENT; 0 makes all alike, 1 is plain Zipf.
+    /// How unequal they are: the one of rank r trades in proportion to 1 / (r + OFFSET)^EXPONENT; 0 makes all alike, 1
+    /// is plain Zipf.
     #[arg(long, value_name = "EXPONENT[/OFFSET]", default_value_t = Zipf::default())]
     pub(super) zipf: Zipf,
 }

@@ -31,14 +31,15 @@ const REFRESH: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Looking at the consumer")]
 pub(super) struct ObserveArgs {
-    /// The lake of the consumer: a folder that holds `ticks`, or `s3://BUCKET/PREFIX`. How long ticks take to appear there is measured from
-    /// when they were due; it is listed ten times a second, or as often as it can be. In S3 it is looked for with the settings of every
-    /// AWS tool, and without an endpoint among them where the queue is, if that is on loopback.
+    /// The lake of the consumer: a folder that holds `ticks`, or `s3://BUCKET/PREFIX`. How long ticks take to appear
+    /// there is measured from when they were due; it is listed ten times a second, or as often as it can be. In S3 it
+    /// is looked for with the settings of every AWS tool, and without an endpoint among them where the queue is, if
+    /// that is on loopback.
     #[arg(long, value_name = "FOLDER")]
     lake: Option<PathBuf>,
 
-    /// A queue that is subscribed to the consumer's alerts. They are received and deleted, and how long they took is measured from when the
-    /// tick was due that they are about.
+    /// A queue that is subscribed to the consumer's alerts. They are received and deleted, and how long they took is
+    /// measured from when the tick was due that they are about.
     #[arg(long, value_name = "URL")]
     alerts_queue_url: Option<String>,
 
@@ -96,8 +97,8 @@ impl ObserveArgs {
         Ok(observer)
     }
 
-    /// Looks at a run and shows how it goes, on stderr and only where that is a terminal, unless lines were asked for; `also` is told of
-    /// every second, too. Signals end sending, and then the wait for what was sent.
+    /// Looks at a run and shows how it goes, on stderr and only where that is a terminal, unless lines were asked for;
+    /// `also` is told of every second, too. Signals end sending, and then the wait for what was sent.
     pub(super) async fn observe<T, E>(
         &self,
         observer: Observer,

@@ -90,8 +90,8 @@ fn size(text: &str) -> Result<usize, String> {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Disturbances")]
 pub(super) struct DisturbArgs {
-    /// Hold back a share of the ticks for any event time up to a duration: they arrive late. Up to 100,000 are held back at a time in
-    /// each of the market's 16 lanes, or of a recording.
+    /// Hold back a share of the ticks for any event time up to a duration: they arrive late. Up to 100,000 are held
+    /// back at a time in each of the market's 16 lanes, or of a recording.
     #[arg(long, value_name = "SHARE/DURATION")]
     late: Option<Delays>,
 
@@ -103,7 +103,8 @@ pub(super) struct DisturbArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     duplicates: f64,
 
-    /// Send malformed ticks of all kinds besides, as a share of the good ones. An audit looks for them in the quarantine table.
+    /// Send malformed ticks of all kinds besides, as a share of the good ones. An audit looks for them in the
+    /// quarantine table.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     malformed: f64,
 }

@@ -23,8 +23,8 @@ use super::mapping::MappingArgs;
 
 /// Plant events in the trades of a recorded file, CSV (also .csv.gz) or Parquet, and write them to a Parquet file.
 ///
-/// Prices, volumes or the presence of trades are altered where an event is planted, and nowhere else. `loadgen score` then
-/// compares the alerts of a detector with the truth file. The same seed gives the same events.
+/// Prices, volumes or the presence of trades are altered where an event is planted, and nowhere else. `loadgen score`
+/// then compares the alerts of a detector with the truth file. The same seed gives the same events.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Kinds, with the alert that is expected of each:
 

@@ -54,8 +54,8 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "ROWS")]
     limit: Option<u64>,
 
-    /// Replay by the clock of the recording, so many times as fast as it went, on a schedule that a slow queue does not stretch (an open
-    /// loop): 1 to 10000.
+    /// Replay by the clock of the recording, so many times as fast as it went, on a schedule that a slow queue does not
+    /// stretch (an open loop): 1 to 10000.
     #[arg(long, value_name = "TIMES", conflicts_with = "rate", value_parser = speed)]
     speed: Option<f64>,
 

@@ -17,9 +17,9 @@ use super::{
 
 /// Send the ticks of a model market.
 ///
-/// Symbols of unequal popularity trade at prices that wander in pennies. Now and then a single tick is far off: a planted
-/// spike, which a detector should find. The same seed gives the same messages, today and tomorrow, with any number of
-/// threads.
+/// Symbols of unequal popularity trade at prices that wander in pennies. Now and then a single tick is far off: a
+/// planted spike, which a detector should find. The same seed gives the same messages, today and tomorrow, with any
+/// number of threads.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
 
@@ -48,7 +48,8 @@ pub(super) struct SendArgs {
     #[arg(long, value_name = "DURATION", default_value = "6h30m")]
     span: SignedDuration,
 
-    /// How the market behaves: even and calm, or as recorded trades are, in bursts, with clustered volatility and a busy open and close.
+    /// How the market behaves: even and calm, or as recorded trades are, in bursts, with clustered volatility and a
+    /// busy open and close.
     #[arg(long, value_enum, default_value_t = Character::Calm)]
     market: Character,
 

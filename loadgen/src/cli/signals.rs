@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM, for as long as a command runs: the first one ends sending, or the wait for what was sent; a second one while still
-//! sending ends the process.
+//! Ctrl-C and SIGTERM, for as long as a command runs: the first one ends sending, or the wait for what was sent; a
+//! second one while still sending ends the process.
 //!
 //! It does *not* own what ends then ([`Progress`]).
 

@@ -1,20 +1,22 @@
 //! A market that looks like one: trades that come in bursts, wild hours and calm ones, a busy open and a busy close.
 //!
-//! This file owns the laws of times and prices of [`Character::Lively`](super::Character::Lively). It does *not* own which symbol is traded.
+//! This file owns the laws of times and prices of [`Character::Lively`](super::Character::Lively). It does *not* own
+//! which symbol is traded.
 
 use std::time::Duration;
 
 use crate::random::Random;
 
-/// Another trade of the same order follows with this probability: 3.6 trades on average. Durations between trades are then those of a
-/// compound Poisson process, whose coefficient of variation is the root of `2 x 3.6 - 1`: 2.5; busy and calm stretches raise it above 3.
+/// Another trade of the same order follows with this probability: 3.6 trades on average. Durations between trades are
+/// then those of a compound Poisson process, whose coefficient of variation is the root of `2 x 3.6 - 1`: 2.5; busy and
+/// calm stretches raise it above 3.
 const GOES_ON: f64 = 0.72;
 
 /// Microseconds between two trades of an order, at most.
 const WITHIN_US: u64 = 1_500;
 
-/// The weights of GARCH(1,1) (T. Bollerslev, "Generalized autoregressive conditional heteroskedasticity", 1986): of the last squared move, and of
-/// the variance before. What is left to 1 is the long-run variance's.
+/// The weights of GARCH(1,1) (T. Bollerslev, "Generalized autoregressive conditional heteroskedasticity", 1986): of the
+/// last squared move, and of the variance before. What is left to 1 is the long-run variance's.
 const OF_LAST: f64 = 0.035;
 const OF_BEFORE: f64 = 0.955;
 
@@ -37,7 +39,8 @@ const NEXT_LEVEL_EVERY: u64 = 25;
 /// The part of the distance from the opening price that one move takes back.
 const PULL: f64 = 1e-5;
 
-/// A price of one symbol: a diffusion with volatility that clusters and jumps, seen through a bid and an ask in whole pennies.
+/// A price of one symbol: a diffusion with volatility that clusters and jumps, seen through a bid and an ask in whole
+/// pennies.
 #[derive(Debug, Clone)]
 pub(super) struct LivelyWalk {
     /// Between bid and ask, unrounded, in cents.
@@ -168,8 +171,8 @@ impl LivelyClock {
     }
 }
 
-/// When this part of the trades has passed, as a part of the day: the inverse of the integral of `(1 + 2 (2t - 1)^2) 3/5`, in which open and
-/// close are three times as busy as midday.
+/// When this part of the trades has passed, as a part of the day: the inverse of the integral of `(1 + 2 (2t - 1)^2)
+/// 3/5`, in which open and close are three times as busy as midday.
 fn when(part: f64) -> f64 {
     let passed = |t: f64| {
         let u = 2.0 * t - 1.0;

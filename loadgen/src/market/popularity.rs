@@ -14,8 +14,8 @@ pub struct Zipf {
 }
 
 impl Default for Zipf {
-    /// Of 500 symbols the first then has 2.7 % of the ticks, about what the busiest share on an exchange has, where plain Zipf (1/0) would
-    /// give it 15 %.
+    /// Of 500 symbols the first then has 2.7 % of the ticks, about what the busiest share on an exchange has, where
+    /// plain Zipf (1/0) would give it 15 %.
     fn default() -> Self {
         Self { exponent: 1.0, offset: 8.0 }
     }
@@ -60,8 +60,8 @@ impl fmt::Display for Zipf {
     }
 }
 
-/// A distribution over the symbols of a lane (Walker's alias method in Vose's form, 1991): each column of the table holds
-/// its own symbol up to a threshold and another one above.
+/// A distribution over the symbols of a lane (Walker's alias method in Vose's form, 1991): each column of the table
+/// holds its own symbol up to a threshold and another one above.
 #[derive(Debug, Clone)]
 pub(super) struct Popularity {
     columns: Vec<Column>,

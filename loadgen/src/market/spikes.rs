@@ -1,7 +1,7 @@
 //! Where spikes are planted and how large they are.
 //!
-//! A detector needs to know what is normal before it can know what is not. So a symbol gets its first spike only when it
-//! has shown enough ticks over enough event time, and the next one only after as much again.
+//! A detector needs to know what is normal before it can know what is not. So a symbol gets its first spike only when
+//! it has shown enough ticks over enough event time, and the next one only after as much again.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -47,9 +47,9 @@ pub(super) struct Planter {
 }
 
 impl Planter {
-    /// Spreads `count` spikes over a lane of `ticks` ticks which lasts `span`: one in each of as many equal stretches, the
-    /// first of which begins when the quiet time has passed. The last twentieth stays free, so that a spike that waits for a
-    /// symbol still finds one.
+    /// Spreads `count` spikes over a lane of `ticks` ticks which lasts `span`: one in each of as many equal stretches,
+    /// the first of which begins when the quiet time has passed. The last twentieth stays free, so that a spike that
+    /// waits for a symbol still finds one.
     pub(super) fn new(config: &SpikeConfig, count: u64, ticks: u64, span: Duration, mut random: Random) -> Self {
         let quiet = (config.quiet.as_secs_f64() / span.as_secs_f64()).min(1.0);
         let first = (ticks as f64 * quiet) as u64;
@@ -60,7 +60,8 @@ impl Planter {
         Self { config: config.clone(), quiet_us, due, random }
     }
 
-    /// The price to send instead of `cents`, if tick `index` of the lane, which is tick `seq` of its symbol, is to be a spike.
+    /// The price to send instead of `cents`, if tick `index` of the lane, which is tick `seq` of its symbol, is to be a
+    /// spike.
     pub(super) fn plant(&mut self, index: u64, seq: i64, ts_us: i64, quiet: Quiet, cents: i64) -> Option<i64> {
         if self.due.front().is_none_or(|&due| index < due)
             || seq - quiet.seq < self.config.quiet_ticks

@@ -1,7 +1,8 @@
 //! What a program says of itself, in the text format that Prometheus reads.
 //!
-//! This file reads as much of the format (<https://prometheus.io/docs/instrumenting/exposition_formats/>) as a plot over time needs: of
-//! every metric its kind and the sum over its series. Buckets and quantiles are left out; of a histogram its sum and its count remain.
+//! This file reads as much of the format (<https://prometheus.io/docs/instrumenting/exposition_formats/>) as a plot
+//! over time needs: of every metric its kind and the sum over its series. Buckets and quantiles are left out; of a
+//! histogram its sum and its count remain.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,4 +1,5 @@
-//! What a broken producer sends: bodies and elements that are no ticks, of every kind that a consumer has to tell apart.
+//! What a broken producer sends: bodies and elements that are no ticks, of every kind that a consumer has to tell
+//! apart.
 //!
 //! It does *not* own how often they are sent.
 

@@ -1,7 +1,7 @@
 //! The events that can be planted, by name, and the record of one that was.
 //!
-//! This file owns the labels, what kind of alert is expected of each, how long each lasts, and the JSON of an event. It does
-//! *not* own what an event does to the trades (`shape`).
+//! This file owns the labels, what kind of alert is expected of each, how long each lasts, and the JSON of an event. It
+//! does *not* own what an event does to the trades (`shape`).
 
 use std::{str::FromStr, time::Duration};
 

@@ -35,8 +35,8 @@ impl PriceStep {
         (a - b).abs() >= self.step * (1.0 - 1e-6)
     }
 
-    /// `price` times `factor` on the grid, and at least a step away from `price`, to the side of the factor. `None` where
-    /// no price above zero is.
+    /// `price` times `factor` on the grid, and at least a step away from `price`, to the side of the factor. `None`
+    /// where no price above zero is.
     pub(super) fn scaled(self, price: f64, factor: f64) -> Option<f64> {
         let mut scaled = self.round(price * factor);
         if !self.tells_apart(price, scaled) {

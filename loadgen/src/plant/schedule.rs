@@ -15,7 +15,8 @@ use crate::random::Random;
 const DAY_US: i64 = 86_400_000_000;
 /// Data of a symbol that a detector sees on each UTC day before the first event.
 const WARM_UP_US: i64 = 15 * 60 * 1_000_000;
-/// Where no kind fits, at most as many trades are passed over before the next attempt. It bounds the work on thin symbols.
+/// Where no kind fits, at most as many trades are passed over before the next attempt. It bounds the work on thin
+/// symbols.
 const RETRY_TRADES: u64 = 64;
 
 /// A part of every UTC day. It may go past midnight.
@@ -182,7 +183,8 @@ impl Deck {
         }
     }
 
-    /// Takes the first kind of this round that `attempt` makes something of. Those that do not fit wait for another place.
+    /// Takes the first kind of this round that `attempt` makes something of. Those that do not fit wait for another
+    /// place.
     fn deal<T>(
         &mut self,
         mut attempt: impl FnMut(EventKind, Option<Direction>) -> Option<T>,

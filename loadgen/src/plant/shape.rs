@@ -78,7 +78,8 @@ fn keep<T>(column: &mut Vec<T>, removed: &[bool]) {
     column.retain(|_| removed.next() == Some(&false));
 }
 
-/// The edits of an event that begins with trade `at` of the lane; `None` where the trades are too few or too small for it.
+/// The edits of an event that begins with trade `at` of the lane; `None` where the trades are too few or too small for
+/// it.
 pub(super) fn shape(
     kind: EventKind,
     direction: Option<Direction>,

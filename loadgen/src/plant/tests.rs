@@ -1,4 +1,5 @@
-//! Planted trades: what an event alters, what it leaves alone, and where events fall. It does *not* own how they are scored.
+//! Planted trades: what an event alters, what it leaves alone, and where events fall. It does *not* own how they are
+//! scored.
 
 mod market;
 

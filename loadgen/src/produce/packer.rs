@@ -73,7 +73,8 @@ impl Packer {
         })
     }
 
-    /// Takes a tick of that queue, after those that were held back until its time. Messages that are full go to the end of `full`.
+    /// Takes a tick of that queue, after those that were held back until its time. Messages that are full go to the end
+    /// of `full`.
     pub(super) fn take(
         &mut self,
         tick: &Tick<'_>,

@@ -1,4 +1,5 @@
-//! A recording on its way into batches, in the order of the file; and when they are due, where it is replayed by its own clock.
+//! A recording on its way into batches, in the order of the file; and when they are due, where it is replayed by its
+//! own clock.
 //!
 //! It does *not* own the files, or how the clock deals with wrong times (`event_clock`).
 

@@ -108,7 +108,8 @@ fn disturbed_ticks_are_the_same_for_any_number_of_threads_as_well() {
 /// Symbol, sequence number and event time.
 type Read = (String, i64, i64);
 
-/// The ticks of all messages as a naive reader has them: per queue, in the order of the messages, and how many elements are none.
+/// The ticks of all messages as a naive reader has them: per queue, in the order of the messages, and how many elements
+/// are none.
 fn read(batches: &[Batch], queues: usize) -> (Vec<Vec<Read>>, u64) {
     let (mut ticks, mut malformed) = (vec![Vec::new(); queues], 0);
     for batch in batches {

@@ -81,7 +81,8 @@ struct Leftover {
 }
 
 impl Deliverer {
-    /// Calls through the same connections as `client`, but repeats them itself: a repeat by the SDK would not be counted.
+    /// Calls through the same connections as `client`, but repeats them itself: a repeat by the SDK would not be
+    /// counted.
     pub(super) fn new(client: &Client, queue_urls: &[String], progress: Arc<Progress>) -> Self {
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
         let config = client.config().to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts);

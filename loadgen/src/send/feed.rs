@@ -1,7 +1,7 @@
 //! Batches in the order and at the times at which they are to be sent.
 //!
-//! This file also owns whose fault it is when one is late: what was not prepared when it was due is the generator's, what waited for a free sender
-//! is the queue's. It does *not* own when a batch is due (`schedule`).
+//! This file also owns whose fault it is when one is late: what was not prepared when it was due is the generator's,
+//! what waited for a free sender is the queue's. It does *not* own when a batch is due (`schedule`).
 
 use std::{
     collections::VecDeque,
@@ -60,7 +60,8 @@ pub(super) struct Feed {
     progress: Arc<Progress>,
     /// When the first batch was due.
     start: Option<Instant>,
-    /// How far the generator is behind its schedule, and was at worst: what it takes longer adds up, until it catches up.
+    /// How far the generator is behind its schedule, and was at worst: what it takes longer adds up, until it catches
+    /// up.
     behind: Duration,
     behind_max: Duration,
 }

@@ -42,8 +42,8 @@ pub enum Shape {
         /// From one peak to the next.
         period: Duration,
     },
-    /// A trading day of this length, and then the next one: the rate is its mean, open and close are three times as busy as midday, and
-    /// its first two-hundredth is an auction, five times as busy again.
+    /// A trading day of this length, and then the next one: the rate is its mean, open and close are three times as
+    /// busy as midday, and its first two-hundredth is an auction, five times as busy again.
     Day {
         /// How long a day takes.
         lasts: Duration,

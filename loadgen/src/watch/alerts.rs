@@ -41,16 +41,16 @@ struct Alert {
     state: Option<String>,
 }
 
-/// What SNS wraps a message in (Amazon SNS Developer Guide, "HTTP/HTTPS notification JSON format"; queues get the same unless raw delivery
-/// is on).
+/// What SNS wraps a message in (Amazon SNS Developer Guide, "HTTP/HTTPS notification JSON format"; queues get the same
+/// unless raw delivery is on).
 #[derive(Debug, Deserialize)]
 struct Envelope {
     #[serde(rename = "Message")]
     message: String,
 }
 
-/// Receives and deletes the alerts of a queue and tells the watch about them. Goes on until the queue is away for too long, or until it is
-/// dropped.
+/// Receives and deletes the alerts of a queue and tells the watch about them. Goes on until the queue is away for too
+/// long, or until it is dropped.
 pub async fn listen(client: Client, queue_url: &str, watch: Arc<Watch>) -> Result<(), AlertsError> {
     let mut heard = Instant::now();
     loop {

@@ -1,8 +1,9 @@
 //! Looks into a lake for the ticks that are expected there.
 //!
-//! A tick can be read from when a listing has its file, so what is measured is late by up to the time between two listings, which is
-//! [`EVERY`] or as long as a listing takes; the longest is part of the result. A lake that is away is asked again, and what appears meanwhile
-//! is late. This file owns the listings and the reading of what is new; it does *not* own what is expected.
+//! A tick can be read from when a listing has its file, so what is measured is late by up to the time between two
+//! listings, which is [`EVERY`] or as long as a listing takes; the longest is part of the result. A lake that is away
+//! is asked again, and what appears meanwhile is late. This file owns the listings and the reading of what is new; it
+//! does *not* own what is expected.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -23,7 +24,8 @@ pub const EVERY: Duration = Duration::from_millis(100);
 /// Files that wait to be read. When there are more, the next listing waits.
 const WAITING_MAX: usize = 1_000;
 
-/// How often a file is read again, with [`EVERY`] between, where it cannot be: in a folder it may be listed before it is whole.
+/// How often a file is read again, with [`EVERY`] between, where it cannot be: in a folder it may be listed before it
+/// is whole.
 const READS_MAX: u32 = 50;
 
 /// How long a lake may be away.
@@ -51,7 +53,8 @@ impl LakeWatch {
         Ok(Self { lake, known })
     }
 
-    /// Tells the watch about every tick that appears. Goes on until the lake is away for too long, or until it is dropped.
+    /// Tells the watch about every tick that appears. Goes on until the lake is away for too long, or until it is
+    /// dropped.
     pub async fn run(&mut self, watch: Arc<Watch>) -> Result<(), LakeError> {
         let (to_reader, listed) = mpsc::channel(WAITING_MAX);
         let reading = read_all(self.lake.clone(), listed, &watch);

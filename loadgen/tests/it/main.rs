@@ -271,7 +271,8 @@ async fn lake_that_is_away_for_a_while_is_looked_into_again_and_says_how_long_no
 #[tokio::test(flavor = "multi_thread")]
 async fn large_messages_and_batches_stay_within_the_limits_of_the_queue() {
     let queue = Queue::start().await;
-    // One symbol is one lane, and a lane's messages are as large as they can be; the queue refuses what exceeds its limits.
+    // One symbol is one lane, and a lane's messages are as large as they can be; the queue refuses what exceeds its
+    // limits.
     let one = Source::Market(MarketConfig { symbols: 1, ticks: 30_000, ..MarketConfig::default() });
     let sent = send(&queue, Plan::new(one, arrays(1_000_000))).await.unwrap();
     assert_eq!((sent.messages, sent.calls), (3, 3), "{sent}");

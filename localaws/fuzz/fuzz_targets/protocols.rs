@@ -1,7 +1,9 @@
-//! Any bytes as requests of SQS, SNS and S3: each gets an answer that is no server error, and nothing panics.
+//! Sends any bytes as requests of SQS, SNS and S3. Each request must get an answer that is no server error, and nothing
+//! may panic.
 //!
-//! `cargo +nightly fuzz run protocols` in the folder `localaws`. A panic on any thread ends the process, as libFuzzer sets
-//! it up. The test `fuzz::corpus_and_its_mutations_get_answers` sends the corpus through the same door on every run.
+//! Run it with `cargo +nightly fuzz run protocols` in the folder `localaws`. As libFuzzer sets it up, a panic on any
+//! thread ends the process. On every run, the test `fuzz::corpus_and_its_mutations_get_answers` sends the corpus in the
+//! same way.
 #![no_main]
 
 use std::{sync::LazyLock, time::Duration};
@@ -34,14 +36,14 @@ fuzz_target!(|data: &[u8]| {
     TARGET.server.attach(stream);
     let answer = TARGET.runtime.block_on(async {
         let mut answer = Vec::new();
-        // The server may hang up on nonsense before it has read all of it.
+        // The server may hang up on a nonsense request before it has read all of it.
         if client.write_all(&request::request(data)).await.is_ok() {
-            // A long poll, or a request that promises more than it holds, is left alone after a while.
+            // The timeout ends long polls, and requests that promise more bytes than they hold.
             let _ended = tokio::time::timeout(Duration::from_millis(20), client.read_to_end(&mut answer)).await;
         }
         answer
     });
     let text = String::from_utf8_lossy(&answer);
-    // 501 is an honest answer; what went wrong in here is not.
+    // The answer 501 is right. An internal error is not.
     assert!(!text.starts_with("HTTP/1.1 500"), "{text}");
 });

@@ -1,13 +1,13 @@
-//! One fault: which requests it strikes, how often, what it does to them; and the text form of all that.
+//! One fault: which requests it strikes, how often, and what it does to them; and the text form of a fault.
 //!
-//! The text is `ACTION=EFFECT` or `ACTION=EFFECT@HOW_OFTEN`, as in `s3:PutObject=slow-down@10%`. It does *not* own the
-//! requests that were struck so far, nor the dice.
+//! The text is `ACTION=EFFECT` or `ACTION=EFFECT@HOW_OFTEN`, as in `s3:PutObject=slow-down@10%`. This file does *not*
+//! own the requests that were struck so far, nor the dice.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use super::{Operation, Repeat};
 
-/// What a failing request is answered.
+/// The answer to a failing request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FaultKind {
     /// This HTTP status, with the error code that the service uses for it.
@@ -30,21 +30,21 @@ pub enum FaultKind {
 /// What a fault does to a request that it strikes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// `deny`: answered as AWS answers a caller whose policy does not allow the action.
+    /// `deny`: the service answers as AWS answers a caller whose policy does not allow the action.
     Deny,
-    /// `throttle`, `slow-down`, `error`, `status:503` or `code:409:ConditionalRequestConflict`: nothing happens, and
-    /// this is the answer.
+    /// `throttle`, `slow-down`, `error`, `status:503` or `code:409:ConditionalRequestConflict`: the request has no
+    /// effect, and this is its answer.
     Fail(FaultKind),
     /// `fail-entries`: single entries of a batch fail with an internal error, the rest of the batch succeeds.
     FailEntries,
-    /// `old-receipts`: an entry of a batch of deletes or visibility changes counts although its message was received
-    /// again since. Standard queues only.
+    /// `old-receipts`: an entry of a batch of deletes or visibility changes counts, although its message was received
+    /// again since then. Standard queues only.
     OldReceipts,
     /// `delay:20ms`, or `delay:5ms..40ms` for a log-normal distribution with this median and 99th percentile.
     Delay {
         /// Half of the delays are shorter.
         median: Duration,
-        /// One delay in a hundred is longer; the median where all are alike.
+        /// One delay in a hundred is longer. Equals the median if all delays are the same.
         p99: Duration,
     },
     /// `reset`: the connection is dropped without an answer, and the request has no effect.
@@ -53,8 +53,7 @@ pub enum Effect {
     LoseAnswer,
     /// `cut-answer`: the request has its effect, and the connection is dropped in the middle of the answer's body.
     CutAnswer,
-    /// `duplicate`: a received message is in the queue once more, with a receive count of its own. Standard queues
-    /// only.
+    /// `duplicate`: a received message is in the queue once more, with its own receive count. Standard queues only.
     Duplicate,
     /// `again:10@2`: every tenth received message is handed out once more, at a random later moment, although it is
     /// hidden. One of the two deliveries shows the receive count 2. Standard queues only.
@@ -62,41 +61,41 @@ pub enum Effect {
     /// `again-deleted:10@2`: every tenth received message is handed out once more after it was deleted. Standard queues
     /// only.
     AgainDeleted(Repeat),
-    /// `forget-count`: messages in a dead-letter queue show the receive count 1, whenever they are received.
+    /// `forget-count`: messages in a dead-letter queue always show the receive count 1.
     ForgetCount,
-    /// `shuffle:100`: a receive takes messages from anywhere among so many at the front. Standard queues only.
+    /// `shuffle:100`: a receive takes messages from anywhere among this many at the front. Standard queues only.
     Shuffle(usize),
-    /// `sample:30%`: a short poll looks at this share of the messages only, as one that asks few of SQS's servers.
+    /// `sample:30%`: a short poll looks only at this share of the messages, as if it asked few of SQS's servers.
     Sample(f64),
-    /// `stale:10s`: the counts of a queue's messages are up to so old.
+    /// `stale:10s`: the counts of a queue's messages are up to this old.
     Stale(Duration),
-    /// `rate:3500`: at most so many requests a second per key prefix (S3) or service; more are throttled.
+    /// `rate:3500`: at most this many requests a second per key prefix (S3) or service. Others are throttled.
     Rate(f64),
 }
 
-/// Which of the requests that a fault names it strikes.
+/// Which requests a fault strikes, of those that it names.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum HowOften {
-    /// All of them.
+    /// All requests.
     Always,
-    /// `1/3`: each third, counted from when the fault was switched on.
+    /// `1/3`: each third request, counted from when the fault was switched on.
     EveryNth(u64),
-    /// `10%`: each with this probability.
+    /// `10%`: each request with this probability.
     Chance(f64),
 }
 
-/// A fault. Made from its text, which `Display` gives back.
+/// A fault. It is parsed from its text, and `Display` prints that text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
     /// An IAM action (`sqs:SendMessage`), an API operation (`sqs:SendMessageBatch`), or a prefix of one (`s3:*`, `*`).
     pub action: String,
-    /// What it does.
+    /// What the fault does.
     pub effect: Effect,
-    /// Which requests it strikes.
+    /// Which requests the fault strikes.
     pub how_often: HowOften,
 }
 
-/// Why a text is no fault.
+/// Why a text does not describe a fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("failed to read the fault `{text}`: {reason}")]
 pub struct FaultError {
@@ -111,13 +110,13 @@ impl Fault {
         Self { action: action.to_owned(), effect, how_often: HowOften::Always }
     }
 
-    /// The same, of each `nth` request only.
+    /// The same fault, but for each `nth` request only.
     #[must_use]
     pub fn every_nth(self, nth: u64) -> Self {
         Self { how_often: HowOften::EveryNth(nth.max(1)), ..self }
     }
 
-    /// Whether it names this operation.
+    /// Whether the fault names this operation.
     pub(super) fn names(&self, operation: Operation) -> bool {
         let named = |name: &str| match self.action.strip_suffix('*') {
             Some(prefix) => name.starts_with(prefix),
@@ -126,7 +125,7 @@ impl Fault {
         named(operation.action) || named(operation.name)
     }
 
-    /// The operation that alone can show the effect, for effects that are not about any request.
+    /// For an effect that concerns no request as such: the one operation that can show it.
     fn only_on(&self) -> Option<Operation> {
         match self.effect {
             Effect::Duplicate
@@ -147,7 +146,7 @@ impl FromStr for Fault {
     fn from_str(text: &str) -> Result<Self, FaultError> {
         let refuse = |reason: String| FaultError { text: text.to_owned(), reason };
         let parts = text.split_once('=').filter(|(action, _)| !action.is_empty());
-        let (action, rest) = parts.ok_or_else(|| refuse("it is written ACTION=EFFECT[@HOW_OFTEN]".to_owned()))?;
+        let (action, rest) = parts.ok_or_else(|| refuse("expected ACTION=EFFECT[@HOW_OFTEN]".to_owned()))?;
         let (effect, how_often) = match rest.rsplit_once('@') {
             Some((effect, count)) if shows_count(effect, count) => (rest, HowOften::Always),
             Some((effect, how_often)) => (effect, parse_how_often(how_often).map_err(refuse)?),
@@ -155,7 +154,7 @@ impl FromStr for Fault {
         };
         let fault = Self { action: action.to_owned(), effect: parse_effect(effect).map_err(refuse)?, how_often };
         if !crate::operations().any(|operation| fault.names(operation)) {
-            return Err(refuse(format!("no operation that is served here is called `{action}`")));
+            return Err(refuse(format!("this server has no operation `{action}`")));
         }
         let suffixes: &[&str] = match fault.effect {
             Effect::FailEntries => &["Batch"],
@@ -164,16 +163,16 @@ impl FromStr for Fault {
         };
         let shows = |operation: Operation| suffixes.iter().any(|suffix| operation.name.ends_with(suffix));
         if !crate::operations().any(|operation| shows(operation) && fault.names(operation)) {
-            return Err(refuse(format!("this effect shows on {} only", suffixes.join(" and "))));
+            return Err(refuse(format!("this effect works only on {}", suffixes.join(" and "))));
         }
         if let Some(only) = fault.only_on().filter(|only| !fault.names(*only)) {
-            return Err(refuse(format!("this effect shows on {} only", only.name)));
+            return Err(refuse(format!("this effect works only on {}", only.name)));
         }
         Ok(fault)
     }
 }
 
-/// Whether the number behind the `@` is the receive count that the effect shows.
+/// Whether the number after the `@` is the receive count that the effect shows.
 fn shows_count(effect: &str, count: &str) -> bool {
     effect.starts_with("again") && !effect.contains('@') && count.parse::<u32>().is_ok()
 }
@@ -184,11 +183,11 @@ fn parse_how_often(text: &str) -> Result<HowOften, String> {
     chance
         .map(HowOften::Chance)
         .or(nth.map(HowOften::EveryNth))
-        .ok_or_else(|| format!("`{text}` is neither a share of the requests, as 10%, nor each n-th, as 1/3"))
+        .ok_or_else(|| format!("`{text}` is neither a share of the requests like 10% nor each n-th like 1/3"))
 }
 
-/// How copies are written.
-const REPEAT: &str = "again:10, again:10@2 or again:10:5s@2: each how many messages, up to how late, the count shown";
+/// The syntax of copies.
+const REPEAT: &str = "again:10, again:10@2 or again:10:5s@2: every n-th message, the longest delay, the shown count";
 
 fn parse_effect(text: &str) -> Result<Effect, String> {
     let (name, value) = text.split_once(':').unwrap_or((text, ""));
@@ -344,12 +343,12 @@ mod tests {
             ("s3:PutObject=error@often", "neither a share"),
             ("s3:PutObject=error@1/0", "neither a share"),
             ("s3:PutObject=error@101%", "neither a share"),
-            ("s3:PutThing=error", "no operation that is served here"),
+            ("s3:PutThing=error", "this server has no operation"),
             ("s3:PutObject=duplicate", "sqs:ReceiveMessage only"),
             ("s3:PutObject=again:10@2", "sqs:ReceiveMessage only"),
             ("sqs:ReceiveMessage=again:0@2", "again:10@2 or"),
             ("sqs:ReceiveMessage=again:10@0", "the count shown"),
-            ("sqs:ReceiveMessage=again:10:soon", "up to how late"),
+            ("sqs:ReceiveMessage=again:10:soon", "the longest delay"),
             ("sqs:ReceiveMessage=again:10@2@3", "neither a share"),
             ("sqs:ReceiveMessage=stale:1s", "sqs:GetQueueAttributes only"),
             ("s3:PutObject=rate:0", "requests a second"),

@@ -1,8 +1,9 @@
-//! Token buckets, one per scope, that admit so many requests a second. It does *not* own what becomes of the others.
+//! Token buckets, one per scope, that admit a number of requests a second. This file does *not* own what happens to the
+//! others.
 
 use std::{collections::HashMap, time::Instant};
 
-/// How many scopes are told apart; beyond, the buckets start afresh.
+/// The most scopes that have a bucket of their own. Beyond that, all buckets start afresh.
 const SCOPES_MAX: usize = 10_000;
 
 /// The buckets of one rule. Each holds a second's worth of requests.
@@ -16,7 +17,7 @@ struct Bucket {
 }
 
 impl Rates {
-    /// Whether one more request of `scope` is, at `now`, within `rate` requests a second.
+    /// Whether one more request of `scope` at `now` stays within `rate` requests a second.
     pub(super) fn admits(&mut self, scope: &str, rate: f64, now: Instant) -> bool {
         if self.0.len() >= SCOPES_MAX && !self.0.contains_key(scope) {
             self.0.clear();

@@ -1,6 +1,6 @@
-//! A message that is handed out once more: which one, when, and with which receive count.
+//! A message that is handed out once more: which message, when, and with which receive count.
 //!
-//! It owns the text form and whose turn it is. It does *not* own the copies; a queue does.
+//! This file owns the text form, and decides whose turn it is. It does *not* own the copies; a queue does.
 
 use std::{
     fmt,
@@ -16,14 +16,14 @@ use fastrand::Rng;
 /// How late a copy may come, unless the fault says otherwise.
 const WITHIN: Duration = Duration::from_secs(3);
 
-/// `10`, `10@2`, `10:5s` or `10:5s@2`: what is behind `again:` and `again-deleted:`.
+/// `10`, `10@2`, `10:5s` or `10:5s@2`: the part after `again:` and `again-deleted:`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Repeat {
-    /// Every so many received messages, one is handed out once more.
+    /// One in this many received messages is handed out once more.
     pub every: u64,
-    /// The receive count that is shown; the true one where there is none.
+    /// The receive count that the copy shows; without one, the true count.
     pub count: Option<u32>,
-    /// The copy comes at a random moment up to so much later.
+    /// The copy comes at a random moment within this time.
     pub within: Duration,
 }
 
@@ -57,16 +57,16 @@ impl fmt::Display for Repeat {
 #[derive(Debug, Clone)]
 pub(crate) struct Again {
     pub(crate) repeat: Repeat,
-    /// The chance that a message whose turn it is gets a copy.
+    /// The chance that a message gets a copy when it is its turn.
     pub(crate) chance: f64,
-    /// The copy comes after its message was deleted.
+    /// Whether the copy comes after its message was deleted.
     pub(crate) after_deletion: bool,
-    /// How many messages have passed. All receives of a server share it.
+    /// Number of messages so far. All receives of a server share it.
     pub(crate) turns: Arc<AtomicU64>,
 }
 
 impl Again {
-    /// Whether the next received message gets a copy; and how much later it comes, in milliseconds.
+    /// Whether the next received message gets a copy. If so, returns its delay in milliseconds.
     pub(crate) fn strikes(&self, dice: &mut Rng) -> Option<u64> {
         let turn = self.turns.fetch_add(1, Ordering::Relaxed) + 1;
         if !turn.is_multiple_of(self.repeat.every) || dice.f64() >= self.chance {

@@ -1,7 +1,8 @@
-//! One bucket: an index of its objects in memory, their bytes as files, and a journal from which the index comes back.
+//! One bucket: an index of its objects in memory, their bytes as files, and a journal that restores the index.
 //!
-//! All changes go through the lock on the index, so that a condition is decided once, and a listing after an answered
-//! write shows it. Bytes are written elsewhere first and moved into place here. It does *not* own how bytes arrive.
+//! All changes go through the lock on the index. So a condition is decided once, and a listing after an answered write
+//! shows the write. Bytes are written elsewhere first, and moved into place here. This file does *not* own how bytes
+//! arrive.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +15,7 @@ use std::{
 use super::{
     error::S3Error,
     intent::{Intent, Intents},
-    journal::{self, Journal, Stored},
+    journal::{self, Journal, Paths, Stored},
     keys,
     object::Object,
     scratch::Scratch,
@@ -28,18 +29,8 @@ pub(crate) struct Bucket {
     pub(crate) created: Millis,
     paths: Paths,
     intents: Intents,
-    /// Read from the journal when it is first needed, so that a start costs nothing per object.
+    /// The index. It is read from the journal on first use, so that a start costs nothing per object.
     index: Mutex<Option<Index>>,
-}
-
-/// Where a bucket's files are.
-#[derive(Debug, Clone)]
-pub(crate) struct Paths {
-    /// Objects whose key is a path.
-    pub(crate) plain: PathBuf,
-    /// The others.
-    pub(crate) aside: PathBuf,
-    pub(crate) journal: PathBuf,
 }
 
 #[derive(Debug)]
@@ -48,7 +39,7 @@ struct Index {
     journal: Journal,
 }
 
-/// A write under way.
+/// A write in progress.
 #[derive(Debug)]
 pub(crate) struct Write {
     condition: Condition,
@@ -81,7 +72,7 @@ impl Bucket {
         Self { name, created, paths, intents: Intents::default(), index: Mutex::new(None) }
     }
 
-    /// A write of `key` begins. Nothing is decided before it is committed.
+    /// Begins a write of `key`. The condition is decided at the commit.
     pub(crate) fn begin(&self, key: &str, condition: Condition) -> Write {
         let intent = (condition != Condition::Always).then(|| self.intents.begin(key));
         Write { condition, intent }
@@ -115,14 +106,14 @@ impl Bucket {
         Ok(object)
     }
 
-    /// An object and its bytes, which belong together whatever happens to the key afterwards.
+    /// An object and its bytes. They belong together, whatever happens to the key afterwards.
     pub(crate) fn open(&self, key: &str) -> Result<(Arc<Object>, File), S3Error> {
         let mut guard = self.lock();
         let index = self.loaded(&mut guard)?;
         let stored = index.objects.get(key).ok_or_else(S3Error::no_such_key)?;
         match File::open(self.path(key, stored.aside)) {
             Ok(file) => Ok((stored.object.clone(), file)),
-            // Someone has taken the file away by hand; then the object is gone.
+            // If someone has removed the file by hand, the object is gone.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 index.objects.remove(key);
                 Err(S3Error::no_such_key())
@@ -131,14 +122,14 @@ impl Bucket {
         }
     }
 
-    /// What is known of an object.
+    /// The metadata of an object.
     pub(crate) fn head(&self, key: &str) -> Result<Arc<Object>, S3Error> {
         let mut guard = self.lock();
         let stored = self.loaded(&mut guard)?.objects.get(key);
         stored.map(|stored| stored.object.clone()).ok_or_else(S3Error::no_such_key)
     }
 
-    /// Removes an object if the condition holds; that there is none is no error by itself.
+    /// Removes an object if the condition holds. A missing object alone is no error.
     pub(crate) fn delete(&self, key: &str, condition: &Condition) -> Result<(), S3Error> {
         let mut guard = self.lock();
         let index = self.loaded(&mut guard)?;
@@ -154,8 +145,8 @@ impl Bucket {
         Ok(())
     }
 
-    /// Calls `visit` with the objects from `start` on, in order of their keys, until it says no more.
-    /// It may answer with a key to skip ahead to.
+    /// Calls `visit` with the objects from `start` on, in order of their keys, until it says to stop. `visit` may
+    /// return a key to skip ahead to.
     pub(crate) fn scan(&self, start: &str, mut visit: impl FnMut(&str, &Object) -> Scan) -> Result<(), S3Error> {
         let mut guard = self.lock();
         let index = self.loaded(&mut guard)?;
@@ -182,7 +173,7 @@ impl Bucket {
         if !index.objects.is_empty() {
             return Err(S3Error::bucket_not_empty());
         }
-        // Fails where a user keeps something of his own in the folder; that is not ours to remove.
+        // This fails if a user keeps own files in the folder. The server must not remove them.
         fs::remove_dir(&self.paths.plain).map_err(|_| S3Error::bucket_not_empty())?;
         remove_file(&self.paths.journal)?;
         if let Err(error) = fs::remove_dir_all(&self.paths.aside) {
@@ -192,7 +183,7 @@ impl Bucket {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Index>> {
-        // The index is changed last, by one call, so that a panic leaves it whole.
+        // The index is changed last, in one call, so that a panic leaves it whole.
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -211,14 +202,14 @@ impl Bucket {
         }
     }
 
-    /// Moves the bytes to the key's own path or, where that cannot be, aside. Says whether it was aside.
+    /// Moves the bytes to the key's own path if possible, otherwise aside. Returns whether they went aside.
     fn place(&self, key: &str, bytes: Scratch, must_be_new: bool) -> Result<bool, S3Error> {
         let Some(relative) = keys::plain(key) else {
             self.place_aside(key, bytes)?;
             return Ok(true);
         };
         let path = self.paths.plain.join(relative);
-        // `a` is a file where `a/b` is to go, or a folder where `a` is: S3 knows no folders, so the later goes aside.
+        // S3 has no folders. If `a` is a file and `a/b` comes, or `a/` is a folder and `a` comes, the later goes aside.
         let parent = path.parent().map_or(Ok(()), fs::create_dir_all);
         if parent.is_err() || path.is_dir() {
             self.prune(key);
@@ -229,11 +220,11 @@ impl Bucket {
             bytes.rename(&path)?;
             return Ok(false);
         }
-        // A link fails where there is a file already, even one that somebody else has put there.
+        // A link fails if there is already a file, even one that somebody else has put there.
         match bytes.link(&path) {
             Ok(()) => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(S3Error::precondition_failed()),
-            // Some file systems have no links. The index knows of no object, and its lock is held.
+            // Some file systems have no links. A rename is safe: the index has no object here, and its lock is held.
             Err(_) => {
                 bytes.rename(&path)?;
                 Ok(false)
@@ -257,7 +248,7 @@ impl Bucket {
     }
 }
 
-/// How a scan goes on.
+/// How a scan continues.
 #[derive(Debug)]
 pub(crate) enum Scan {
     Next,

@@ -1,4 +1,4 @@
-//! The checksums that S3 knows, computed as bytes pass. It does *not* own which of them a request needs.
+//! The checksums that S3 knows, computed while the bytes pass. This file does *not* own which of them a request needs.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use crc_fast::CrcAlgorithm;
@@ -41,7 +41,7 @@ impl Algorithm {
         }
     }
 
-    /// As `x-amz-checksum-algorithm` names it.
+    /// Reads the name that `x-amz-checksum-algorithm` has.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| {
             algorithm.element().strip_prefix("Checksum").is_some_and(|element| element.eq_ignore_ascii_case(name))
@@ -53,7 +53,7 @@ impl Algorithm {
     }
 }
 
-/// A checksum with its algorithm, in base64 as it travels.
+/// A checksum with its algorithm, in base64 as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Checksum {
     pub(crate) algorithm: Algorithm,
@@ -61,14 +61,14 @@ pub(crate) struct Checksum {
 }
 
 impl Checksum {
-    /// Whether it is over the object's bytes, or over the checksums of its parts; the latter ends in their number.
+    /// Whether it covers the object's bytes or the checksums of its parts. The latter ends in the number of parts.
     pub(crate) fn kind(&self) -> &'static str {
         // Base64 itself has no hyphen.
         if self.value.contains('-') { "COMPOSITE" } else { "FULL_OBJECT" }
     }
 }
 
-/// A checksum in the making.
+/// A checksum that is being computed.
 pub(crate) enum Hasher {
     Crc { algorithm: Algorithm, digest: crc_fast::Digest },
     Sha1(Sha1),
@@ -112,7 +112,7 @@ impl Hasher {
 mod tests {
     use super::*;
 
-    /// The check values of the catalogues, over the nine digits.
+    /// The published check values of the digits 1 to 9.
     #[test]
     fn checksums_match_their_published_check_values() {
         for (algorithm, expected) in [

@@ -1,11 +1,13 @@
 //! The `aws-chunked` encoding: chunks with their sizes (and signatures, which are skipped), then trailers.
 //!
-//! Described in the S3 API reference under "Signature calculations for the Authorization header: transferring payload in
-//! multiple chunks". A decoder is fed as bytes arrive, in any pieces. It does *not* own what the trailers mean.
+//! The S3 API reference describes it under "Signature calculations for the Authorization header: transferring payload
+//! in multiple chunks". The decoder gets bytes as they arrive, in any pieces. This file does *not* own what the
+//! trailers mean.
 
 use super::error::S3Error;
 
-/// A chunk header is a hex size and a signature; a trailer line a name and a checksum or signature.
+/// The longest line. A chunk header is a hex size and a signature; a trailer line is a name and a checksum or
+/// signature.
 const LINE_BYTES_MAX: usize = 1024;
 
 /// The most trailer lines that are kept.
@@ -33,7 +35,7 @@ enum State {
 }
 
 impl Decoder {
-    /// Takes encoded bytes, passes data on to `sink`.
+    /// Takes encoded bytes, and passes the decoded data on to `sink`.
     pub(crate) fn feed(
         &mut self,
         mut bytes: &[u8],
@@ -64,9 +66,9 @@ impl Decoder {
         Ok(())
     }
 
-    /// The trailers, once the whole body has been fed.
+    /// The trailers, after the whole body was fed.
     pub(crate) fn finish(mut self) -> Result<Vec<(String, String)>, S3Error> {
-        // Some clients leave out the empty line that ends the trailers.
+        // Some clients omit the empty line that ends the trailers.
         if self.state == State::Trailer && !self.line.is_empty() {
             self.end_line()?;
         }

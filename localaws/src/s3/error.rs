@@ -1,4 +1,4 @@
-//! The errors of S3: code, HTTP status and words. It does *not* own when an error occurs.
+//! The errors of S3: code, HTTP status and message. This file does *not* own when an error occurs.
 
 use std::{borrow::Cow, io};
 
@@ -10,9 +10,9 @@ pub(crate) struct S3Error {
     pub(crate) status: u16,
     pub(crate) code: Cow<'static, str>,
     pub(crate) message: Cow<'static, str>,
-    /// The size of the object, where a range lies outside it.
+    /// The size of the object, if a range lies outside it.
     pub(crate) object_size: Option<u64>,
-    /// The region to go to, where this is the wrong one.
+    /// The region to use instead, if this is the wrong one.
     pub(crate) region: Option<String>,
 }
 
@@ -36,7 +36,7 @@ errors! {
     precondition_failed = 412 "PreconditionFailed" "At least one of the pre-conditions you specified did not hold";
     conditional_conflict = 409 "ConditionalRequestConflict" "The conditional request cannot succeed due to a conflicting operation against this resource.";
     content_mismatch = 400 "XAmzContentSHA256Mismatch" "The provided 'x-amz-content-sha256' header does not match what was computed.";
-    /// A conditional read that would give the caller what it has.
+    /// The object of a conditional read has not changed, so the caller has it already.
     not_modified = 304 "NotModified" "Not Modified";
     invalid_digest = 400 "InvalidDigest" "The Content-MD5 you specified was invalid.";
     bad_digest = 400 "BadDigest" "The Content-MD5 or checksum value that you specified did not match what the server received.";
@@ -72,7 +72,7 @@ impl S3Error {
         }
     }
 
-    /// The bucket is in `region`, and the request was signed for another.
+    /// The bucket is in `region`, but the request was signed for another one.
     pub(crate) fn wrong_region(region: &str) -> Self {
         let message = "The bucket you are attempting to access must be addressed using the specified endpoint. Please \
                        send all future requests to this endpoint.";
@@ -99,7 +99,7 @@ impl S3Error {
         Self::new(403, "AccessDenied", message)
     }
 
-    /// How S3 words a fault.
+    /// The words in which S3 reports a fault.
     pub(crate) fn from_fault(kind: &FaultKind) -> Self {
         match kind {
             FaultKind::Throttling | FaultKind::SlowDown => {

@@ -1,7 +1,7 @@
-//! Bytes on their way in: decoded, digested, checked against what the client promised, written to a scratch file.
+//! Incoming bytes: decoded, digested, checked against what the client promised, and written to a scratch file.
 //!
-//! The socket is read on the async side, everything else happens on blocking threads, a megabyte at a time. It does
-//! *not* own what becomes of the file.
+//! The async side reads the socket. Everything else happens on blocking threads, a megabyte at a time. This file does
+//! *not* own what happens to the file.
 
 use std::{
     fs::File,
@@ -23,32 +23,32 @@ use super::{
 };
 use crate::hex::hex;
 
-/// How much is gathered before a blocking thread is troubled.
+/// How many bytes are gathered before a blocking thread gets them.
 const STEP_BYTES: usize = 1024 * 1024;
 
-/// A block of MD5 and of SHA-256.
+/// The block size of MD5 and of SHA-256.
 const BLOCK_BYTES: usize = 64;
 
 /// The largest object or part that one request may carry: 5 GiB.
 const UPLOAD_BYTES_MAX: u64 = 5 * 1024 * 1024 * 1024;
 
-/// What the headers promise of a body.
+/// What the headers promise about a body.
 #[derive(Debug)]
 pub(crate) struct Promise {
     chunked: bool,
     length: Option<u64>,
     md5: Option<Vec<u8>>,
-    /// The SHA-256 of the body that was signed, in hexadecimal.
+    /// The signed SHA-256 of the body, in hexadecimal.
     signed_sha256: Option<String>,
     /// A checksum in a header.
     checksum: Option<Checksum>,
-    /// The algorithm of a checksum to come as a trailer.
+    /// The algorithm of a checksum that comes as a trailer.
     trailer: Option<Algorithm>,
-    /// What is computed where the client promises nothing.
+    /// The checksum that is computed if the client promises none.
     default: Algorithm,
 }
 
-/// What has arrived, whole and as promised.
+/// A body that has arrived whole and as promised.
 #[derive(Debug)]
 pub(crate) struct Ingested {
     pub(crate) bytes: Scratch,
@@ -67,7 +67,7 @@ struct Ingest {
 struct Digests {
     size: u64,
     md5: Md5,
-    /// Only where a request has signed one, and signatures count.
+    /// Present only if the request has a signed digest and signatures are verified.
     sha256: Option<Sha256>,
     checksum: Hasher,
 }
@@ -98,14 +98,14 @@ impl Promise {
         if md5.as_ref().is_some_and(|md5| md5.len() != 16) {
             return Err(S3Error::invalid_digest());
         }
-        // What S3 computes by itself where nobody asks for another.
+        // S3 computes this one if the client asks for no other.
         let default = Algorithm::Crc64Nvme;
         Ok(Self { chunked, length, md5, signed_sha256, checksum, trailer, default })
     }
 }
 
 impl Promise {
-    /// Whether a body that is at hand is the one that was promised.
+    /// Checks that a body in memory is the promised one.
     pub(crate) fn check_whole(self, bytes: &[u8]) -> Result<(), S3Error> {
         if self.md5.is_some_and(|promised| promised[..] != fast_md5::digest(bytes)) {
             return Err(S3Error::bad_digest());
@@ -119,12 +119,12 @@ impl Promise {
         if hasher.finish() == promised { Ok(()) } else { Err(S3Error::bad_digest()) }
     }
 
-    /// The same, but for the digest that was signed.
+    /// The same promise without the signed digest.
     pub(crate) fn unsigned(self) -> Self {
         Self { signed_sha256: None, ..self }
     }
 
-    /// The same, with this algorithm where the client promises nothing.
+    /// The same promise, with this algorithm if the client promises none.
     pub(crate) fn by_default(self, default: Algorithm) -> Self {
         Self { default, ..self }
     }
@@ -140,7 +140,7 @@ pub(crate) async fn ingest<T: Send + 'static>(
     let mut ingest = Ingest::new(scratch, promise);
     let (mut gathered, mut gathered_bytes): (Vec<Bytes>, usize) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
-        // The client went away; what is here is dropped.
+        // If the client has disconnected, the bytes received so far are dropped.
         let frame = frame.map_err(|_| S3Error::incomplete_body())?;
         let Ok(data) = frame.into_data() else { continue };
         gathered_bytes += data.len();
@@ -240,8 +240,8 @@ impl Digests {
         }
         self.checksum.update(data);
         match &mut self.sha256 {
-            // Each step of MD5 waits for the one before, which leaves most of a core idle: block by block, the SHA-256
-            // fills the gaps, and both together cost a fifth less than one after the other.
+            // Each step of MD5 waits for the one before, which leaves most of a core idle. The SHA-256, block by block,
+            // fills these gaps. Both together cost a fifth less than one after the other.
             Some(sha256) => data.chunks(BLOCK_BYTES).for_each(|block| {
                 self.md5.update(block);
                 sha256.update(block);

@@ -1,15 +1,15 @@
-//! Conditional writes under way, so that each can be told what happened to its key meanwhile.
+//! Conditional writes in progress. Each can find out what happened to its key in the meantime.
 //!
 //! "You can also receive a 409 Conflict response in the case of concurrent requests if a delete request to an object
-//! succeeds before a conditional write operation on that object completes" (S3 user guide, "How to prevent object overwrites
-//! with conditional writes"). It does *not* own the conditions.
+//! succeeds before a conditional write operation on that object completes" (S3 user guide, "How to prevent object
+//! overwrites with conditional writes"). This file does *not* own the conditions.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// The conditional writes under way in a bucket.
+/// The conditional writes in progress in a bucket.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Intents(Arc<Mutex<HashMap<String, Watched>>>);
 
@@ -19,7 +19,7 @@ struct Watched {
     deletes: u64,
 }
 
-/// One conditional write under way; it ends with the value.
+/// One conditional write in progress. It ends when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct Intent {
     intents: Intents,
@@ -28,7 +28,7 @@ pub(crate) struct Intent {
 }
 
 impl Intents {
-    /// A write of `key` begins.
+    /// Begins a write of `key`.
     pub(crate) fn begin(&self, key: &str) -> Intent {
         let mut watched = self.lock();
         let entry = watched.entry(key.to_owned()).or_default();
@@ -36,7 +36,7 @@ impl Intents {
         Intent { intents: self.clone(), key: key.to_owned(), deletes: entry.deletes }
     }
 
-    /// The object of `key` was deleted.
+    /// Notes that the object of `key` was deleted.
     pub(crate) fn deleted(&self, key: &str) {
         if let Some(entry) = self.lock().get_mut(key) {
             entry.deletes += 1;
@@ -44,7 +44,7 @@ impl Intents {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Watched>> {
-        // Each change is one number, so that a panic leaves nothing half-done.
+        // Each change is one number, so a panic leaves nothing half-done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

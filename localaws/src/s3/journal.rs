@@ -1,13 +1,13 @@
-//! A bucket's journal: one line of JSON per change, from which the index is read after a restart.
+//! A bucket's journal: one line of JSON per change. After a restart, the index is read from it.
 //!
-//! What the journal does not know and the folder holds (a crash between the two, or a file that a user has put there)
-//! becomes an object when the journal is read. It does *not* own the index in memory.
+//! The folder may hold files that the journal does not know: the server crashed before it wrote the line, or a user put
+//! the file there. They become objects when the journal is read. This file does *not* own the index in memory.
 
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::UNIX_EPOCH,
 };
@@ -16,13 +16,22 @@ use fast_md5::Md5;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    bucket::Paths,
     keys,
     object::{Description, Object},
 };
 use crate::hex::hex;
 
-/// An object and where its bytes are.
+/// The paths of a bucket's files.
+#[derive(Debug, Clone)]
+pub(crate) struct Paths {
+    /// Objects whose key is usable as a path.
+    pub(crate) plain: PathBuf,
+    /// All other objects.
+    pub(crate) aside: PathBuf,
+    pub(crate) journal: PathBuf,
+}
+
+/// An object and the place of its bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) object: Arc<Object>,
@@ -35,7 +44,7 @@ struct Line<K, O> {
     key: K,
     #[serde(default)]
     aside: bool,
-    /// `None` where the object was deleted.
+    /// `None` if the object was deleted.
     object: Option<O>,
 }
 
@@ -55,7 +64,7 @@ impl Journal {
     fn append(&mut self, line: &Line<&str, &Object>) -> io::Result<()> {
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');
-        // One write per line: a crash leaves whole lines and at most one broken one at the end.
+        // One write per line, so that a crash leaves whole lines and at most one broken line at the end.
         self.0.write_all(&bytes)
     }
 }
@@ -68,7 +77,7 @@ pub(crate) fn load(paths: &Paths) -> io::Result<(BTreeMap<String, Stored>, Journ
             Some(plain) => paths.plain.join(plain),
             None => paths.aside.join(keys::aside(key)),
         };
-        // A file that was replaced behind the journal's back is another object.
+        // A file that was replaced without the journal is another object.
         let same =
             |file: fs::Metadata| file.len() == stored.object.size && modified_ms(&file) == stored.object.modified_ms;
         fs::metadata(path).is_ok_and(same)
@@ -106,11 +115,11 @@ fn read(path: &Path) -> io::Result<BTreeMap<String, Stored>> {
     Ok(objects)
 }
 
-/// Takes in the files of a folder that no object has as its own.
+/// Makes objects of a folder's files, except of files that belong to an object already.
 fn adopt(folder: &Path, prefix: &str, objects: &mut BTreeMap<String, Stored>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        // A name that is no text is no key.
+        // A file name that is not UTF-8 cannot be a key.
         let Ok(name) = entry.file_name().into_string() else { continue };
         let key = format!("{prefix}{name}");
         let kind = entry.file_type()?;

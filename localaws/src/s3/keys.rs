@@ -1,8 +1,8 @@
-//! Where an object's bytes lie: below its bucket's folder under its own name, or aside under a digest of it.
+//! The place of an object's bytes: below its bucket's folder under its own name, or aside under a digest of the name.
 //!
-//! An ordinary key is its own path, so that a user finds the object where the key says. A key that is no path (`..`,
-//! empty segments, control characters, overlong segments) never reaches the file system: its file is named by the SHA-256
-//! of the key. It does *not* touch any file.
+//! An ordinary key is its own path, so that a user finds the object where the key says. A key that is not a path (`..`,
+//! empty segments, control characters, overlong segments) never reaches the file system. Its file is named by the
+//! SHA-256 of the key. This file does *not* touch any file.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ const KEY_BYTES_MAX: usize = 1024;
 /// The longest name that every usual file system takes.
 const SEGMENT_BYTES_MAX: usize = 255;
 
-/// Checks what S3 itself demands of a key.
+/// Checks the rules that S3 itself has for keys.
 pub(crate) fn check(key: &str) -> Result<(), S3Error> {
     if key.is_empty() {
         return Err(S3Error::invalid_uri());
@@ -25,7 +25,7 @@ pub(crate) fn check(key: &str) -> Result<(), S3Error> {
     if key.len() > KEY_BYTES_MAX { Err(S3Error::key_too_long()) } else { Ok(()) }
 }
 
-/// The key as a relative path, where it is one.
+/// The key as a relative path, if it is one.
 pub(crate) fn plain(key: &str) -> Option<&Path> {
     let ordinary = |segment: &str| {
         !matches!(segment, "" | "." | "..")
@@ -35,12 +35,12 @@ pub(crate) fn plain(key: &str) -> Option<&Path> {
     key.split('/').all(ordinary).then(|| Path::new(key))
 }
 
-/// The name of the file that holds any object aside.
+/// The name of the file of an object that lies aside.
 pub(crate) fn aside(key: &str) -> PathBuf {
     hex(&Sha256::digest(key.as_bytes())).into()
 }
 
-/// S3's rules for the names of buckets; they also make a name a plain folder that is not hidden.
+/// S3's rules for names of buckets. They also make each name that of a plain folder that is not hidden.
 pub(crate) fn check_bucket(name: &str) -> Result<(), S3Error> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
     let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();

@@ -1,6 +1,6 @@
 //! Listing a bucket: which keys and common prefixes make a page, and how a page is written.
 //!
-//! It does *not* own the index that it walks.
+//! This file does *not* own the index that it walks.
 
 use std::fmt::Write;
 
@@ -17,7 +17,7 @@ use crate::xml::element;
 
 const PAGE_MAX: usize = 1000;
 
-/// What `encoding-type=url` leaves as it is.
+/// The characters that `encoding-type=url` does not escape.
 const URL_SAFE: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b'*');
 
@@ -36,11 +36,11 @@ struct Page {
     contents: Vec<(String, Object)>,
     prefixes: Vec<String>,
     truncated: bool,
-    /// Where the next page goes on.
+    /// Where the next page begins: after this key or prefix.
     last: String,
 }
 
-/// Answers `ListObjectsV2`, and `ListObjects` where `second` is not set.
+/// Answers `ListObjectsV2`, or `ListObjects` if `second` is false.
 pub(crate) fn list(bucket: &Bucket, call: &Call, second: bool) -> Result<String, S3Error> {
     let text = |name: &str| call.parameter(name).unwrap_or_default().to_owned();
     let max = match call.parameter("max-keys") {
@@ -132,7 +132,7 @@ fn collect(bucket: &Bucket, question: &Question) -> Result<Page, S3Error> {
         let Some(rest) = key.strip_prefix(question.prefix.as_str()) else { return Scan::Stop };
         let group = rest.find(question.delimiter.as_str()).filter(|_| !question.delimiter.is_empty());
         let group = group.map(|at| &key[..question.prefix.len() + at + question.delimiter.len()]);
-        // A page that ended with a common prefix goes on behind all of its keys.
+        // After a page that ended with a common prefix, the next page begins behind all of its keys.
         if let Some(prefix) = group.filter(|prefix| *prefix == question.after) {
             return Scan::SkipTo(behind(prefix));
         }
@@ -151,7 +151,7 @@ fn collect(bucket: &Bucket, question: &Question) -> Result<Page, S3Error> {
     Ok(page)
 }
 
-/// Comes after every key with this prefix: no key holds the last code point, which is no character.
+/// A text that comes after every key with this prefix. No key holds the last code point, because it is no character.
 fn behind(prefix: &str) -> String {
     format!("{prefix}{}", char::MAX)
 }
@@ -170,7 +170,7 @@ mod tests {
         },
     };
 
-    /// A bucket of 100,000 keys in 100 folders, each page against what a sorted set says.
+    /// A bucket of 100,000 keys in 100 folders. Each page is compared with a sorted set.
     #[test]
     fn hundred_thousand_keys_are_paged_through_with_and_without_delimiter() {
         let folder = tempfile::tempdir().unwrap();
@@ -179,7 +179,7 @@ mod tests {
         let bucket = store.get("lake").unwrap();
         let mut keys = BTreeSet::new();
         for index in 0..100_000_u64 {
-            // In no order, and with keys that lie between the folders.
+            // The keys come in no order, and some lie between the folders.
             let number = index * 7_919 % 100_000;
             let key =
                 if number % 1_000 == 0 { format!("t/{number}") } else { format!("t/dt={:02}/{number}", number % 100) };

@@ -1,4 +1,4 @@
-//! What is known of an object beside its bytes, as it is kept and as it is answered. It does *not* own where that is kept.
+//! An object's metadata, as it is kept and as it is answered. This file does *not* own where it is kept.
 
 use std::collections::BTreeMap;
 
@@ -8,23 +8,23 @@ use serde::{Deserialize, Serialize};
 use super::{checksum::Checksum, error::S3Error};
 use crate::clock::Millis;
 
-/// The headers that are kept with an object and answered with it, beside the content type.
+/// The headers that are kept with an object and sent with it, in addition to the content type.
 const KEPT: [&str; 5] = ["cache-control", "content-disposition", "content-encoding", "content-language", "expires"];
 
-/// The most that user metadata may weigh.
+/// The largest size of user metadata, in bytes.
 const METADATA_BYTES_MAX: usize = 2048;
 
-/// Chosen by the writer.
+/// The part of the metadata that the writer chooses.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Description {
     pub(crate) content_type: Option<String>,
-    /// Of the headers in [`KEPT`].
+    /// Headers named in [`KEPT`].
     headers: BTreeMap<String, String>,
-    /// Without the `x-amz-meta-` in front.
+    /// User metadata, without the prefix `x-amz-meta-`.
     metadata: BTreeMap<String, String>,
 }
 
-/// An object, all but its bytes.
+/// An object without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Object {
     pub(crate) size: u64,
@@ -36,12 +36,12 @@ pub(crate) struct Object {
 }
 
 impl Description {
-    /// What the headers of a request say.
+    /// Reads the description from a request's headers.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, S3Error> {
         let text = |value: &header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let mut kept: BTreeMap<String, String> =
             KEPT.iter().filter_map(|name| Some(((*name).to_owned(), text(headers.get(*name)?)))).collect();
-        // The transfer's own encoding is not the object's.
+        // The encoding `aws-chunked` belongs to the transfer and not to the object.
         if let Some(encoding) = kept.remove("content-encoding") {
             let own: Vec<&str> =
                 encoding.split(',').map(str::trim).filter(|coding| !matches!(*coding, "" | "aws-chunked")).collect();
@@ -76,19 +76,19 @@ impl Object {
         Millis(self.modified_ms)
     }
 
-    /// The entity tag in its quotes.
+    /// The entity tag in quotes.
     pub(crate) fn quoted_etag(&self) -> String {
         format!("\"{}\"", self.etag)
     }
 
-    /// Whether a list of entity tags, as in `If-Match`, names this object's.
+    /// Whether a list of entity tags, as in `If-Match`, has this object's tag.
     pub(crate) fn is_named_by(&self, tags: &str) -> bool {
         let plain = |tag: &str| tag.trim().trim_start_matches("W/").trim_matches('"').to_owned();
         tags.split(',').map(plain).any(|tag| tag == "*" || tag == self.etag)
     }
 }
 
-/// Sets a header, unless the value is none.
+/// Sets a header, unless the name or value is invalid.
 pub(crate) fn set(headers: &mut HeaderMap, name: &str, value: &str) {
     if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), header::HeaderValue::from_bytes(value.as_bytes())) {
         headers.insert(name, value);

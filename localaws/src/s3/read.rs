@@ -1,4 +1,4 @@
-//! Reading an object: conditions, ranges, and the headers that describe what is sent. It does *not* own writing.
+//! Reads an object: conditions, ranges, and the headers that describe the answer. This file does *not* own writing.
 
 use std::{
     fs::File,
@@ -47,7 +47,7 @@ fn reply(call: &Call, object: &Arc<Object>, file: Option<File>) -> Result<Respon
     set(headers, "accept-ranges", "bytes");
     set(headers, "content-length", &length.to_string());
     match &object.checksum {
-        // A part of an object has no checksum of its own.
+        // A range of an object has no checksum of its own.
         Some(checksum) if range.is_none() && call.header("x-amz-checksum-mode").is_some() => {
             set(headers, checksum.algorithm.header(), &checksum.value);
             set(headers, "x-amz-checksum-type", checksum.kind());
@@ -83,7 +83,7 @@ fn check(call: &Call, object: &Object) -> Result<(), S3Error> {
     }
 }
 
-/// The start and length of a range; `None` where the header is to be ignored, as one with several ranges is.
+/// The start and length of a range. `None` if the header must be ignored, as one with several ranges is.
 fn parse_range(text: &str, size: u64) -> Result<Option<(u64, u64)>, S3Error> {
     let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
         return Ok(None);

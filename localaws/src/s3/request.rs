@@ -1,4 +1,4 @@
-//! Which operation a request names, by its method, path and query. It does *not* own what the operation does.
+//! Finds the operation of a request by its method, path and query. This file does *not* own what the operation does.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use super::error::S3Error;
 use crate::faults::Operation;
 
-/// A request, all but its body.
+/// A request without its body.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) operation: Operation,
@@ -53,13 +53,13 @@ impl Call {
         self.query.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// The bucket and the key up to its last slash: what S3's request rates are counted by.
+    /// The bucket, and the key up to its last slash. S3 counts request rates by these.
     pub(crate) fn prefix(&self) -> String {
         let folder = self.key.rsplit_once('/').map_or("", |(folder, _)| folder);
         format!("{}/{folder}", self.bucket)
     }
 
-    /// The ARN of what the request is about.
+    /// The ARN of the request's resource.
     pub(crate) fn resource(&self) -> String {
         match (self.bucket.as_str(), self.key.as_str()) {
             ("", _) => "arn:aws:s3:::*".to_owned(),
@@ -69,8 +69,8 @@ impl Call {
     }
 }
 
-/// Sub-resources that exist in S3 and not here. To take one of these for the object or bucket itself would be worse
-/// than to refuse.
+/// Sub-resources that S3 has and this server has not. Treating one of these as the object or bucket itself would be
+/// worse than an error.
 const NOT_SERVED: [&str; 16] = [
     "acl",
     "tagging",
@@ -94,7 +94,7 @@ macro_rules! operations {
     ($($constant:ident = $name:literal by $action:literal;)*) => {
         $(const $constant: Operation = Operation { name: concat!("s3:", $name), action: concat!("s3:", $action) };)*
 
-        /// The operations that are served, each with the IAM action that allows it.
+        /// All operations of this server, each with the IAM action that allows it.
         pub(crate) const OPERATIONS: &[Operation] = &[$($constant),*];
     };
 }

@@ -1,4 +1,5 @@
-//! A file that is being written and has no name in any bucket yet. It is removed unless it was moved into place.
+//! A file that is being written and has no name in any bucket yet. It is removed unless it is moved into place. This
+//! file does *not* own the place.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -29,19 +30,19 @@ impl Scratch {
         &mut self.file
     }
 
-    /// Gives the file its object's time of modification.
+    /// Sets the file's time of modification to that of its object.
     pub(crate) fn stamp(&self, modified: Millis) -> io::Result<()> {
         self.file.set_modified(UNIX_EPOCH + Duration::from_millis(modified.0))
     }
 
-    /// Moves the file to `target`, over what is there.
+    /// Moves the file to `target`, and replaces a file there.
     pub(crate) fn rename(mut self, target: &Path) -> io::Result<()> {
         fs::rename(&self.path, target)?;
         self.moved = true;
         Ok(())
     }
 
-    /// Puts the file at `target` too; fails with `AlreadyExists` where something is there.
+    /// Links the file at `target` too. Fails with `AlreadyExists` if something is there.
     pub(crate) fn link(&self, target: &Path) -> io::Result<()> {
         fs::hard_link(&self.path, target)
     }

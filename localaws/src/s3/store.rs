@@ -1,4 +1,4 @@
-//! The data directory: which buckets there are, and where scratch files go. It does *not* own what is in a bucket.
+//! The data directory: its buckets, and where scratch files go. This file does *not* own what is in a bucket.
 
 use std::{
     collections::BTreeMap,
@@ -8,15 +8,10 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use super::{
-    bucket::{Bucket, Paths},
-    error::S3Error,
-    keys,
-    scratch::Scratch,
-};
+use super::{bucket::Bucket, error::S3Error, journal::Paths, keys, scratch::Scratch};
 use crate::clock::{Clock, Millis};
 
-/// All that is not a user's to see lies in here, beside the buckets.
+/// The folder, beside the buckets, of everything that a user should not see.
 pub(crate) const HIDDEN: &str = ".localaws";
 
 /// The buckets below a folder.
@@ -28,7 +23,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the folder, or creates it. What an earlier run left half-written is removed.
+    /// Opens the folder, or creates it. Removes half-written files of an earlier run.
     pub(crate) fn open(root: PathBuf, clock: Clock) -> io::Result<Self> {
         let store = Self { root, clock, buckets: RwLock::default() };
         for folder in ["journal", "aside"] {

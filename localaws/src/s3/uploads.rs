@@ -1,6 +1,7 @@
-//! Multipart uploads: their parts until they are completed or aborted. Kept in memory; the parts' bytes are scratch files.
+//! Multipart uploads: their parts until they are completed or aborted. Uploads are kept in memory; the parts' bytes are
+//! scratch files.
 //!
-//! It does *not* own the object that an upload becomes.
+//! This file does *not* own the object that an upload becomes.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +26,7 @@ use crate::{clock::Millis, hex::hex};
 /// The smallest part, unless it is the last: 5 MiB.
 const PART_BYTES_MIN: u64 = 5 * 1024 * 1024;
 
-/// The uploads under way.
+/// The uploads in progress.
 #[derive(Debug, Default)]
 pub(crate) struct Uploads(Mutex<BTreeMap<String, Arc<Upload>>>);
 
@@ -44,13 +45,13 @@ pub(crate) struct Upload {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WholeChecksum {
     pub(crate) algorithm: Algorithm,
-    /// Over the checksums of the parts, and not over the bytes.
+    /// Whether it covers the checksums of the parts, and not the bytes.
     composite: bool,
 }
 
 impl WholeChecksum {
-    /// What the headers of the request that begins an upload ask for. The table of what goes together is in the user guide
-    /// under "Checking object integrity".
+    /// Reads the headers of the request that begins an upload. The allowed combinations are in the user guide under
+    /// "Checking object integrity".
     pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, S3Error> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let algorithm = match text("x-amz-checksum-algorithm") {
@@ -83,7 +84,7 @@ pub(crate) struct Named {
     pub(crate) number: u32,
     /// Without quotes.
     pub(crate) etag: String,
-    /// Of the part, where the client names it again.
+    /// The checksum of the part, if the client names it again.
     pub(crate) checksum: Option<Checksum>,
 }
 
@@ -109,7 +110,7 @@ impl Uploads {
         upload.cloned().ok_or_else(S3Error::no_such_upload)
     }
 
-    /// Forgets an upload; its parts go when the last request on them is done.
+    /// Forgets an upload. Its parts are removed when the last request that uses them is done.
     pub(crate) fn remove(&self, id: &str) {
         self.lock().remove(id);
     }
@@ -127,7 +128,7 @@ impl Uploads {
 }
 
 impl Upload {
-    /// Whether a part has the checksum that the upload was begun with.
+    /// Checks that a part has the kind of checksum that the upload began with.
     pub(crate) fn check(&self, ingested: &Ingested) -> Result<(), S3Error> {
         if self.checksum.composite && ingested.checksum.algorithm != self.checksum.algorithm {
             return Err(S3Error::invalid_request("Checksum Type mismatch occurred between the upload and its part."));
@@ -135,7 +136,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Takes a part in, over an earlier one of the same number.
+    /// Adds a part. It replaces an earlier part with the same number.
     pub(crate) fn put(&self, number: u32, part: Part) {
         self.parts().insert(number, part);
     }
@@ -145,7 +146,7 @@ impl Upload {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the named parts one after the other into `whole`, and describes the object they make.
+    /// Writes the named parts one after the other into `whole`. Returns the description of the object.
     pub(crate) fn assemble(&self, named: &[Named], whole: &mut Scratch, now: Millis) -> Result<Object, S3Error> {
         let mut parts = self.parts();
         check(&parts, named)?;

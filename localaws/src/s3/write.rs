@@ -1,4 +1,4 @@
-//! Writing objects: put, copy, delete, and uploads in parts. It does *not* own where the bytes end up.
+//! Writes objects: put, copy, delete, and uploads in parts. This file does *not* own where the bytes end up.
 
 use std::sync::Arc;
 
@@ -49,8 +49,8 @@ impl S3 {
         .await
     }
 
-    /// What a request promises of its body. The digest in a signature is part of the signature: where nobody is asked for
-    /// one, it is not computed either, which would cost half as much again as all else of a large object.
+    /// What a request promises about its body. The digest in a signature is part of the signature. A server that does
+    /// not verify signatures does not compute it either. It would add half to the cost of a large object.
     fn promise(&self, call: &Call) -> Result<Promise, S3Error> {
         let promise = Promise::from_headers(&call.headers)?;
         Ok(if self.signatures { promise } else { promise.unsigned() })

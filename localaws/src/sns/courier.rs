@@ -1,7 +1,7 @@
 //! Deliveries to HTTP endpoints on this machine, with the retries that a subscription's delivery policy asks for.
 //!
 //! Headers and the default policy are in the SNS developer guide, "Fanout to HTTP/S endpoints" and "Message delivery
-//! retries". It does *not* own what is delivered.
+//! retries". This file does *not* own what is delivered.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,10 +15,10 @@ use hyper_util::{
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-/// Attempts under way at a time; others wait.
+/// Concurrent attempts. Others wait.
 const ATTEMPTS_MAX: usize = 100;
 
-/// Deliveries that wait, for an attempt or between two; what comes beyond is dropped.
+/// The most deliveries that wait for an attempt or for a retry. Others are dropped.
 const BACKLOG_MAX: usize = 10_000;
 
 /// How long an endpoint may take to answer.
@@ -32,14 +32,14 @@ pub(crate) struct Parcel {
     pub(crate) kind: &'static str,
     pub(crate) message_id: String,
     pub(crate) topic_arn: String,
-    /// None while the subscription waits for its confirmation.
+    /// `None` while the subscription waits for its confirmation.
     pub(crate) subscription_arn: Option<String>,
     pub(crate) raw: bool,
     pub(crate) body: String,
     pub(crate) retries: Retries,
 }
 
-/// How often, and how long apart, a delivery is tried again.
+/// How often a delivery is retried, and with which pauses.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Retries {
     number: u32,
@@ -48,7 +48,7 @@ pub(crate) struct Retries {
 }
 
 impl Default for Retries {
-    /// SNS's own for HTTP: three, twenty seconds apart.
+    /// SNS's own default for HTTP: three retries, twenty seconds apart.
     fn default() -> Self {
         Self { number: 3, first: Duration::from_secs(20), last: Duration::from_secs(20) }
     }
@@ -75,8 +75,8 @@ impl Default for HealthyRetryPolicy {
 }
 
 impl Retries {
-    /// Reads the attribute `DeliveryPolicy`. The delays grow evenly from the smallest to the largest, whatever the
-    /// policy's backoff function.
+    /// Reads the attribute `DeliveryPolicy`. The delays grow evenly from the smallest to the largest; the policy's
+    /// backoff function is ignored.
     pub(crate) fn parse(policy: &str) -> Result<Self, String> {
         let policy: Policy = serde_json::from_str(policy).map_err(|error| error.to_string())?;
         let HealthyRetryPolicy { num_retries, min_delay_target, max_delay_target } = policy.healthy_retry_policy;
@@ -95,7 +95,7 @@ impl Retries {
     }
 }
 
-/// Whether deliveries may go there: to this machine, and nowhere else.
+/// Whether deliveries may go to this endpoint. Only this machine is allowed.
 pub(crate) fn is_local(endpoint: &str) -> bool {
     let Ok(uri) = endpoint.parse::<Uri>() else { return false };
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
@@ -103,7 +103,7 @@ pub(crate) fn is_local(endpoint: &str) -> bool {
     uri.scheme_str() == Some("http") && (loopback || host == "localhost")
 }
 
-/// Who delivers.
+/// Delivers to HTTP endpoints.
 #[derive(Debug)]
 pub(crate) struct Courier {
     client: Client<HttpConnector, Full<Bytes>>,
@@ -118,17 +118,17 @@ impl Courier {
         Self { client, attempts: Arc::new(attempts), backlog: Arc::new(backlog) }
     }
 
-    /// Delivers in a task of its own. What cannot be delivered is dropped in the end, as SNS drops it.
+    /// Delivers in a new task. If all retries fail, the message is dropped, as SNS drops it.
     pub(crate) fn dispatch(&self, parcel: Parcel) {
         let (client, attempts) = (self.client.clone(), self.attempts.clone());
         let Ok(place) = self.backlog.clone().try_acquire_owned() else {
-            tracing::warn!(endpoint = parcel.endpoint, "a notification was dropped: too many wait");
+            tracing::warn!(endpoint = parcel.endpoint, "a notification was dropped because the backlog is full");
             return;
         };
         tokio::spawn(async move {
             let _place = place;
             let mut pauses = parcel.retries.pauses();
-            // A permit for each attempt, so that an endpoint that is down does not hold up the others.
+            // Each attempt needs a permit of its own, so that an endpoint that is down does not delay the others.
             let try_once = async || {
                 let _permit = attempts.acquire().await.map_err(|error| error.to_string())?;
                 attempt(&client, &parcel).await

@@ -1,4 +1,4 @@
-//! The errors of SNS: code, HTTP status and words. It does *not* own when an error occurs.
+//! The errors of SNS: code, HTTP status and message. This file does *not* own when an error occurs.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ impl SnsError {
         Self { status, code: code.into(), message: message.into() }
     }
 
-    /// A parameter that is missing or may not be so.
+    /// A parameter that is missing or has an invalid value.
     pub(crate) fn invalid(parameter: &str, reason: &str) -> Self {
         Self::new(400, "InvalidParameter", format!("Invalid parameter: {parameter} Reason: {reason}"))
     }
@@ -89,7 +89,7 @@ impl SnsError {
         Self::new(403, "AuthorizationError", message)
     }
 
-    /// How SNS words a fault.
+    /// The words in which SNS reports a fault.
     pub(crate) fn from_fault(kind: &FaultKind) -> Self {
         match kind {
             FaultKind::Throttling | FaultKind::SlowDown => Self::new(400, "Throttling", "Rate exceeded"),

@@ -1,13 +1,13 @@
 //! Filter policies: which messages a subscription lets through.
 //!
 //! The language is in the SNS developer guide, "Filter policy constraints" and the pages around it. A policy maps names
-//! to lists of conditions: all names must match, each by any condition of its list. With the scope `MessageBody` the
-//! policy may be nested like the body, and a list in the body matches where any of its elements does. It does *not* own
+//! to lists of conditions. All names must match, each by any condition of its list. With the scope `MessageBody`, the
+//! policy may be nested like the body. A list in the body matches if any of its elements does. This file does *not* own
 //! what a message is.
 
 use serde_json::{Map, Value};
 
-/// How many conditions, multiplied over the names, a policy may have.
+/// The most conditions of a policy, multiplied over the names.
 const COMBINATIONS_MAX: usize = 150;
 
 /// A checked policy.
@@ -41,7 +41,7 @@ enum Comparison {
 }
 
 impl FilterPolicy {
-    /// Reads a policy; `nested` where the scope is the message body.
+    /// Reads a policy. `nested` is true if the scope is the message body.
     pub(crate) fn parse(text: &str, nested: bool) -> Result<Self, String> {
         let value: Value = serde_json::from_str(text).map_err(|error| format!("failed to parse JSON. {error}"))?;
         let Value::Object(object) = value else { return Err("the policy is not a JSON object".to_owned()) };
@@ -74,7 +74,7 @@ impl FilterPolicy {
         })
     }
 
-    /// Whether an object with these fields passes: the message attributes as one, or the message body.
+    /// Whether an object with these fields passes. The fields are the message attributes, or the message body.
     pub(crate) fn matches(&self, fields: &Map<String, Value>) -> bool {
         self.0.iter().all(|(name, rule)| match rule {
             Rule::AnyOf(conditions) => conditions.iter().any(|condition| condition.matches(fields.get(name))),
@@ -124,10 +124,10 @@ impl Condition {
 
     fn matches(&self, value: Option<&Value>) -> bool {
         match (self, value) {
-            // A null in a body is there, but an absent attribute is not.
+            // A null in a body counts as present. An absent attribute does not.
             (Self::Exists(expected), value) => *expected == value.is_some(),
             (_, None) => false,
-            // A list passes "anything but" when one element is something else.
+            // A list passes "anything but" if at least one element is something else.
             (_, Some(Value::Array(elements))) => elements.iter().any(|element| self.matches(Some(element))),
             (Self::AnythingBut(excluded), Some(value)) => {
                 !excluded.iter().any(|condition| condition.matches(Some(value)))
@@ -145,7 +145,7 @@ impl Condition {
     }
 }
 
-/// 3 and 3.0 are the same number.
+/// Compares values. 3 and 3.0 are the same number.
 fn equal(expected: &Value, value: &Value) -> bool {
     match (expected.as_f64(), value.as_f64()) {
         (Some(expected), Some(value)) => expected == value,
@@ -153,7 +153,7 @@ fn equal(expected: &Value, value: &Value) -> bool {
     }
 }
 
-/// `[">", 0, "<=", 5]`.
+/// Reads a condition like `[">", 0, "<=", 5]`.
 fn numeric(operand: &Value) -> Result<Vec<(Comparison, f64)>, String> {
     let parts = operand.as_array().filter(|parts| !parts.is_empty() && parts.len().is_multiple_of(2));
     let parts = parts.ok_or_else(|| "numeric match needs pairs of operator and number".to_owned())?;

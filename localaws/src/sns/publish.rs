@@ -1,6 +1,6 @@
-//! Publishing: from form fields to notifications to the queues that want them.
+//! Publishes messages: from form fields to notifications for the queues that want them.
 //!
-//! It does *not* own what a subscription lets through, nor what a queue does with a message.
+//! This file does *not* own which messages a subscription lets through, or what a queue does with a message.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -25,7 +25,7 @@ use crate::{
     xml::element,
 };
 
-/// The most that a message or a batch may weigh: 256 KiB.
+/// The largest size of a message or a batch: 256 KiB.
 const MESSAGE_BYTES_MAX: usize = 262_144;
 
 /// The most entries in a batch.
@@ -48,7 +48,8 @@ impl Sns {
         Ok(Some(xml))
     }
 
-    /// A message, or the one that it repeats on a FIFO topic; and the message again, if it is to be distributed.
+    /// Accepts a message, or finds the message that it repeats on a FIFO topic. Also returns the message if it must be
+    /// distributed.
     fn accept(&self, topic: &mut Topic, notification: Notification) -> (Published, Option<Notification>) {
         let id = notification.id;
         let Some(deduplication) = notification.deduplication.as_deref().filter(|_| topic.is_fifo()) else {
@@ -102,7 +103,7 @@ impl Sns {
         Ok(Some(format!("<Successful>{successful}</Successful><Failed>{failed}</Failed>")))
     }
 
-    /// Hands messages to all subscriptions that want them, in order.
+    /// Hands messages in order to all subscriptions that want them.
     fn distribute(&self, topic: &Topic, topic_arn: &str, notifications: &[Notification]) {
         let now = self.clock.now();
         for (arn, subscription) in &topic.subscriptions {
@@ -139,13 +140,13 @@ impl Sns {
             (body, Extras { attributes, group, deduplication, trace_header: None })
         });
         if let Err(error) = self.sqs.deliver(&subscription.endpoint, messages.collect()) {
-            // AWS drops what it cannot deliver to a queue, too, when the subscription has no dead-letter queue.
+            // AWS, too, drops what it cannot deliver to a queue, if the subscription has no dead-letter queue.
             tracing::warn!(queue = subscription.endpoint, error = %error.message, "a notification was not delivered");
         }
     }
 }
 
-/// What a publisher is told of a message.
+/// The answer to the publisher of a message.
 struct Published {
     id: Uuid,
     sequence: Option<u64>,
@@ -230,12 +231,12 @@ fn notification(topic: &Topic, form: &Form, prefix: &str) -> Result<Notification
     })
 }
 
-/// A message that differs between protocols: what those without one of their own get, and those that have one.
+/// Reads a message that differs between protocols: the default text, and the texts of single protocols.
 fn structured(text: &str) -> Result<(String, BTreeMap<String, String>), SnsError> {
     let invalid = |what: &str| SnsError::invalid("Message Structure -", what);
     let fields: BTreeMap<String, serde_json::Value> =
         serde_json::from_str(text).map_err(|_| invalid("JSON message body failed to parse"))?;
-    // What is no text is passed over.
+    // Values that are not strings are ignored.
     let mut texts: BTreeMap<String, String> =
         fields.into_iter().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned()))).collect();
     let default = texts.remove("default").ok_or_else(|| invalid("No default entry in JSON message body"))?;

@@ -1,6 +1,6 @@
 //! The operations on topics and subscriptions, each from its form fields to the XML of its result.
 //!
-//! It owns the rules about a request's values. It does *not* own what a subscription lets through.
+//! This file owns the rules about a request's values. It does *not* own what a subscription lets through.
 
 use std::sync::MutexGuard;
 
@@ -16,7 +16,7 @@ use crate::{
     xml::element,
 };
 
-/// The XML inside the result element; `None` where the operation has no such element.
+/// The XML inside the result element. `None` if the operation has no such element.
 pub(super) type Outcome = Result<Option<String>, SnsError>;
 
 impl Sns {
@@ -41,7 +41,7 @@ impl Sns {
     }
 
     pub(super) fn delete_topic(&self, region: &str, form: &Form) -> Outcome {
-        // Deleting what is not there is no error.
+        // Deleting a missing topic is no error.
         let arn = form.get("TopicArn").unwrap_or_default();
         let mut topics = self.topics();
         if in_region(arn, region) && topics.remove(arn).is_some() {
@@ -113,7 +113,7 @@ impl Sns {
         }
         let arn = format!("{topic_arn}:{}", unique::id());
         if protocol == Protocol::Http {
-            // A queue's owner is the topic's; whether an endpoint wants the messages, it has to say itself.
+            // A queue has the same owner as the topic. An HTTP endpoint must itself confirm that it wants the messages.
             let token = unique::id().simple().to_string();
             self.ask_to_confirm(topic_arn, &wanted, &token);
             wanted.token = Some(token);
@@ -141,7 +141,7 @@ impl Sns {
         self.courier.dispatch(Parcel {
             endpoint: subscription.endpoint.clone(),
             kind: confirmation.kind,
-            // Only maps with keys that are no strings fail to be written, and there is none.
+            // Serialization fails only for maps whose keys are not strings, and there is none.
             body: serde_json::to_string(&confirmation).unwrap_or_default(),
             message_id: message_id.clone(),
             topic_arn: topic_arn.to_owned(),
@@ -155,7 +155,7 @@ impl Sns {
         let mut topics = self.topics();
         let token = form.get("Token").unwrap_or_default();
         let arn = form.get("TopicArn").unwrap_or_default();
-        // Whoever follows the link signs for no region.
+        // A person who follows the link signs for no region.
         let region = arn.split(':').nth(3).filter(|_| !form.has("Version")).unwrap_or(region);
         let topic = topic(&mut topics, region, arn)?;
         let mut subscriptions = topic.subscriptions.iter_mut();
@@ -220,7 +220,7 @@ impl Sns {
     }
 }
 
-/// The protocol and the endpoint that a subscription names.
+/// The protocol and the endpoint in a subscription request.
 fn endpoint(form: &Form) -> Result<(Protocol, &str), SnsError> {
     let endpoint = form.get("Endpoint").unwrap_or_default();
     match form.get("Protocol").unwrap_or_default() {
@@ -255,7 +255,7 @@ pub(super) fn one(name: &str, text: &str) -> String {
     xml
 }
 
-/// Whether an ARN is of the region that the request was signed for.
+/// Whether an ARN belongs to the region that the request was signed for.
 fn in_region(arn: &str, region: &str) -> bool {
     arn.split(':').nth(3) == Some(region)
 }

@@ -1,6 +1,6 @@
-//! Topics, their subscriptions, and what a subscriber gets of a message.
+//! Topics, their subscriptions, and the form in which a subscriber gets a message.
 //!
-//! Plain data and pure functions; it does *not* own delivery.
+//! This file holds plain data and pure functions. It does *not* own delivery.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct Topic {
     pub(crate) attributes: BTreeMap<String, String>,
     pub(crate) subscriptions: BTreeMap<String, Subscription>,
-    /// Of a FIFO topic.
+    /// Used by FIFO topics only.
     #[serde(skip)]
     pub(crate) deduplication: Deduplication,
 }
@@ -32,7 +32,7 @@ impl Topic {
     }
 }
 
-/// What a subscription's endpoint is.
+/// The kind of a subscription's endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Protocol {
@@ -51,22 +51,22 @@ impl Protocol {
     }
 }
 
-/// Somebody who gets a topic's messages.
+/// A subscriber of a topic.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "Kept", into = "Kept")]
 pub(crate) struct Subscription {
     pub(crate) protocol: Protocol,
     pub(crate) endpoint: String,
-    /// As they were set, because that is how they are read back.
+    /// The attributes in the form in which they were set, because they are read back like that.
     pub(crate) attributes: BTreeMap<String, String>,
-    /// What confirms the subscription; `None` once it is confirmed.
+    /// The token that confirms the subscription; `None` after that.
     pub(crate) token: Option<String>,
     pub(crate) raw: bool,
     pub(crate) retries: Retries,
     filter: Option<FilterPolicy>,
 }
 
-/// A subscription as it is kept: what follows from the attributes is not.
+/// A subscription as it is kept. Values that follow from the attributes are left out.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     protocol: Protocol,
@@ -91,7 +91,7 @@ impl TryFrom<Kept> for Subscription {
     }
 }
 
-/// What asks an HTTP endpoint to confirm its subscription.
+/// The request to an HTTP endpoint to confirm its subscription.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Confirmation<'a> {
@@ -106,13 +106,13 @@ pub(crate) struct Confirmation<'a> {
     pub(crate) timestamp: String,
 }
 
-/// A message that was published, checked.
+/// A published message that passed all checks.
 #[derive(Debug, Clone)]
 pub(crate) struct Notification {
     pub(crate) id: Uuid,
     pub(crate) subject: Option<String>,
     pub(crate) message: String,
-    /// What subscribers of some protocols get in its place.
+    /// The texts that subscribers of some protocols get instead of the default.
     pub(crate) by_protocol: BTreeMap<String, String>,
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) group: Option<String>,
@@ -120,7 +120,7 @@ pub(crate) struct Notification {
 }
 
 impl Notification {
-    /// What counts against the limit of 256 KiB.
+    /// The size that counts against the limit of 256 KiB.
     pub(crate) fn bytes(&self) -> usize {
         let attribute =
             |attribute: &Attribute| attribute.name.len() + attribute.data_type.len() + attribute.value.bytes().len();
@@ -128,13 +128,13 @@ impl Notification {
         texts + self.attributes.iter().map(attribute).sum::<usize>()
     }
 
-    /// The attributes as the object that a filter policy looks at.
+    /// The attributes as the object that a filter policy checks.
     fn attribute_fields(&self) -> Map<String, Json> {
         let field = |attribute: &Attribute| {
             let json = match (&*attribute.data_type, &attribute.value) {
                 ("Number" | "String.Array", Value::Text(text)) => serde_json::from_str(text).unwrap_or(Json::Null),
                 (_, Value::Text(text)) => Json::String(text.to_string()),
-                // Binary attributes are ignored by filters, which is not the same as being absent.
+                // Filters ignore binary attributes, but these still count as present.
                 (_, Value::Binary(_)) => Json::Null,
             };
             (attribute.name.to_string(), json)
@@ -144,7 +144,7 @@ impl Notification {
 }
 
 impl Subscription {
-    /// Checks the attributes of a subscription.
+    /// Makes a subscription, and checks its attributes.
     pub(crate) fn new(
         protocol: Protocol,
         endpoint: String,
@@ -163,7 +163,7 @@ impl Subscription {
         Ok(subscription)
     }
 
-    /// Changes attributes, all or none.
+    /// Changes all of these attributes or none.
     pub(crate) fn set_all(&mut self, changes: BTreeMap<String, String>) -> Result<(), SnsError> {
         let mut attributes = self.attributes.clone();
         for (name, value) in changes {
@@ -180,7 +180,7 @@ impl Subscription {
         }
         let is = |name: &str, value: &str| attributes.get(name).is_some_and(|present| present == value);
         let nested = is("FilterPolicyScope", "MessageBody");
-        // An empty policy takes the filter away.
+        // An empty policy removes the filter.
         let policy = attributes.get("FilterPolicy").filter(|text| !text.is_empty() && *text != "{}");
         let filter = policy.map(|text| FilterPolicy::parse(text, nested)).transpose();
         self.filter = filter.map_err(|reason| SnsError::filter_policy(&reason))?;
@@ -229,7 +229,7 @@ impl Subscription {
             unsubscribe_url,
             message_attributes: notification.attributes.iter().map(|a| (&*a.name, EnvelopeAttribute::new(a))).collect(),
         };
-        // Only maps with keys that are no strings fail to be written, and there is none.
+        // Serialization fails only for maps whose keys are not strings, and there is none.
         (serde_json::to_string(&envelope).unwrap_or_default(), Attributes::default())
     }
 }

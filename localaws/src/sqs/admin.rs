@@ -1,6 +1,6 @@
 //! The operations on queues: create, find, list, delete, purge, attributes and tags.
 //!
-//! It does *not* own the rules about attribute values, which are the settings'.
+//! This file does *not* own the rules about attribute values; `settings` owns them.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ use super::{
     settings::Settings,
 };
 
-/// The most queues in one page of a list.
+/// The most queues on one page of a list.
 const PAGE_MAX: usize = 1000;
 
 impl Sqs {
@@ -84,7 +84,7 @@ impl Sqs {
         Ok(reply(&SourceQueuesReply { queue_urls, next_token }))
     }
 
-    /// The URLs of one page of queues, which come by name, and the token of the next page.
+    /// The URLs of one page of `queues`, which come in order of their names, and the token of the next page.
     fn page<'a>(
         &self,
         names: impl Iterator<Item = &'a String>,
@@ -103,7 +103,7 @@ impl Sqs {
         let request: QueueRequest = parse(body)?;
         let queue = self.queue(region, &request.queue_url)?;
         let mut regions = self.regions.write().unwrap_or_else(PoisonError::into_inner);
-        // Another request may have deleted it first, and a third one created its successor.
+        // Another request may have deleted it first, and a third one may have created a new queue of that name.
         if let Some(queues) = regions.get_mut(region)
             && queues.get(&queue.name).is_some_and(|present| Arc::ptr_eq(present, &queue))
         {
@@ -194,7 +194,7 @@ fn check_name(name: &str, fifo: bool) -> Result<(), SqsError> {
     ))
 }
 
-/// A queue may be created again with the same values; only attributes that the request names count.
+/// A queue may be created again with the same values. Only attributes that the request names count.
 fn check_same<'a>(
     present: &Settings,
     asked: &Settings,
@@ -230,7 +230,7 @@ fn all_attributes(queue: &Arc<LiveQueue>, staleness: Duration) -> HashMap<String
     all
 }
 
-/// The names that may be asked for, whether or not the queue has a value.
+/// Whether a request may ask for this name, even if the queue has no value for it.
 fn is_known(name: &str) -> bool {
     const COUNTED: [&str; 7] = [
         "All",

@@ -1,8 +1,8 @@
-//! Message attributes, and the MD5 that SQS returns for them.
+//! Message attributes, and the MD5 that SQS returns for them. This file does *not* own the message around them.
 //!
-//! The algorithm is in the SQS developer guide, "Calculating the MD5 message digest for message attributes": over the
-//! attributes sorted by name, the length-prefixed name, the length-prefixed data type, a byte for the transport type
-//! (1 for string and number, 2 for binary), and the length-prefixed value.
+//! The algorithm is in the SQS developer guide, "Calculating the MD5 message digest for message attributes". It digests
+//! the attributes sorted by name. Each attribute is the length-prefixed name, the length-prefixed data type, a byte for
+//! the transport type (1 for string and number, 2 for binary), and the length-prefixed value.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ pub(crate) struct Attribute {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Attributes(Box<[Attribute]>);
 
-/// One attribute as a request carries it.
+/// One attribute in the form of a request.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct AttributeInput {
@@ -69,7 +69,7 @@ impl Attributes {
         input.into_iter().map(|(name, value)| Attribute::parse(name, value)).collect::<Result<_, _>>().map(Self)
     }
 
-    /// From attributes in any order.
+    /// Makes attributes from a list in any order.
     pub(crate) fn from_unsorted(mut attributes: Vec<Attribute>) -> Self {
         attributes.sort_by(|a, b| a.name.cmp(&b.name));
         Self(attributes.into())
@@ -79,14 +79,14 @@ impl Attributes {
         self.0.iter()
     }
 
-    /// What the attributes count against the size of their message.
+    /// The size of the attributes that counts as part of their message.
     pub(crate) fn bytes(&self) -> usize {
         self.iter()
             .map(|attribute| attribute.name.len() + attribute.data_type.len() + attribute.value.bytes().len())
             .sum()
     }
 
-    /// `None` where there are no attributes.
+    /// The digest. `None` if there are no attributes.
     pub(crate) fn md5(&self) -> Option<Md5Hex> {
         if self.0.is_empty() {
             return None;

@@ -1,6 +1,6 @@
 //! The errors of SQS: the type in the body, the older code in the header that the SDKs prefer, and the HTTP status.
 //!
-//! It does *not* own when an error occurs.
+//! This file does *not* own when an error occurs.
 
 use std::borrow::Cow;
 
@@ -164,7 +164,7 @@ impl SqsError {
     }
 
     pub(crate) fn access_denied(action: &str, resource: &str) -> Self {
-        // SQS writes its actions in lower case here, unlike the policy that would allow them.
+        // Here SQS writes its actions in lower case, unlike the policy that would allow them.
         let action = action.to_ascii_lowercase();
         let message = format!(
             "User: arn:aws:iam::{account}:user/local is not authorized to perform: {action} on resource: {resource} because \
@@ -187,12 +187,12 @@ impl SqsError {
         Self { status: 403, ..Self::sender(shape, code, refusal.to_string()) }
     }
 
-    /// What went wrong is this server's affair.
+    /// An error whose cause is in this server.
     pub(crate) fn internal() -> Self {
         Self::from_fault(&FaultKind::InternalError)
     }
 
-    /// How SQS words a fault.
+    /// The words in which SQS reports a fault.
     pub(crate) fn from_fault(kind: &FaultKind) -> Self {
         let (status, shape, code, message) = match kind {
             FaultKind::Throttling | FaultKind::SlowDown => {

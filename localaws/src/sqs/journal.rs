@@ -1,7 +1,7 @@
-//! The file that a queue's changes go to, so that they outlive the process.
+//! The file that stores a queue's changes, so that they outlive the process.
 //!
-//! Lines are handed to the system before a request is answered: a process that is killed loses nothing that it has
-//! answered, while a machine that loses power may. What the lines mean is the queue's; this file does *not* own it.
+//! Lines are handed to the system before a request is answered. So a killed process loses nothing that it has answered.
+//! A machine that loses power may lose some. The queue owns the meaning of the lines; this file does *not*.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,13 +11,13 @@ use std::{
 
 const EXTENSION: &str = "jsonl";
 
-/// A file smaller than this is not worth writing anew.
+/// A file smaller than this is not rewritten.
 const REWRITE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
-/// A file is written anew when it is so many times larger than what it holds.
+/// A file is rewritten when it is this many times larger than its live content.
 const REWRITE_FACTOR: u64 = 5;
 
-/// Where the journal of a queue is, below the folder of all.
+/// The path of a queue's journal, below the folder of all journals.
 pub(crate) fn path(folder: &Path, region: &str, name: &str) -> PathBuf {
     folder.join(region).join(format!("{name}.{EXTENSION}"))
 }
@@ -48,14 +48,14 @@ pub(crate) struct Journal {
     path: PathBuf,
     file: File,
     bytes: u64,
-    /// What it weighed when it was last written anew.
+    /// Its size after the last rewrite, in bytes.
     base: u64,
-    /// A write has failed, and may have left half a line.
+    /// Whether a write has failed. It may have left half a line.
     broken: bool,
 }
 
 impl Journal {
-    /// A journal at `path` that begins with `lines`; what was there is replaced.
+    /// Creates a journal at `path` that begins with `lines`. It replaces an older file.
     pub(crate) fn create(path: PathBuf, lines: &[u8]) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
@@ -65,7 +65,7 @@ impl Journal {
         Ok(Self { path, file, bytes, base: bytes, broken: false })
     }
 
-    /// Appends lines, with one write.
+    /// Appends lines with one write.
     pub(crate) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         self.bytes += lines.len() as u64;
         let written = self.file.write_all(lines);
@@ -73,15 +73,16 @@ impl Journal {
         written
     }
 
-    /// Whether the file has to be written anew: because a write has failed, or because most of it is about messages that
-    /// are gone, where those that are left weigh at least `live_bytes`.
+    /// Whether the file must be rewritten. This is so if a write has failed, or if most of the file describes messages
+    /// that are gone. The remaining messages need at least `live_bytes`.
     pub(crate) fn is_due(&self, live_bytes: usize) -> bool {
         let floor = REWRITE_BYTES_MIN + REWRITE_FACTOR * live_bytes as u64;
-        // And twice what it then was: what the messages weigh as lines is not known exactly, and this is.
+        // The file must also be twice as large as after the last rewrite. The size of the messages as lines is only an
+        // estimate, but that size is exact.
         self.broken || self.bytes > floor.max(2 * self.base)
     }
 
-    /// Puts `lines` in place of everything.
+    /// Replaces the whole content with `lines`.
     pub(crate) fn rewrite(&mut self, lines: &[u8]) -> io::Result<()> {
         self.broken = true;
         self.file = replace(&self.path, lines)?;
@@ -96,7 +97,7 @@ impl Journal {
     }
 }
 
-/// Writes beside the file and moves that into place, so that there is a whole one at any moment.
+/// Writes a new file and moves it into place, so that there is a whole file at any moment.
 fn replace(path: &Path, lines: &[u8]) -> io::Result<File> {
     let beside = path.with_extension("new");
     fs::write(&beside, lines)?;

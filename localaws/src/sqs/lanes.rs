@@ -1,7 +1,8 @@
 //! The order in which visible messages are received.
 //!
-//! A standard queue is a line. A FIFO queue is a line per message group, and a group with a message in flight is closed
-//! until that is deleted or visible again. This file knows sequence numbers and groups; it does *not* know messages.
+//! A standard queue is one line. A FIFO queue is one line per message group. A group with a message in flight is closed
+//! until that message is deleted or visible again. This file knows sequence numbers and groups. It does *not* know
+//! messages.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -13,7 +14,7 @@ use crate::faults::Manners;
 /// The visible messages of a queue, by sequence number.
 #[derive(Debug)]
 pub(crate) enum Lanes {
-    /// Sequence numbers in order of becoming visible; one whose message is gone is skipped by the taker.
+    /// Sequence numbers in the order of becoming visible. The taker skips numbers whose message is gone.
     Standard(VecDeque<u64>),
     Fifo(Groups),
 }
@@ -22,7 +23,7 @@ pub(crate) enum Lanes {
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     groups: HashMap<Arc<str>, Group>,
-    /// The open groups that have a visible message, by the sequence number of the first.
+    /// The open groups that have a visible message, by the sequence number of their first.
     open: BTreeSet<(u64, Arc<str>)>,
 }
 
@@ -33,7 +34,7 @@ struct Group {
 }
 
 impl Lanes {
-    /// A message becomes visible.
+    /// Adds a message that becomes visible.
     pub(crate) fn offer(&mut self, sequence: u64, group: Option<&Arc<str>>) {
         match (self, group) {
             (Self::Standard(line), _) => line.push_back(sequence),
@@ -44,8 +45,8 @@ impl Lanes {
         }
     }
 
-    /// Takes at most `max` messages in order, as far as the manners are good. Each of them holds its group closed until
-    /// [`Lanes::release`].
+    /// Takes at most `max` messages, in order unless the manners say otherwise. Each of them keeps its group closed
+    /// until [`Lanes::release`].
     pub(crate) fn take(&mut self, max: usize, manners: &mut Manners) -> Vec<u64> {
         match self {
             Self::Standard(line) if manners.shuffle > 1 => {
@@ -61,24 +62,24 @@ impl Lanes {
         }
     }
 
-    /// A message of the group is in flight, though it was not taken here.
+    /// Notes that a message of the group is in flight, although it was not taken here.
     pub(crate) fn hold(&mut self, group: Option<&Arc<str>>) {
         if let (Self::Fifo(groups), Some(group)) = (self, group) {
             groups.change(group, |group| group.in_flight += 1);
         }
     }
 
-    /// A message that was taken is in flight no more: deleted, or about to be offered again.
+    /// Notes that a taken message is no longer in flight: it was deleted, or is about to be offered again.
     pub(crate) fn release(&mut self, group: Option<&Arc<str>>) {
         if let (Self::Fifo(groups), Some(group)) = (self, group) {
             groups.change(group, |group| group.in_flight = group.in_flight.saturating_sub(1));
         }
     }
 
-    /// A visible message is gone without having been taken.
+    /// Removes a visible message that is gone without having been taken.
     pub(crate) fn forget(&mut self, sequence: u64, group: Option<&Arc<str>>) {
         match (self, group) {
-            // The oldest go first in practice, so the line does not fill with numbers of messages that expired.
+            // In practice the oldest messages expire first, so the line does not fill with numbers of expired messages.
             (Self::Standard(line), _) if line.front() == Some(&sequence) => {
                 line.pop_front();
             }
@@ -89,7 +90,7 @@ impl Lanes {
         }
     }
 
-    /// Whether a receiver could take something now.
+    /// Whether a receiver could get a message now.
     pub(crate) fn has_some(&self) -> bool {
         match self {
             Self::Standard(line) => !line.is_empty(),
@@ -122,7 +123,7 @@ impl Groups {
         taken
     }
 
-    /// Changes a group and keeps the set of open groups in step with it.
+    /// Changes a group, and updates the set of open groups.
     fn change(&mut self, name: &Arc<str>, change: impl FnOnce(&mut Group)) {
         let group = self.groups.entry(name.clone()).or_default();
         if let Some(first) = group.visible.first() {

@@ -1,8 +1,8 @@
-//! A queue that lives: its state behind a lock, the journal of its changes, the receivers that wait on it, and the task
-//! that wakes them in time.
+//! A running queue: its state behind a lock, the journal of its changes, the waiting receivers, and the task that wakes
+//! them in time.
 //!
-//! A waiting receiver registers for the wake-up before it looks, so none is lost, and one send wakes one receiver,
-//! which wakes the next where it leaves something. It does *not* own what the state does.
+//! A waiting receiver registers for the wake-up before it looks, so it misses none. One send wakes one receiver. If
+//! that receiver leaves messages, it wakes the next. This file does *not* own what the state does.
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +33,7 @@ const OPEN: u8 = 0;
 const DELETED: u8 = 1;
 const STOPPING: u8 = 2;
 
-/// A queue and those who wait for it.
+/// A queue and its waiting receivers.
 #[derive(Debug)]
 pub(crate) struct LiveQueue {
     pub(crate) name: String,
@@ -42,16 +42,16 @@ pub(crate) struct LiveQueue {
     clock: Clock,
     faults: Faults,
     state: Mutex<Queue>,
-    /// Locked only while the state is.
+    /// Locked only while `state` is locked.
     kept: Mutex<Kept>,
     life: AtomicU8,
-    /// Something is visible.
+    /// Notified when something is visible.
     arrived: Notify,
-    /// The first timer is earlier than it was.
+    /// Notified when the first timer has become earlier.
     rearm: Notify,
 }
 
-/// What outlives the process beside the messages.
+/// What outlives the process, apart from the messages.
 #[derive(Debug)]
 struct Kept {
     setup: Setup,
@@ -59,7 +59,7 @@ struct Kept {
 }
 
 impl LiveQueue {
-    /// A queue with its timer task, and with its journal at `path`.
+    /// Starts a queue with its timer task, and with its journal at `path`.
     pub(crate) fn start(
         (name, arn): (String, String),
         queue: Queue,
@@ -84,9 +84,9 @@ impl LiveQueue {
         Ok(live)
     }
 
-    /// The state. What changes messages goes through the methods below, which keep it and wake whom it concerns.
+    /// The state. Changes of messages must go through the methods below, which write the journal and wake receivers.
     pub(crate) fn state(&self) -> MutexGuard<'_, Queue> {
-        // The state may be inconsistent after a panic, which is a bug; a test that runs into it still gets answers.
+        // A panic is a bug and may leave the state inconsistent. A test that meets such a state still gets answers.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -130,7 +130,7 @@ impl LiveQueue {
         Ok(sent)
     }
 
-    /// Drops all messages. Says `false` and does nothing within a minute of the last time.
+    /// Drops all messages. Within a minute of the last purge, does nothing and returns `false`.
     pub(crate) fn purge(&self) -> Result<bool, SqsError> {
         let mut state = self.state();
         let purged = state.purge(self.now());
@@ -138,7 +138,7 @@ impl LiveQueue {
         Ok(purged)
     }
 
-    /// Receives, and waits up to `wait` while there is nothing. Dropping the future takes nothing.
+    /// Receives messages. If there are none, waits up to `wait`. Dropping the future takes no message.
     pub(crate) async fn receive(
         &self,
         ask: &Ask,
@@ -168,7 +168,7 @@ impl LiveQueue {
         }
     }
 
-    /// Runs `change` for each receipt under one lock, then wakes a receiver if that made something visible.
+    /// Runs `change` for each receipt under one lock. Then wakes a receiver if that made something visible.
     pub(crate) fn for_receipts<T>(
         &self,
         entries: impl IntoIterator<Item = T>,
@@ -182,7 +182,7 @@ impl LiveQueue {
         Ok(results)
     }
 
-    /// Whether this queue's messages that were received too often go to `target`.
+    /// Whether this queue moves messages that were received too often to `target`.
     pub(crate) fn has_dead_letters_in(&self, target: &LiveQueue) -> bool {
         self.state().settings.redrive.as_ref().is_some_and(|redrive| redrive.target == target.arn)
     }
@@ -196,7 +196,7 @@ impl LiveQueue {
         self.state().counts(Duration::ZERO, self.now()).visible
     }
 
-    /// Takes at most `max` visible messages out, until `take` refuses one. That one and the rest stay here.
+    /// Takes out at most `max` visible messages, until `take` refuses one. That one and the rest stay here.
     pub(crate) fn redrive(&self, max: usize, mut take: impl FnMut(&Moved) -> bool) -> Result<(), SqsError> {
         let now = self.now();
         let mut state = self.state();
@@ -204,7 +204,7 @@ impl LiveQueue {
         self.wake(state, None)?;
         let sequences = moved.iter().map(|moved| moved.sequence).collect();
         let taken = moved.iter().position(|moved| !take(moved)).unwrap_or(moved.len());
-        // Only now, so that a crash in between leaves two of them and not none.
+        // Only now, so that a crash in between leaves two copies of them and not none.
         let mut state = self.state();
         for moved in moved.drain(taken..) {
             state.take_back(moved);
@@ -213,7 +213,7 @@ impl LiveQueue {
         self.wake(state, None)
     }
 
-    /// Takes in a new message of this content. Says `false` if the queue was deleted, or cannot keep it.
+    /// Adds a new message with this content. Returns `false` if the queue was deleted or cannot keep the message.
     pub(crate) fn take_redriven(&self, moved: &Moved) -> bool {
         let mut state = self.state();
         if !self.is_open() {
@@ -223,7 +223,7 @@ impl LiveQueue {
         self.wake(state, None).is_ok()
     }
 
-    /// Ends all waiting with "no such queue", and forgets what was kept.
+    /// Ends all waiting with "no such queue", and removes the journal.
     pub(crate) fn delete(&self) {
         self.end(DELETED);
         if let Err(error) = self.kept().journal.remove() {
@@ -231,7 +231,7 @@ impl LiveQueue {
         }
     }
 
-    /// Ends all waiting with nothing received.
+    /// Ends all waiting with no message received.
     pub(crate) fn stop(&self) {
         self.end(STOPPING);
     }
@@ -248,7 +248,7 @@ impl LiveQueue {
 
     fn look(&self, ask: &Ask, dead_letters: Option<&LiveQueue>) -> Result<Received, SqsError> {
         let now = self.now();
-        // A queue that was deleted meanwhile takes nothing any more.
+        // A queue that was deleted in the meantime takes no messages any more.
         let dead_letters = dead_letters.filter(|target| target.is_open());
         let ask = Ask { move_after: ask.move_after.filter(|_| dead_letters.is_some()), ..ask.clone() };
         let mut state = self.state();
@@ -261,7 +261,7 @@ impl LiveQueue {
             let mut state = target.state();
             if !target.is_open() {
                 drop(state);
-                // Deleted in this very moment: what was to go there stays here.
+                // The target was deleted at this very moment, so its messages stay here.
                 state = self.state();
                 for moved in received.moved.drain(..) {
                     state.take_back(moved);
@@ -274,7 +274,7 @@ impl LiveQueue {
                 state.take_moved(moved, &self.arn, now);
             }
             target.wake(state, None)?;
-            // Only now, so that a crash in between leaves two of them and not none.
+            // Only now, so that a crash in between leaves two copies of them and not none.
             let mut state = self.state();
             state.moved_away(sequences);
             self.wake(state, None)?;
@@ -282,8 +282,8 @@ impl LiveQueue {
         Ok(received)
     }
 
-    /// Keeps what has changed, lets go of the state, and wakes a receiver if there is something for it, and the timer
-    /// if it sleeps too long.
+    /// Writes the changes to the journal, and releases the state. Then wakes a receiver if a message is visible, and
+    /// the timer if it would sleep too long.
     fn wake(&self, mut state: MutexGuard<'_, Queue>, timer_before: Option<Millis>) -> Result<(), SqsError> {
         let written = self.keep(&mut state);
         let visible = state.has_visible();
@@ -319,7 +319,7 @@ impl LiveQueue {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes messages visible when their time comes, for receivers that wait.
+    /// Makes messages visible at their time, for waiting receivers.
     async fn keep_time(self: Arc<Self>) {
         while self.life.load(Ordering::Acquire) == OPEN {
             let next = self.advance();
@@ -341,7 +341,7 @@ impl LiveQueue {
         let mut state = self.state();
         state.advance(now);
         let next = state.next_timer();
-        // The timer is at work already and needs no wake-up from itself. Time alone leaves nothing to keep.
+        // The timer runs already and needs no wake-up from itself. Time alone makes no changes to write.
         let _kept = self.wake(state, next);
         next
     }
@@ -370,7 +370,7 @@ mod tests {
         assert_eq!(held.len(), IN_FLIGHT_MAX);
         assert_eq!(live.receive(&ask(10), Duration::ZERO, None).await.unwrap_err(), SqsError::over_limit());
         assert!(live.receive(&ask(10), Duration::from_millis(50), None).await.unwrap().is_empty());
-        // One that is deleted makes room, also for a receiver that waits.
+        // A deleted message makes room, also for a waiting receiver.
         let ten = ask(10);
         let waiting = live.receive(&ten, Duration::from_mins(1), None);
         let delete = async { live.for_receipts([held[0].receipt], Queue::delete) };

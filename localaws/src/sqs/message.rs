@@ -1,6 +1,6 @@
-//! What a message carries, and the receipt that a receiver gets for it.
+//! The content of a message, and the receipt that a receiver gets for it.
 //!
-//! It does *not* own where in its queue a message stands.
+//! This file does *not* own the message's place in its queue.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::clock::Millis;
 
-/// What a sender sent. It never changes, so a queue, its dead-letter queue and an answer under way share one.
+/// What a sender sent. It never changes, so a queue, its dead-letter queue and an answer in progress share one.
 #[derive(Debug, Clone)]
 pub(crate) struct Content {
     pub(crate) id: Uuid,
@@ -36,7 +36,7 @@ pub(crate) struct Extras {
 }
 
 impl Content {
-    /// A new message. Fails where the body is empty or holds characters that XML cannot.
+    /// Makes a new message. Fails if the body is empty, or holds characters that are not allowed in XML.
     pub(crate) fn new(body: &str, extras: Extras) -> Result<Self, SqsError> {
         if body.is_empty() {
             return Err(SqsError::missing_parameter("MessageBody"));
@@ -56,26 +56,26 @@ impl Content {
         })
     }
 
-    /// The same content, as a message of its own.
+    /// The same content as a new message.
     pub(crate) fn renewed(&self) -> Self {
         Self { id: crate::unique::id(), ..self.clone() }
     }
 
-    /// What counts against the message size limit.
+    /// The size that counts against the message size limit.
     pub(crate) fn bytes(&self) -> usize {
         self.body.len() + self.attributes.bytes()
     }
 }
 
-/// XML 1.0 characters: what SQS takes as a body.
+/// Whether SQS takes the text as a body: all characters are allowed in XML 1.0.
 fn is_xml_text(body: &str) -> bool {
     let bytes = body.as_bytes();
     let control = |byte: &u8| *byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r');
-    // U+FFFE and U+FFFF are the only others that a str can hold and XML cannot; both begin with 0xEF.
+    // A str can hold only two other characters that XML cannot: U+FFFE and U+FFFF. Both begin with 0xEF.
     !bytes.iter().any(control) && (!bytes.contains(&0xEF) || !body.contains(['\u{FFFE}', '\u{FFFF}']))
 }
 
-/// Names one receive of one message of one queue.
+/// Identifies one receive of one message of one queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Receipt {
     pub(crate) queue: u32,
@@ -116,10 +116,10 @@ pub(crate) struct Delivery {
     pub(crate) content: Arc<Content>,
     pub(crate) receipt: Receipt,
     pub(crate) sent: Millis,
-    /// The receive count that is shown.
+    /// The receive count that the receiver sees.
     pub(crate) count: u32,
     pub(crate) first_received: Millis,
-    /// The queue that the message was moved from, when this is its dead-letter queue.
+    /// The queue that the message was moved from, if this is its dead-letter queue.
     pub(crate) source: Option<Arc<str>>,
 }
 

@@ -1,6 +1,6 @@
 //! The operations on messages: send, receive, delete, change visibility, singly and in batches.
 //!
-//! It owns the rules about a request's values. It does *not* own what a queue does with them.
+//! This file owns the rules about a request's values. It does *not* own what a queue does with them.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ use crate::{
     hex::hex,
 };
 
-/// The most entries in a batch, and the most messages in a receive.
+/// The most entries in a batch, and the most messages of a receive.
 const BATCH_MAX: usize = 10;
 
 /// A message that passed all checks, with its own delay.
@@ -147,7 +147,7 @@ impl Sqs {
     }
 }
 
-/// The answer of an operation that says nothing.
+/// The answer of an operation without a result.
 #[derive(Debug, Serialize)]
 pub(super) struct Empty {}
 
@@ -210,7 +210,7 @@ fn check_receive(request: &ReceiveRequest<'_>, settings: &Settings) -> Result<(A
     Ok((ask, Duration::from_secs(wait)))
 }
 
-/// The rules for the entries of a batch as a whole.
+/// Checks the rules for the entries of a batch as a whole.
 fn check_ids(ids: &[Cow<'_, str>]) -> Result<(), SqsError> {
     if ids.is_empty() {
         return Err(SqsError::empty_batch());
@@ -228,7 +228,7 @@ fn check_ids(ids: &[Cow<'_, str>]) -> Result<(), SqsError> {
     }
 }
 
-/// The rules for one message.
+/// Checks the rules for one message.
 fn check_message(entry: SendEntry<'_>, settings: &Settings) -> Result<Checked, SqsError> {
     let delay = entry.delay_seconds.map(|delay| in_range("DelaySeconds", delay, 0, 900)).transpose()?;
     if settings.fifo && delay.is_some_and(|delay| delay > 0) {
@@ -258,7 +258,8 @@ fn check_message(entry: SendEntry<'_>, settings: &Settings) -> Result<Checked, S
     Ok((Arc::new(content), delay))
 }
 
-/// A FIFO queue needs a group and a deduplication id; a standard queue takes a group (for fairness) and no such id.
+/// A FIFO queue needs a group and a deduplication id. A standard queue takes a group (for fairness) and no
+/// deduplication id.
 fn check_fifo(extras: &mut Extras, body: &str, settings: &Settings) -> Result<(), SqsError> {
     if !settings.fifo {
         return match extras.deduplication {

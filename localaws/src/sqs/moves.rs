@@ -1,8 +1,8 @@
 //! Tasks that move messages out of a dead-letter queue: start, list, cancel.
 //!
-//! A moved message becomes a new one. A task moves as many messages as were visible when it started, and lives in
-//! memory: a restart ends it, and what it has moved stays moved. This file does *not* own how a queue takes messages
-//! out or in.
+//! A moved message becomes a new one. A task moves as many messages as were visible when it started. It lives in
+//! memory: a restart ends it, and the messages that it has moved stay moved. This file does *not* own how a queue takes
+//! messages out or in.
 
 use std::{
     collections::HashMap,
@@ -23,13 +23,13 @@ use super::{
 };
 use crate::clock::Millis;
 
-/// The messages that are moved at once.
+/// The number of messages that are moved at once.
 const STEP: usize = 10;
 
-/// The most messages that a task moves in a second, and moves unless it is told to be slower.
+/// The most messages that a task moves per second. It is also the default rate.
 const RATE_MAX: i64 = 500;
 
-/// As many tasks of a queue are remembered and listed at most.
+/// At most this many tasks of a queue are remembered and listed.
 const LISTED_MAX: i64 = 10;
 
 /// The tasks since the server started, oldest first.
@@ -40,11 +40,11 @@ pub(super) type Moves = Mutex<Vec<Arc<Move>>>;
 pub(super) struct Move {
     handle: String,
     source: Arc<LiveQueue>,
-    /// Where all messages go; without it each goes where it came from.
+    /// The queue that gets all messages. Without it, each message goes back to its source queue.
     destination: Option<Arc<LiveQueue>>,
     rate: Option<u64>,
     started: Millis,
-    /// The messages that were visible at the start.
+    /// The number of messages that were visible at the start.
     planned: usize,
     progress: Mutex<Progress>,
 }
@@ -157,7 +157,7 @@ impl Sqs {
         self.queue_by_arn(arn).ok_or_else(missing)
     }
 
-    /// All queues of the region that a queue is in, by ARN.
+    /// All queues of the same region as `queue`, by ARN.
     fn neighbours(&self, queue: &LiveQueue) -> HashMap<Arc<str>, Arc<LiveQueue>> {
         let regions = self.regions.read().unwrap_or_else(PoisonError::into_inner);
         let region = queue.arn.split(':').nth(3).and_then(|region| regions.get(region));
@@ -180,13 +180,13 @@ impl Move {
         progress.moved += moved;
         match failure {
             Some(reason) => progress.status = Status::Failed(reason),
-            // Nothing is left to see.
+            // No visible message is left.
             None if moved == 0 => progress.status = Status::Completed,
             None => {}
         }
     }
 
-    /// How many messages to move next; `None` at the end, which it notes.
+    /// How many messages to move next. At the end it notes the final status and returns `None`.
     fn next_step(&self) -> Option<usize> {
         let mut progress = self.progress();
         match progress.status {
@@ -203,7 +203,7 @@ impl Move {
         }
     }
 
-    /// Moves at most `max` messages. Returns how many were moved, and why the next was not.
+    /// Moves at most `max` messages. Returns how many were moved, and why the next one was not.
     fn step(&self, max: usize, queues: &HashMap<Arc<str>, Arc<LiveQueue>>) -> (usize, Option<&'static str>) {
         let (mut done, mut failure) = (0, None);
         let target = |source: Option<&Arc<str>>| match &self.destination {

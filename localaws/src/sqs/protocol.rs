@@ -1,6 +1,6 @@
-//! What SQS's JSON protocol carries: the requests that are taken and the answers that are given.
+//! The requests and answers of SQS's JSON protocol.
 //!
-//! Names and types only; it does *not* own any rule about their values.
+//! This file holds names and types only. It does *not* own any rule about their values.
 
 mod moves;
 
@@ -99,7 +99,7 @@ pub(crate) struct SendEntry<'a> {
 }
 
 impl SendEntry<'_> {
-    /// What counts against the limit of a batch.
+    /// The size that counts against the limit of a batch.
     pub(crate) fn bytes(&self) -> usize {
         let attributes = self.message_attributes.iter().map(|(name, value)| {
             let value_bytes = value.string_value.as_ref().map_or(0, String::len);
@@ -136,7 +136,7 @@ pub(crate) struct ReceiveRequest<'a> {
     pub(crate) message_attribute_names: Vec<String>,
 }
 
-/// A message to delete, or to change the visibility of.
+/// A message to delete, or a message whose visibility to change.
 #[derive(Debug, Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct ReceiptEntry<'a> {
@@ -164,7 +164,7 @@ pub(crate) struct QueueUrlsReply {
     pub(crate) next_token: Option<String>,
 }
 
-/// `ListDeadLetterSourceQueues` alone begins its list in lower case.
+/// Only `ListDeadLetterSourceQueues` begins its list in lower case.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct SourceQueuesReply {
@@ -261,7 +261,7 @@ fn display<T: std::fmt::Display, S: Serializer>(value: &T, serializer: S) -> Res
     serializer.collect_str(value)
 }
 
-/// The system attributes of a delivery that were asked for.
+/// The system attributes of a delivery that the receiver asked for.
 #[derive(Debug)]
 pub(crate) struct SystemAttributes<'a> {
     pub(crate) delivery: &'a Delivery,
@@ -300,12 +300,12 @@ impl Serialize for SystemAttributes<'_> {
     }
 }
 
-/// A FIFO sequence number as it is written: twenty digits, larger for a later message of the queue.
+/// The text of a FIFO sequence number: twenty digits, larger for a later message of the queue.
 pub(crate) fn sequence_number(sequence: u64) -> String {
     (18_870_000_000_000_000_000_u128 + u128::from(sequence)).to_string()
 }
 
-/// The message attributes of a delivery that were asked for.
+/// The message attributes of a delivery that the receiver asked for.
 #[derive(Debug)]
 pub(crate) struct ChosenAttributes<'a> {
     pub(crate) attributes: &'a Attributes,
@@ -322,13 +322,13 @@ impl<'a> ChosenAttributes<'a> {
         self.chosen().next().is_none()
     }
 
-    /// The digest is over what is returned, so that a client can check it.
+    /// The digest covers only the returned attributes, so that a client can check it.
     pub(crate) fn md5(&self) -> Option<Md5Hex> {
         Attributes::from_unsorted(self.chosen().cloned().collect()).md5()
     }
 }
 
-/// `All`, `.*`, a name, or a prefix followed by `.*`.
+/// Whether a name matches `All`, `.*`, a name, or a prefix followed by `.*`.
 fn is_wanted(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix(".*") {
         Some(prefix) => name.starts_with(prefix),

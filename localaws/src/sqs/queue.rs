@@ -1,8 +1,8 @@
-//! The state of one queue: which messages it holds, which are visible, in flight or delayed, and until when.
+//! The state of one queue: its messages, which of them are visible, in flight or delayed, and until when.
 //!
-//! A plain struct: time and dice come in with each call, and nothing here waits, wakes, locks or writes. Every
-//! operation costs O(log n) in the messages held, and leaves its changes as lines for a journal. Moving a message to a
-//! dead-letter queue is *not* done here: it is returned as moved.
+//! This is a plain struct: time and dice come in with each call, and nothing here waits, wakes, locks or writes. Every
+//! operation costs O(log n) in the messages held, and leaves its changes as lines for a journal. This file does *not*
+//! put a message into a dead-letter queue: it returns it as moved.
 
 mod changes;
 mod copies;
@@ -36,16 +36,16 @@ use crate::{clock::Millis, faults::Manners};
 /// How many messages of a queue may be in flight.
 pub(crate) const IN_FLIGHT_MAX: usize = 120_000;
 
-/// A message may be invisible for this long after a receive, however often that is extended.
+/// How long a message may be invisible after a receive, even with extensions.
 const VISIBILITY_MAX_SECONDS: u64 = 43_200;
 
-/// How long after a purge the next is refused.
+/// How long after a purge the queue refuses the next.
 const PURGE_PAUSE_SECONDS: u64 = 60;
 
 /// One queue's messages.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    /// Shared, because each request looks at them outside the lock.
+    /// Shared, because each request reads them outside the lock.
     pub(crate) settings: Arc<Settings>,
     /// Marks this queue's receipts.
     identity: u32,
@@ -59,11 +59,11 @@ pub(crate) struct Queue {
     deduplication: Deduplication,
     copies: Copies,
     purged: Option<Millis>,
-    /// What a journal of these messages would weigh at least.
+    /// The least size of a journal of these messages, in bytes.
     bytes: usize,
-    /// What the journal has not heard of yet.
+    /// Changes that are not in the journal yet.
     pub(crate) changes: Changes,
-    /// Counts of some time ago, for callers that are to be told old ones.
+    /// Earlier counts, for callers that must get old ones.
     told: Option<(Millis, Counts)>,
 }
 
@@ -88,12 +88,12 @@ impl Queue {
         }
     }
 
-    /// What a journal of the messages held would weigh at least.
+    /// The least size of a journal of the messages held, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Takes a message in. `delay_seconds` overrides the queue's.
+    /// Adds a message. `delay_seconds` overrides the queue's delay.
     pub(crate) fn send(&mut self, content: Arc<Content>, delay_seconds: Option<u64>, now: Millis) -> Sent {
         self.deduplication.expire(now);
         let deduplication = content.deduplication.as_deref().filter(|_| self.settings.fifo);
@@ -110,7 +110,7 @@ impl Queue {
         Sent { id, sequence: self.settings.fifo.then_some(sequence) }
     }
 
-    /// Delivers what is visible, as far as asked for and allowed.
+    /// Delivers visible messages, at most as many as asked for and allowed.
     pub(crate) fn receive(&mut self, ask: &Ask, manners: &mut Manners, now: Millis) -> Received {
         self.advance(now);
         let mut received = Received::default();
@@ -138,7 +138,7 @@ impl Queue {
         let sequences = received.deliveries.iter().map(|delivery| delivery.receipt.sequence).collect();
         self.changes.received(now, now.plus_seconds(ask.visibility_seconds), sequences);
         if ask.visibility_seconds == 0 {
-            // Only now, or the same receive would meet them again.
+            // Only now, because otherwise the same receive would meet them again.
             for sequence in delivered {
                 self.show(sequence);
             }
@@ -157,7 +157,8 @@ impl Queue {
         Receipt { receives, ..receipt }
     }
 
-    /// Deletes the message, unless it was received again since: then its newer receipt is needed, and nothing happens.
+    /// Deletes the message. If it was received again since then, nothing happens, because only the newer receipt
+    /// counts.
     pub(crate) fn delete(&mut self, receipt: Receipt, now: Millis) -> Result<(), SqsError> {
         self.check(receipt)?;
         let Some(message) = self.messages.get(&receipt.sequence) else { return Ok(()) };
@@ -174,7 +175,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Moves the end of a message's invisibility to `seconds` from now.
+    /// Makes a message visible again `seconds` from now.
     pub(crate) fn change_visibility(&mut self, receipt: Receipt, seconds: u64, now: Millis) -> Result<(), SqsError> {
         self.check(receipt)?;
         self.advance(now);
@@ -209,7 +210,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Drops all messages. Says `false` and does nothing within a minute of the last time.
+    /// Drops all messages. Within a minute of the last purge, does nothing and returns `false`.
     pub(crate) fn purge(&mut self, now: Millis) -> bool {
         if self.purged.is_some_and(|purged| purged.plus_seconds(PURGE_PAUSE_SECONDS) > now) {
             return false;
@@ -224,7 +225,7 @@ impl Queue {
         true
     }
 
-    /// Makes visible what has become so by `now`, and drops what is past its retention.
+    /// Makes messages visible whose time has come by `now`, and drops messages past their retention.
     pub(crate) fn advance(&mut self, now: Millis) {
         while let Some((until, sequence)) = self.timers.first().copied() {
             if until > now {
@@ -247,12 +248,12 @@ impl Queue {
         self.timers.first().map(|(until, _)| *until)
     }
 
-    /// Whether a receiver would find something.
+    /// Whether a receiver would get a message.
     pub(crate) fn has_visible(&self) -> bool {
         self.in_flight < IN_FLIGHT_MAX && self.lanes.has_some()
     }
 
-    /// The counts of now, or those that a caller was told at most `staleness` ago.
+    /// The present counts, or counts that a caller got at most `staleness` ago.
     pub(crate) fn counts(&mut self, staleness: Duration, now: Millis) -> Counts {
         self.advance(now);
         let current = Counts {
@@ -277,7 +278,7 @@ impl Queue {
         sequence
     }
 
-    /// Gives a message the place that it says it has.
+    /// Adds a message at the place that its field names.
     fn put_back(&mut self, sequence: u64, message: Message) {
         let group = message.content.group.as_ref();
         match message.place {
@@ -299,7 +300,7 @@ impl Queue {
         self.messages.insert(sequence, message);
     }
 
-    /// Puts a message that was taken from its lane in flight, or moves it away, or drops it.
+    /// Puts a message that was taken from its lane in flight. If necessary, moves it away or drops it instead.
     fn deliver(&mut self, sequence: u64, ask: &Ask, now: Millis, received: &mut Received) {
         let (queue, retention) = (self.identity, self.settings.retention_seconds);
         let Some(message) = self.fly(sequence, now.plus_seconds(ask.visibility_seconds)) else { return };

@@ -1,6 +1,6 @@
-//! A queue's attributes: which there are, what they may be, and how they are read back.
+//! A queue's attributes: their names, their allowed values, and how they are read back.
 //!
-//! It does *not* own the counts that are read through the same call; those belong to the queue.
+//! This file does *not* own the counts that the same call reads; those belong to the queue.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,10 +8,10 @@ use serde::Deserialize;
 
 use super::error::SqsError;
 
-/// The most that a message or a batch may weigh: 1 MiB.
+/// The largest size of a message or a batch: 1 MiB.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 1_048_576;
 
-/// Attributes that are kept and given back, and change nothing here.
+/// Attributes that are kept and returned, but have no effect here.
 const KEPT: [&str; 7] = [
     "Policy",
     "RedriveAllowPolicy",
@@ -48,12 +48,12 @@ pub(crate) struct Settings {
     kept: BTreeMap<String, String>,
 }
 
-/// Where messages go that were received too often.
+/// Where messages go after too many receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Redrive {
     pub(crate) target: Arc<str>,
     pub(crate) max_receives: u32,
-    /// As it was set, because that is how it is read back.
+    /// The policy's text in the form in which it was set, because it is read back like that.
     text: String,
 }
 
@@ -64,7 +64,7 @@ struct RedriveText {
     max_receive_count: Number,
 }
 
-/// AWS takes the count as a number and as a string.
+/// AWS accepts the count as a number or as a string.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Number {
@@ -104,7 +104,7 @@ impl Settings {
             "MaximumMessageSize" => self.message_bytes_max = number(1024, MESSAGE_BYTES_MAX as u64)? as usize,
             "FifoQueue" => self.fifo = flag()?,
             "ContentBasedDeduplication" => self.content_based_deduplication = flag()?,
-            // The empty string takes the policy away again.
+            // The empty string removes the policy.
             "RedrivePolicy" if value.is_empty() => self.redrive = None,
             "RedrivePolicy" => self.redrive = Some(Redrive::parse(value)?),
             _ if KEPT.contains(&name) => {
@@ -115,7 +115,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Whether there is such an attribute.
+    /// Whether this attribute exists.
     pub(crate) fn knows(name: &str) -> bool {
         KEPT.contains(&name) || SET.contains(&name)
     }

@@ -21,14 +21,14 @@ impl Local {
         create.send().await.unwrap().queue_url.unwrap()
     }
 
-    /// A message of `queue`, which stays visible.
+    /// A message of `queue`. It stays visible.
     async fn look(&self, queue: &str) -> Option<Message> {
         let receive = self.sqs.receive_message().queue_url(queue).visibility_timeout(0);
         let receive = receive.message_system_attribute_names(System::All);
         receive.send().await.unwrap().messages.unwrap_or_default().pop()
     }
 
-    /// Sends a message and lets it die.
+    /// Sends a message, and receives it once. The next receive moves it to the dead-letter queue.
     async fn bury(&self, queue: &str, body: &str) -> Message {
         self.sqs.send_message().queue_url(queue).message_body(body).send().await.unwrap();
         let message = self.look(queue).await.unwrap();
@@ -36,7 +36,7 @@ impl Local {
         message
     }
 
-    /// The latest task, once it has ended.
+    /// The latest task, after it has ended.
     async fn ended(&self) -> ListMessageMoveTasksResultEntry {
         let end = Instant::now() + Duration::from_secs(10);
         loop {
@@ -184,7 +184,7 @@ async fn redrive_of_what_cannot_be_moved_is_refused_or_fails() {
     assert_eq!(code(start("dead", Some("none")).await).0, "ResourceNotFoundException");
     let cancel = local.sqs.cancel_message_move_task().task_handle("none").send().await;
     assert_eq!(code(cancel).0, "ResourceNotFoundException");
-    // A message that was sent to the dead-letter queue has no queue to go back to.
+    // A message that was sent directly to the dead-letter queue has no queue to go back to.
     local.sqs.send_message().queue_url(&dead).message_body("x").send().await.unwrap();
     start("dead", None).await.unwrap();
     let task = local.ended().await;

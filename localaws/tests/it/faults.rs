@@ -178,7 +178,7 @@ async fn queue_is_as_rude_as_it_is_told_to_be() {
     let switch = |faults: &[&str]| {
         local.server.faults().set(faults.iter().map(|fault| fault.parse().unwrap()).collect(), 3);
     };
-    // Delivered again, each copy with a count of its own.
+    // Messages are delivered again, each copy with its own count.
     send(10).await;
     switch(&["sqs:ReceiveMessage=duplicate"]);
     let receive = || {
@@ -194,7 +194,7 @@ async fn queue_is_as_rude_as_it_is_told_to_be() {
     local.server.faults().clear();
     local.sqs.purge_queue().queue_url(&queue).send().await.unwrap();
 
-    // In another order, none of them lost.
+    // Messages come in another order, and none is lost.
     send(50).await;
     switch(&["sqs:ReceiveMessage=shuffle:50"]);
     let mut bodies = Vec::new();
@@ -206,14 +206,14 @@ async fn queue_is_as_rude_as_it_is_told_to_be() {
     bodies.dedup();
     assert_eq!(bodies.len(), 50);
 
-    // Short polls see a part, long ones all.
+    // Short polls see only some messages. Long polls see all.
     send(10).await;
     switch(&["sqs:ReceiveMessage=sample:0%"]);
     assert_eq!(receive().await.unwrap().messages, None, "there are ten, and none was looked at");
     let long = local.sqs.receive_message().queue_url(&queue).max_number_of_messages(10).wait_time_seconds(1);
     assert_eq!(long.send().await.unwrap().messages.unwrap().len(), 10);
 
-    // Counts that are old.
+    // Counts are old.
     let visible = async || {
         let name = QueueAttributeName::ApproximateNumberOfMessages;
         let counts = local.sqs.get_queue_attributes().queue_url(&queue).attribute_names(name.clone()).send().await;
@@ -227,7 +227,7 @@ async fn queue_is_as_rude_as_it_is_told_to_be() {
     assert_eq!(visible().await, "5");
 }
 
-/// What came of a queue within a second and a half: id, body, receive count and receipt of each delivery.
+/// Everything that a queue delivers in a second and a half: id, body, receive count and receipt of each delivery.
 async fn deliveries(local: &Local, queue: &str) -> Vec<(String, String, String, String)> {
     let (mut all, end) = (Vec::new(), Instant::now() + Duration::from_millis(1500));
     while Instant::now() < end {
@@ -266,7 +266,7 @@ async fn every_nth_message_is_handed_out_again_with_the_count_that_was_asked_for
         assert!(matches!(deliveries[..], [("1", first), ("7", second)] if first != second), "{deliveries:?}");
     }
 
-    // Any of the receipts deletes the message with its copy, and changes the visibility of what it is of.
+    // Any of the receipts deletes the message with its copy, and changes the visibility of its own delivery.
     let change = local.sqs.change_message_visibility().queue_url(&queue).visibility_timeout(0);
     for ((id, _), deliveries) in deliveries_of {
         let (_, copy) = deliveries[1];

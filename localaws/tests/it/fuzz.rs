@@ -1,4 +1,5 @@
-//! The corpus of the fuzz target, and seeded mutations of it, against a server: what a fuzzer has found stays found.
+//! Sends the corpus of the fuzz target, and seeded mutations of it, to a server. Whatever a fuzzer has found stays
+//! found.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -11,13 +12,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 #[path = "../../fuzz/request.rs"]
 mod request;
 
-/// How long an answer may take that is no long poll's.
+/// How long an answer may take, except for a long poll.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// On threads of servers.
+/// Panics on threads of servers.
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
-/// A panic ends a connection's task and nothing else, so that it would go unnoticed.
+/// Counts panics. A panic ends only a connection's task, so that otherwise nobody would notice it.
 fn count_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -28,10 +29,10 @@ fn count_panics() {
     }));
 }
 
-/// Mutations of each seed.
+/// Mutations per seed.
 const MUTATIONS: usize = 60;
 
-/// Flips, drops, repeats and exchanges bytes, and puts odd ones in.
+/// Flips, drops, repeats and exchanges bytes, and inserts odd ones.
 fn mutate(seed: &[u8], dice: &mut fastrand::Rng) -> Vec<u8> {
     const ODD: [&[u8]; 12] = [
         b"\0",
@@ -49,7 +50,7 @@ fn mutate(seed: &[u8], dice: &mut fastrand::Rng) -> Vec<u8> {
     ];
     let mut bytes = seed.to_vec();
     for _ in 0..dice.usize(1..6) {
-        // The first two bytes say what kind of request it is.
+        // The first two bytes choose the kind of request.
         let at = dice.usize(2.min(bytes.len())..=bytes.len());
         match dice.u8(..4) {
             0 if at < bytes.len() => bytes[at] ^= 1 << dice.u8(..8),
@@ -86,7 +87,7 @@ async fn corpus_and_its_mutations_get_answers() {
             let shown = || format!("{}: {}", path.display(), String::from_utf8_lossy(&sent));
             match read {
                 Ok(read) => drop(read.unwrap()),
-                // A long poll, or a request that promises more than it holds: the client goes away.
+                // For a long poll, or a request that promises more than it holds, the client goes away.
                 Err(_) => client.shutdown().await.unwrap(),
             }
             assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 "), "{}", shown());

@@ -1,4 +1,4 @@
-//! What the three services promise, seen through the official SDK over real HTTP.
+//! The promises of the three services, seen through the official SDK over real HTTP.
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 mod dead_letters;
@@ -19,7 +19,7 @@ use aws_sdk_s3::config::Credentials;
 use localaws::{LocalAws, Options};
 use tempfile::TempDir;
 
-/// A server with a folder of its own, and clients for it.
+/// A server with its own folder, and clients for it.
 struct Local {
     server: LocalAws,
     dir: TempDir,
@@ -45,7 +45,7 @@ impl Local {
         name.to_owned().leak()
     }
 
-    /// Receives until `count` messages came or nothing comes for a second.
+    /// Receives until `count` messages came, or until none comes for a second.
     async fn bodies(&self, queue: &str, count: usize) -> Vec<String> {
         let mut bodies = Vec::new();
         while bodies.len() < count {
@@ -66,7 +66,7 @@ async fn clients(url: &str, region: &str) -> (aws_sdk_s3::Client, aws_sdk_sns::C
     clients_of(url, region, Credentials::new("AKIDEXAMPLE", "secret", None, None, "test")).await
 }
 
-/// The same, for somebody in particular.
+/// The same, with particular credentials.
 async fn clients_of(
     url: &str,
     region: &str,
@@ -95,5 +95,5 @@ where
     (code.to_owned(), status)
 }
 
-/// A pause that is long on the scale of loopback, and short on that of a test run.
+/// A pause that is long for loopback and short for a test run.
 const MOMENT: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! Requests byte by byte, for what the SDK would never send.
+//! Requests byte by byte, for requests that the SDK would never send.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A connection on which a test writes what it wants.
+/// A connection on which a test writes any bytes.
 pub(crate) struct Raw(TcpStream);
 
 impl Raw {
@@ -15,21 +15,21 @@ impl Raw {
         Self(TcpStream::connect(addr).await.unwrap())
     }
 
-    /// A server may hang up on what it refuses before it has read all of it; what it has said is still to be read.
+    /// A server may refuse a request and hang up before it has read all of it. Its answer can still be read.
     pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         let _hung_up = self.0.write_all(bytes.as_ref()).await;
     }
 
-    /// Everything until the server closes the connection, which the request must have asked for.
+    /// Reads everything until the server closes the connection. The request must have asked the server to close it.
     pub(crate) async fn read(mut self) -> String {
         let mut answer = Vec::new();
-        // A connection that is reset ends as well.
+        // A reset connection ends the answer as well.
         let _ended = self.0.read_to_end(&mut answer).await;
         String::from_utf8_lossy(&answer).into_owned()
     }
 }
 
-/// Sends one request and reads its answer: all of it, status line and headers included.
+/// Sends one request, and reads its whole answer, with status line and headers.
 pub(crate) async fn call(addr: SocketAddr, method: &str, target: &str, headers: &str, body: &[u8]) -> String {
     let mut raw = Raw::connect(addr).await;
     let length = body.len();

@@ -1,4 +1,4 @@
-//! A server that is killed comes back with everything that it had answered for.
+//! A killed server comes back with everything that it had confirmed.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::clients;
 
-/// The program, with its folder and clients for it.
+/// The program, its folder, and clients for it.
 struct Program {
     child: Child,
     s3: aws_sdk_s3::Client,
@@ -38,7 +38,7 @@ impl Program {
         Self { child, s3, sns, sqs }
     }
 
-    /// SIGKILL, which leaves no time for anything.
+    /// Sends SIGKILL, which leaves no time for anything.
     fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -60,7 +60,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It has ended already where the test has passed.
+        // If the test passes, the process has ended already.
         let _ = self.child.kill();
     }
 }
@@ -114,7 +114,7 @@ async fn messages_are_back_where_they_were() {
     assert_eq!(again.keys().collect::<Vec<_>>(), ["soon"], "visible by its deadline, and the late one is not");
     assert_eq!(again["soon"].attributes.clone().unwrap()[&System::ApproximateReceiveCount], "2");
     assert_eq!(again["soon"].message_id, taken["soon"].message_id);
-    // A receipt of before is as good as ever.
+    // A receipt from before the restart is still valid.
     program.sqs.delete_message().queue_url(&queue).receipt_handle(handle("late")).send().await.unwrap();
     let name = Attribute::ApproximateNumberOfMessagesNotVisible;
     let counts =

@@ -1,4 +1,4 @@
-//! Starting, stopping, and what survives.
+//! Starting and stopping, and what survives a restart.
 
 use std::time::{Duration, Instant};
 
@@ -165,7 +165,7 @@ async fn malformed_requests_get_the_errors_of_their_service_and_leave_the_queue_
             "{method} {target}: {answer}"
         );
     }
-    // A body that never comes, a length that lies, no HTTP at all.
+    // These are a body that never comes, a length that lies, and no HTTP at all.
     for bytes in [
         "POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: AmazonSQS.SendMessage\r\ncontent-length: 10\r\n\r\n{}",
         "PUT /lake/k HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999999999999\r\n\r\n",
@@ -185,7 +185,8 @@ async fn bodies_are_bounded() {
     let addr = local.server.addr();
     let huge = vec![b'x'; 9 * 1024 * 1024];
     let answer = call(addr, "POST", "/", "x-amz-target: AmazonSQS.SendMessage\r\n", &huge).await;
-    // Refused while it is being sent: the client may see the answer or only the end of the connection.
+    // The server refuses the request while the client still sends. The client may see the answer or only the end of the
+    // connection.
     assert!(answer.is_empty() || status(&answer) == 400, "{answer}");
     let form = "content-type: application/x-www-form-urlencoded\r\n";
     let answer = call(addr, "POST", "/", form, &huge).await;

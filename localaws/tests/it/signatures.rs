@@ -1,4 +1,4 @@
-//! Signatures, where the server knows whose.
+//! Signatures, if the server knows the credentials.
 
 use std::time::Duration;
 

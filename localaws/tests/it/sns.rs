@@ -134,7 +134,7 @@ async fn missing_topics_and_overlong_messages_are_errors() {
     }
 }
 
-/// An HTTP endpoint that answers each request with the next status, and keeps what it was sent: headers and body.
+/// An HTTP endpoint that answers each request with the next status. It keeps the headers and bodies that it gets.
 async fn hook(statuses: &'static [u16]) -> (String, tokio::sync::mpsc::UnboundedReceiver<(String, Value)>) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -176,7 +176,7 @@ async fn http_subscriber_confirms_first_and_then_gets_what_is_published() {
     local.sns.publish().topic_arn(&topic).message("too early").send().await.unwrap();
     let wrong = local.sns.confirm_subscription().topic_arn(&topic).token("wrong").send().await;
     assert_eq!(code(wrong).0, "InvalidParameter");
-    // As a browser does that follows the link.
+    // This follows the link as a browser does.
     let link = confirmation["SubscribeURL"].as_str().unwrap().strip_prefix(&local.server.url()).unwrap();
     let answer = crate::raw::call(local.server.addr(), "GET", link, "", b"").await;
     assert!(answer.contains(&format!("<SubscriptionArn>{topic}:")), "{answer}");

@@ -1,4 +1,4 @@
-//! SQS. What depends on long times is tested beside the queue, with a clock that the tests turn.
+//! SQS. Behaviour over long times is tested beside the queue, with a clock that the tests turn.
 
 use std::time::{Duration, Instant};
 
@@ -84,7 +84,7 @@ async fn waiting_receiver_gets_what_arrives_at_once() {
 async fn waiting_receiver_gets_what_becomes_visible_again() {
     let local = Local::start().await;
     let queue = local.queue("q").await;
-    // It waits before the message is even received for the first time, so it cannot know the deadline by itself.
+    // The second receive begins to wait while the message is in flight. Only the queue's timer can wake it.
     local.send(&queue, "x").await;
     let take = local.sqs.receive_message().queue_url(&queue).visibility_timeout(1).send().await.unwrap();
     assert_eq!(take.messages.unwrap().len(), 1);

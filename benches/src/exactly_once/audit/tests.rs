@@ -1,3 +1,5 @@
+//! The audit finds each fault, and no fault in a correct lake. This file does *not* own how tables are read.
+
 use std::path::PathBuf;
 
 use super::*;
@@ -36,7 +38,7 @@ impl Lake {
         Self { scenario, feed, ticks, rejects, alerts, published, undisturbed: None }
     }
 
-    /// Lets the `at`-th tick be rejected, and not stored.
+    /// Moves the `at`-th tick from the stored ticks to the rejects.
     fn reject_tick(&mut self, at: usize) {
         let row = self.ticks.remove(at);
         let sent = self.feed.messages.iter().flat_map(|message| &message.ticks);
@@ -47,7 +49,7 @@ impl Lake {
         self.rejects.push(reject(&body.to_string(), false, "names_full"));
     }
 
-    /// What is found of the faults, and no others.
+    /// The faults that the audit finds, with their counts.
     fn found(&self) -> Vec<(Fault, u64)> {
         let Self { scenario, feed, published, undisturbed, .. } = self;
         let audit = Audit { scenario, feed, sent_us: SENT_US, published, undisturbed: undisturbed.as_ref() };
@@ -55,7 +57,7 @@ impl Lake {
         Fault::ALL.into_iter().map(|fault| (fault, findings.of(fault))).filter(|(_, count)| *count > 0).collect()
     }
 
-    /// The first message of ticks.
+    /// The first message that has ticks.
     fn message(&self) -> Message {
         self.feed.messages.iter().find(|message| !message.ticks.is_empty()).unwrap().clone()
     }

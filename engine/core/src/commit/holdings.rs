@@ -5,21 +5,34 @@
 //! message already. It does *not* own what other workers hold.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::hash::{Hash, Hasher};
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::MessageId;
 
-/// The messages that a worker holds now, and those that it held lately.
+/// The messages that a worker holds now, and those that it held lately. One table has both: a message passes through it
+/// with few lookups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holdings {
-    /// Each with whether it was handed out again meanwhile.
-    held: FxHashMap<MessageId, bool>,
-    past: FxHashSet<MessageId>,
-    /// Those of `past`, the oldest first.
+    known: FxHashMap<MessageId, Known>,
+    /// The messages of the past, the oldest first. One that is held again keeps its place.
     order: VecDeque<MessageId>,
     past_max: usize,
+    held: usize,
+}
+
+/// What a worker knows of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Known {
+    Held {
+        /// Whether it was handed out again meanwhile.
+        was_copied: bool,
+        /// Whether it has a place in the order of the past.
+        is_past: bool,
+    },
+    Past,
 }
 
 /// Whether the queue says that it has not delivered a message before: by its receive count, unless the message was
@@ -29,9 +42,9 @@ pub fn is_first_delivery(receive_count: u32, was_dead_lettered: bool) -> bool {
     receive_count == 1 && !was_dead_lettered
 }
 
-/// Whether a worker may take a message that it has released before, given until when that release may arrive, if there was
-/// one: only if the receive was sent after that. A release by an earlier receipt may show the message to others although it
-/// was received since, and two workers would hold it.
+/// Whether a worker may take a message that it has released before, given until when that release may arrive, if there
+/// was one: only if the receive was sent after that. A release by an earlier receipt may show the message to others
+/// although it was received since, and two workers would hold it.
 pub fn may_take<T>(released_until: Option<T>, was_sent_after: impl FnOnce(T) -> bool) -> bool {
     released_until.is_none_or(was_sent_after)
 }
@@ -56,14 +69,15 @@ impl Holdings {
     /// A worker that holds nothing, and will know the last `past_max` messages that it held.
     #[must_use]
     pub fn new(past_max: usize) -> Self {
-        Self { held: FxHashMap::default(), past: FxHashSet::default(), order: VecDeque::new(), past_max }
+        Self { known: FxHashMap::default(), order: VecDeque::new(), past_max, held: 0 }
     }
 
-    /// The same with room for all of the past at once. A busy worker fills it within seconds, and it need not grow then.
+    /// The same with room for all of the past at once. A busy worker fills it within seconds, and it need not grow
+    /// then.
     #[must_use]
     pub fn with_room(past_max: usize) -> Self {
         let mut holdings = Self::new(past_max);
-        holdings.past.reserve(past_max + 1);
+        holdings.known.reserve(past_max + 1);
         holdings.order.reserve(past_max + 1);
         holdings
     }
@@ -71,15 +85,22 @@ impl Holdings {
     /// The worker receives the message `id`, and holds it from now on. `is_first` is what the queue says: that it has
     /// not delivered the message before. A queue may be wrong, so what the worker knows of the message counts more.
     pub fn arrive(&mut self, id: MessageId, is_first: bool) -> Arrival {
-        if let Some(was_copied) = self.held.get_mut(&id) {
-            *was_copied = true;
-            return Arrival::Held;
-        }
-        self.held.insert(id, false);
-        match self.past.contains(&id) {
-            false if is_first => Arrival::First,
-            is_seen => Arrival::Again { is_seen },
-        }
+        let is_seen = match self.known.entry(id) {
+            Entry::Occupied(mut known) => {
+                if let Known::Held { was_copied, .. } = known.get_mut() {
+                    *was_copied = true;
+                    return Arrival::Held;
+                }
+                known.insert(Known::Held { was_copied: false, is_past: true });
+                true
+            }
+            Entry::Vacant(place) => {
+                place.insert(Known::Held { was_copied: false, is_past: false });
+                false
+            }
+        };
+        self.held += 1;
+        if is_first && !is_seen { Arrival::First } else { Arrival::Again { is_seen } }
     }
 
     /// The worker has deleted the message, or has given it up. Returns whether it was handed out once more while it was
@@ -88,37 +109,51 @@ impl Holdings {
     ///
     /// Both are one step: a copy that arrives later is looked up in the ledger.
     pub fn let_go(&mut self, id: MessageId) -> bool {
-        let was_copied = self.held.remove(&id).unwrap_or_default();
-        if self.past.insert(id) {
+        let Some(known) = self.known.get_mut(&id) else { return false };
+        let Known::Held { was_copied, is_past } = std::mem::replace(known, Known::Past) else { return false };
+        self.held -= 1;
+        if !is_past {
             self.order.push_back(id);
         }
         while self.order.len() > self.past_max {
             if let Some(oldest) = self.order.pop_front() {
-                self.past.remove(&oldest);
+                self.forget(oldest);
             }
         }
         was_copied
     }
 
+    /// The message leaves the past. If it is held, it goes on to be.
+    fn forget(&mut self, id: MessageId) {
+        if let Entry::Occupied(mut known) = self.known.entry(id) {
+            match known.get_mut() {
+                Known::Held { is_past, .. } => *is_past = false,
+                Known::Past => {
+                    known.remove();
+                }
+            }
+        }
+    }
+
     /// How many messages it holds.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.held.len()
+        self.held
     }
 
     /// Whether it holds nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.held == 0
     }
 }
 
 // Sets have no order to hash in: a model needs one.
 impl Hash for Holdings {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let mut held: Vec<(MessageId, bool)> = self.held.iter().map(|(id, was_copied)| (*id, *was_copied)).collect();
-        held.sort_unstable();
-        held.hash(state);
+        let mut known: Vec<(MessageId, Known)> = self.known.iter().map(|(id, known)| (*id, *known)).collect();
+        known.sort_unstable();
+        known.hash(state);
         self.order.hash(state);
     }
 }
@@ -174,7 +209,7 @@ mod tests {
                 }
                 prop_assert_eq!(holdings.len(), held.len());
             }
-            prop_assert!(holdings.past.len() == past.len() && holdings.order.len() == past.len());
+            prop_assert!(holdings.known.len() <= past.len() + held.len() && holdings.order.len() == past.len());
         }
     }
 }

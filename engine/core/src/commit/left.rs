@@ -1,8 +1,9 @@
 //! The list of entries that a worker leaves when it ends.
 //!
 //! SQS may ignore a delete, and deliver the message again after its visibility timeout. An entry therefore outlives the
-//! delete of its messages by a while. A worker that ends sooner leaves a list of such entries beside them. Other workers
-//! remove the entries and the list when the time in the list's name has come. This file owns the form of name and list.
+//! delete of its messages by a while. A worker that ends sooner leaves a list of such entries beside them. Other
+//! workers remove the entries and the list when the time in the list's name has come. This file owns the form of name
+//! and list.
 
 /// The name of a list whose entries may go at `due_ms`, milliseconds since the Unix epoch. `id` makes it unique.
 #[must_use]

@@ -1,8 +1,8 @@
 //! JSON text to simd-json's tape, in buffers that are used again.
 //!
 //! This file owns the one place where simd-json is called and what it needs: a copy of the text that it may write to,
-//! with padding. It also makes up for the one thing that simd-json refuses and JSON allows, numbers out of range. It does
-//! *not* know what a tick is.
+//! with padding. It also makes up for the one thing that simd-json refuses and JSON allows, numbers out of range. It
+//! does *not* know what a tick is.
 
 use std::mem;
 

@@ -38,8 +38,8 @@ impl Number {
     /// The nearest double. It is infinite where the number is out of range.
     pub(super) fn as_f64(self) -> f64 {
         match self {
-            // Exact integers reach 64 bits; the conversion rounds to nearest, as parsing the digits would. From 64 bits it
-            // is an instruction, from 128 a function.
+            // Exact integers reach 64 bits; the conversion rounds to nearest, as parsing the digits would. From 64 bits
+            // it is an instruction, from 128 a function.
             Number::Integer(value) => i64::try_from(value).map_or(value as f64, |value| value as f64),
             Number::Float(value) => value,
         }

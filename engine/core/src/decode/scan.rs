@@ -1,7 +1,7 @@
 //! Reading values in place, a machine word at a time: digits, decimals, plain strings, the end of a token.
 //!
-//! Everything here looks at bytes only, and at few forms of them: what it does not know it leaves to simd-json, by `None`.
-//! What it accepts is JSON, and has the value that simd-json gives it. It does *not* know what a value means.
+//! Everything here looks at bytes only, and at few forms of them: what it does not know it leaves to simd-json, by
+//! `None`. What it accepts is JSON, and has the value that simd-json gives it. It does *not* know what a value means.
 #![expect(clippy::inline_always, reason = "each call is a few instructions; what it returns would go over the stack")]
 
 use super::number::number_len;
@@ -72,8 +72,8 @@ const fn masks() -> [[u64; 2]; 17] {
 #[inline(always)]
 pub(super) fn position_in(word: u64, byte: u8) -> usize {
     let zeros = word ^ (ONES * u64::from(byte));
-    // Borrows reach only beyond the first zero byte ("Bit Twiddling Hacks", S. E. Anderson: "Determine if a word has a zero
-    // byte").
+    // Borrows reach only beyond the first zero byte ("Bit Twiddling Hacks", S. E. Anderson: "Determine if a word has a
+    // zero byte").
     ((zeros.wrapping_sub(ONES) & !zeros & HIGH_BITS).trailing_zeros() / 8) as usize
 }
 
@@ -92,8 +92,8 @@ fn leading_digits(word: u64) -> (usize, u64) {
     ((others.trailing_zeros() / 8) as usize, values)
 }
 
-/// The number that eight digits make, the first one lowest and most significant (D. Lemire, "Quickly parsing eight digits",
-/// 2018).
+/// The number that eight digits make, the first one lowest and most significant (D. Lemire, "Quickly parsing eight
+/// digits", 2018).
 #[inline(always)]
 fn eight_digits(values: u64) -> u64 {
     const PAIRS: u64 = 0x0000_00FF_0000_00FF;
@@ -106,12 +106,13 @@ fn eight_digits(values: u64) -> u64 {
 /// The number that the first `count` digits make, of which there are at most seven.
 #[inline(always)]
 fn few_digits(count: usize, values: u64) -> u64 {
-    // Zeros move in at the front of the number. In two steps, for of no digits nothing may be left, and a shift by 64 would
-    // not shift at all.
+    // Zeros move in at the front of the number. In two steps, for of no digits nothing may be left, and a shift by 64
+    // would not shift at all.
     eight_digits((values << 8) << (56 - 8 * count as u32))
 }
 
-/// A run of at most 19 digits at `at`: how many there are (none, too) and the number they make; `None` if there are more.
+/// A run of at most 19 digits at `at`: how many there are (none, too) and the number they make; `None` if there are
+/// more.
 #[inline(always)]
 fn digits(text: &[u8], at: usize) -> Option<(usize, u64)> {
     let (count, values) = leading_digits(word(text, at)?);
@@ -132,8 +133,8 @@ fn digits(text: &[u8], at: usize) -> Option<(usize, u64)> {
     (count <= DIGITS_MAX).then(|| (count, high * POWERS_OF_TEN[more] + few_digits(more, values)))
 }
 
-/// The integer of 1 to 19 digits at `at`, and where it ends. What goes on as a fraction is none: that is left to whoever
-/// looks at what follows.
+/// The integer of 1 to 19 digits at `at`, and where it ends. What goes on as a fraction is none: that is left to
+/// whoever looks at what follows.
 #[inline(always)]
 pub(super) fn integer(text: &[u8], at: usize) -> Option<(u64, usize)> {
     let (count, value) = digits(text, at)?;
@@ -143,11 +144,12 @@ pub(super) fn integer(text: &[u8], at: usize) -> Option<(u64, usize)> {
 
 /// The number at `at` that is not negative, as the nearest `f64`, and where it ends.
 ///
-/// Up to 15 digits and their power of ten are exact as `f64`, and so their quotient is the nearest one to the decimal (W. D.
-/// Clinger, "How to read floating point numbers accurately", 1990). Longer numbers go to the standard library.
+/// Up to 15 digits and their power of ten are exact as `f64`, and so their quotient is the nearest one to the decimal
+/// (W. D. Clinger, "How to read floating point numbers accurately", 1990). Longer numbers go to the standard library.
 #[inline(always)]
 pub(super) fn decimal(text: &[u8], at: usize) -> Option<(f64, usize)> {
-    // Not by `or_else`: an option that may come from either is put together in memory, and `at` is what all else waits for.
+    // Not by `or_else`: an option that may come from either is put together in memory, and `at` is what all else waits
+    // for.
     match short_decimal(text, at) {
         Some((value, end)) => Some((value, end)),
         None => long_decimal(text, at),
@@ -159,8 +161,8 @@ fn long_decimal(text: &[u8], at: usize) -> Option<(f64, usize)> {
     exact_decimal(text, at).or_else(|| any_decimal(text, at))
 }
 
-/// A decimal that ends within a word, as most prices and volumes do: its digits are closed up over the point, and so read at
-/// once.
+/// A decimal that ends within a word, as most prices and volumes do: its digits are closed up over the point, and so
+/// read at once.
 #[inline(always)]
 fn short_decimal(text: &[u8], at: usize) -> Option<(f64, usize)> {
     let word = word(text, at)?;

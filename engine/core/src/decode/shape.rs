@@ -1,8 +1,8 @@
 //! The shape of a producer's ticks: the bytes between the values, and what each value is.
 //!
-//! A [`Shape`] is learnt from one tick that simd-json has parsed and the rules have accepted. Reading another tick by it
-//! compares the bytes between the values word by word, and reads the values in place. Whatever differs is a [`Miss`]; it
-//! does *not* say that a tick is bad, and simd-json is to decide.
+//! A [`Shape`] is learnt from one tick that simd-json has parsed and the rules have accepted. Reading another tick by
+//! it compares the bytes between the values word by word, and reads the values in place. Whatever differs is a
+//! [`Miss`]; it does *not* say that a tick is bad, and simd-json is to decide.
 
 use super::config::TsUnit;
 use super::number::Number;
@@ -128,8 +128,8 @@ pub(super) struct Lesson<'t> {
 }
 
 impl Lesson<'_> {
-    /// Remembers how the names of `tick`, which simd-json has made of the same text, are spelled; false if one of them cannot
-    /// be remembered.
+    /// Remembers how the names of `tick`, which simd-json has made of the same text, are spelled; false if one of them
+    /// cannot be remembered.
     pub(super) fn teach(&self, tokens: &mut Tokens, tick: &Tick) -> bool {
         let ids = [tick.symbol, tick.venue, tick.conditions];
         let spelled = self.spelled.iter().zip(ids).filter_map(|(spelled, id)| Some((spelled.as_ref()?, id)));
@@ -162,8 +162,8 @@ impl Shape {
         self.end.skip(text, at).ok_or(Miss::Shape)
     }
 
-    /// The shape of `tick`, the text of a tick that was accepted. `None` where it is not one of those that can be learnt:
-    /// with escapes in its keys, or with objects and arrays that fill no column.
+    /// The shape of `tick`, the text of a tick that was accepted. `None` where it is not one of those that can be
+    /// learnt: with escapes in its keys, or with objects and arrays that fill no column.
     pub(super) fn learn<'t>(tick: &'t [u8], dialect: &Dialect) -> Option<Lesson<'t>> {
         let mut steps = Vec::new();
         let mut spelled = [None; 3];

@@ -14,8 +14,8 @@ use super::shape::Draft;
 use crate::lake::Partition;
 use crate::tick::{Tick, TickBatch};
 
-/// Bad ticks of one message that are listed one by one. Beyond it one reject with the whole body stands for the rest, so
-/// that a body of a million bad ticks does not become a million rows.
+/// Bad ticks of one message that are listed one by one. Beyond it one reject with the whole body stands for the rest,
+/// so that a body of a million bad ticks does not become a million rows.
 pub const REJECTS_PER_MESSAGE_MAX: usize = 1000;
 
 /// Sends what a message holds to the ticks or to the rejects.

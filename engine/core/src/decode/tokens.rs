@@ -1,8 +1,8 @@
 //! Names as they are spelled: the bytes of a symbol, a venue or conditions, and the id of the name that simd-json read
 //! from just these bytes.
 //!
-//! A spelling is known only if simd-json accepted it once, in the same column and form. So finding it here is as good as
-//! parsing, unescaping, checking and interning it again, for one hash. It does *not* own the names.
+//! A spelling is known only if simd-json accepted it once, in the same column and form. So finding it here is as good
+//! as parsing, unescaping, checking and interning it again, for one hash. It does *not* own the names.
 
 use rustc_hash::FxHashMap;
 

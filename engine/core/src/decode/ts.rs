@@ -1,7 +1,7 @@
 //! Event times: what a producer sends, in microseconds since the Unix epoch, UTC.
 //!
-//! This file owns units and rounding. It does *not* judge whether a time is plausible, and so answers in 128 bits, which
-//! hold whatever can be sent.
+//! This file owns units and rounding. It does *not* judge whether a time is plausible, and so answers in 128 bits,
+//! which hold whatever can be sent.
 
 use jiff::Timestamp;
 

@@ -90,7 +90,8 @@ impl Activity {
         }
     }
 
-    /// Shows it a tick. Anomalies go to `found`, with their times. Says what silence ended, and whether the tick is too late for any pane.
+    /// Shows it a tick. Anomalies go to `found`, with their times. Says what silence ended, and whether the tick is too
+    /// late for any pane.
     pub(super) fn observe(
         &mut self,
         rules: &ActivityRules,

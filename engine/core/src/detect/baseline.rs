@@ -2,11 +2,11 @@
 //!
 //! This file owns the average and how it forgets. It does *not* own what is averaged.
 
-/// An exponentially weighted mean and variance (T. Finch, "Incremental calculation of weighted mean and variance", 2009). The weights
-/// are counted, so that the first numbers are averaged like any others and no start value is needed.
+/// An exponentially weighted mean and variance (T. Finch, "Incremental calculation of weighted mean and variance",
+/// 2009). The weights are counted, so that the first numbers are averaged like any others and no start value is needed.
 ///
-/// It never takes anything away but by a factor, and adds to the squares what cannot be negative: so neither is the variance,
-/// whatever has been there before.
+/// It never takes anything away but by a factor, and adds to the squares what cannot be negative: so neither is the
+/// variance, whatever has been there before.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Baseline {
     weight: f32,

@@ -4,8 +4,9 @@
 //! and then the median deviation is zero while the next tick moves the price. This file owns the average and how it
 //! forgets. It does *not* own what a deviation is measured from.
 
-/// A deviation beyond this multiple of the average (or of the floor, if that is larger) counts as that multiple, so that
-/// an outlier hardly raises the average. A lasting rise still gets through, by a factor that grows with every tick.
+/// A deviation beyond this multiple of the average (or of the floor, if that is larger) counts as that multiple, so
+/// that an outlier hardly raises the average. A lasting rise still gets through, by a factor that grows with every
+/// tick.
 const CAP: f64 = 4.0;
 
 /// An exponentially weighted mean of deviations, winsorised, in event time.
@@ -38,8 +39,8 @@ impl SlowDeviation {
 
     /// Adds a deviation seen at `ts_us`.
     ///
-    /// Time passes from one tick to the next in their order of arrival; for a late tick it stands still. A tick from the
-    /// future thus costs one jump, which `weight_min` makes harmless, and the next tick goes on from its own time.
+    /// Time passes from one tick to the next in their order of arrival; for a late tick it stands still. A tick from
+    /// the future thus costs one jump, which `weight_min` makes harmless, and the next tick goes on from its own time.
     pub(super) fn add(&mut self, ts_us: i64, deviation: f64, decay: &Decay) {
         let capped = deviation.min(CAP * self.mean.max(decay.floor));
         let elapsed_us = ts_us.saturating_sub(self.ts_us).max(0);
@@ -52,8 +53,8 @@ impl SlowDeviation {
 
 /// `exp(-x)` of an `x` that is not negative, to eleven digits.
 ///
-/// The ticks of a symbol are much closer together than the time constant, and five terms of the series take a quarter of the
-/// time that the general function does.
+/// The ticks of a symbol are much closer together than the time constant, and five terms of the series take a quarter
+/// of the time that the general function does.
 pub(super) fn exp_of_minus(x: f64) -> f64 {
     if x < 1.0 / 64.0 { 1.0 - x * (1.0 - x / 2.0 * (1.0 - x / 3.0 * (1.0 - x / 4.0))) } else { (-x).exp() }
 }

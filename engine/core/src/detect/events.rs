@@ -1,7 +1,8 @@
 //! The events of a symbol: which anomalies are one event, and what is said of it.
 //!
-//! An event opens with its first anomaly, and closes when none came for the cool-down: so it lasts as long as its cause. What is said in
-//! between is that it got twice as bad. This file owns that, and the ids. It does *not* own what is an anomaly, nor the clock.
+//! An event opens with its first anomaly, and closes when none came for the cool-down: so it lasts as long as its
+//! cause. What is said in between is that it got twice as bad. This file owns that, and the ids. It does *not* own what
+//! is an anomaly, nor the clock.
 
 use std::sync::Arc;
 
@@ -11,11 +12,12 @@ use crate::alert::{Alert, AlertTick, Direction, State};
 /// So many times the score is another event, or more of one than was said.
 const WORSE: f64 = 2.0;
 
-/// Events that are remembered of one symbol. When there are more, the oldest is over: a backlog may bring many while the clock stands.
+/// Events that are remembered of one symbol. When there are more, the oldest is over: a backlog may bring many while
+/// the clock stands.
 const EVENTS_MAX: usize = 64;
 
-/// Events of one detector and direction that are remembered after they are over. When the ticks of two times alternate, as those of a backlog and of the live
-/// feed do, each of them would otherwise make the other's anomalies new.
+/// Events of one detector and direction that are remembered after they are over. When the ticks of two times alternate,
+/// as those of a backlog and of the live feed do, each of them would otherwise make the other's anomalies new.
 const REMEMBERED: usize = 2;
 
 /// The events of one symbol that are open, and those whose late anomalies may still come.
@@ -34,7 +36,8 @@ struct Event {
     told: f64,
     alerts: u32,
     suppressed: u64,
-    /// When it is over on the clock, unless it goes on; `None` if it is not for the clock to say. An event that is over has been said to be.
+    /// When it is over on the clock, unless it goes on; `None` if it is not for the clock to say. An event that is over
+    /// has been said to be.
     until_us: Option<i64>,
     is_open: bool,
 }
@@ -53,7 +56,8 @@ pub(super) struct Scene<'a> {
 }
 
 impl Events {
-    /// Takes an anomaly at `ts_us`, and adds the alert that it is, if it is one. `false` if it is held back: its event was told of.
+    /// Takes an anomaly at `ts_us`, and adds the alert that it is, if it is one. `false` if it is held back: its event
+    /// was told of.
     pub(super) fn take(&mut self, anomaly: Anomaly, ts_us: i64, scene: &Scene<'_>, alerts: &mut Vec<Alert>) -> bool {
         let Scene { clock_us, cool_down_us, .. } = *scene;
         // What comes late belongs to an event that is over, too; what comes after it does not.
@@ -142,8 +146,8 @@ impl Events {
         self.0.iter_mut().rev().find(|event| event.is_open && event.worst.key() == key)
     }
 
-    /// Lets the open event of this key last at `ts_us`, and from then on until `until_us` on the clock; `None`: until it is
-    /// [ended](Self::end).
+    /// Lets the open event of this key last at `ts_us`, and from then on until `until_us` on the clock; `None`: until
+    /// it is [ended](Self::end).
     pub(super) fn hold(&mut self, key: (Detector, Direction), until_us: Option<i64>, ts_us: i64) {
         if let Some(event) = self.open(key) {
             event.last_us = event.last_us.max(ts_us);

@@ -1,7 +1,7 @@
 //! The feed as a whole: when all symbols are silent, and how late ticks come.
 //!
-//! Every shard knows it, for it is made of the times of all ticks; what is to be said of it the first one says. It does *not* own what is
-//! known of single symbols.
+//! Every shard knows it, for it is made of the times of all ticks; what is to be said of it the first one says. It does
+//! *not* own what is known of single symbols.
 
 use super::anomaly::{Anomaly, Detector};
 use super::events::Events;

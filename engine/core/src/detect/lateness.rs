@@ -1,4 +1,5 @@
-//! How late ticks come: the clock of a feed is its latest tick, and others, of other producers or from a backlog, may be behind it.
+//! How late ticks come: the clock of a feed is its latest tick, and others, of other producers or from a backlog, may
+//! be behind it.
 //!
 //! This file owns how late is usual. It does *not* own what waits for the late.
 
@@ -38,7 +39,8 @@ impl Lateness {
         *count = count.saturating_add(1);
     }
 
-    /// For how long to wait so that all but one tick in a thousand have come, microseconds: none where they come within a second.
+    /// For how long to wait so that all but one tick in a thousand have come, microseconds: none where they come within
+    /// a second.
     pub(super) fn delay_us(&self) -> i64 {
         let count = |bin: usize| u64::from(self.spans[0][bin]) + u64::from(self.spans[1][bin]);
         let all: u64 = (0..BINS).map(count).sum();

@@ -14,17 +14,18 @@ const MOVED: f64 = 0.01;
 /// Prices beyond it are not judged: far beyond any real one, and products of single precision are still numbers.
 const PRICE_MAX: f64 = 1e15;
 
-/// Judges prices as the plan against extraordinary volatility does ("limit up, limit down": National Market System Plan to Address
-/// Extraordinary Market Volatility, SEC release 34-67091, section V(A) and appendix A):
+/// Judges prices as the plan against extraordinary volatility does ("limit up, limit down": National Market System Plan
+/// to Address Extraordinary Market Volatility, SEC release 34-67091, section V(A) and appendix A):
 ///
 /// ```text
 /// |price / reference - 1| > percentage of the reference's tier
 /// ```
 ///
-/// The reference is the mean price of the trades of five minutes, and is replaced every half minute by one that is a percent or more away. Here
-/// a price beyond the band counts in the mean as the band's edge, so that the band follows a market that stays there, as it would after a
-/// pause; and the price is the middle one of the last three, for a bad print moves no market. The plan doubles the band at the open and at the
-/// close and has wider ones for shares outside the large indices: it knows sessions and listings, this does not.
+/// The reference is the mean price of the trades of five minutes, and is replaced every half minute by one that is a
+/// percent or more away. Here a price beyond the band counts in the mean as the band's edge, so that the band follows a
+/// market that stays there, as it would after a pause; and the price is the middle one of the last three, for a bad
+/// print moves no market. The plan doubles the band at the open and at the close and has wider ones for shares outside
+/// the large indices: it knows sessions and listings, this does not.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LimitBand {
     /// 0 as long as none is known.

@@ -62,15 +62,16 @@ impl MedianWindows {
 
 /// A ring of prices, and beside it their order.
 ///
-/// A push finds the oldest price's place in the order, counts how many prices the new one is not below, and moves the places
-/// between the two by one. That is O(window), but without a branch that depends on a price: a search for one byte, a count over
-/// neighbouring numbers, and a move within a cache line or two. At 50 prices a heap or a tree would cost more in pointers than
-/// it saves in steps, and the whole window takes 450 bytes.
+/// A push finds the oldest price's place in the order, counts how many prices the new one is not below, and moves the
+/// places between the two by one. That is O(window), but without a branch that depends on a price: a search for one
+/// byte, a count over neighbouring numbers, and a move within a cache line or two. At 50 prices a heap or a tree would
+/// cost more in pointers than it saves in steps, and the whole window takes 450 bytes.
 #[derive(Debug)]
 pub(super) struct MedianWindow<'a> {
     /// The prices by place. Those of places that are not filled yet are infinite.
     prices: &'a mut [f64],
-    /// The places of the prices, lowest price first, the older of equal ones first. Only the first [`Ring::len`] are set.
+    /// The places of the prices, lowest price first, the older of equal ones first. Only the first [`Ring::len`] are
+    /// set.
     order: &'a mut [u8],
     ring: &'a mut Ring,
 }
@@ -159,8 +160,8 @@ impl MedianWindow<'_> {
         &self.prices[..self.len()]
     }
 
-    /// Moves all prices but the last `count` by as much as the median of these lies away from `level`, so that they lie around it as they
-    /// did around `level`. Returns that median.
+    /// Moves all prices but the last `count` by as much as the median of these lies away from `level`, so that they lie
+    /// around it as they did around `level`. Returns that median.
     pub(super) fn adopt(&mut self, count: usize, level: f64) -> f64 {
         let count = count.clamp(1, self.len());
         let mut prices = self.prices().to_vec();

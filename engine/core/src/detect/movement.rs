@@ -18,12 +18,13 @@ const RETURN_MAX: f64 = 0.1;
 /// Judges the price by that of a minute ago, both those at the end of a pane:
 ///
 /// ```text
-/// score = |price / price a minute ago - 1| / max(deviation of such returns, least / threshold)          move: score >= threshold
+/// score = |price / price a minute ago - 1| / max(deviation of such returns, least / threshold)
+/// move: score >= threshold
 /// ```
 ///
-/// The deviation is the root of the mean square of the returns over the minutes that ended with each pane, winsorised: prices that
-/// bounce between bid and ask go nowhere in a minute, however far they go in seconds. `least` is the smallest return that is worth
-/// an alert, whatever is usual.
+/// The deviation is the root of the mean square of the returns over the minutes that ended with each pane, winsorised:
+/// prices that bounce between bid and ask go nowhere in a minute, however far they go in seconds. `least` is the
+/// smallest return that is worth an alert, whatever is usual.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Movement {
     /// Of the returns over a minute, about zero.

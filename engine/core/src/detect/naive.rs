@@ -18,7 +18,8 @@ pub(super) fn mad(numbers: &[f64]) -> f64 {
     median(&numbers.iter().map(|number| (number - center).abs()).collect::<Vec<_>>())
 }
 
-/// The spike detector, of a known tick size, with all prices ever seen, and all three scales worked out for each of them.
+/// The spike detector, of a known tick size, with all prices ever seen, and all three scales worked out for each of
+/// them.
 pub(super) struct NaiveSpike {
     config: SpikeConfig,
     prices: Vec<f64>,

@@ -1,7 +1,7 @@
 //! The last minute of a symbol, in panes of five seconds of event time.
 //!
-//! A pane holds sums, so that ticks may come in any order within the minute. This file owns which pane a tick lies in and when one is
-//! closed. It does *not* own what is made of them.
+//! A pane holds sums, so that ticks may come in any order within the minute. This file owns which pane a tick lies in
+//! and when one is closed. It does *not* own what is made of them.
 
 /// Microseconds of a pane.
 pub(super) const PANE_US: i64 = 5_000_000;
@@ -85,8 +85,9 @@ impl Panes {
         if (0..PANE_US).contains(&since_us) { 0 } else { -since_us.div_euclid(PANE_US) }
     }
 
-    /// Before a tick at `ts_us` is added: closes the open pane if the tick lies in the next one. To be called again for as long as it
-    /// does; whoever calls looks at the panes in between. A pause of a session's length forgets everything.
+    /// Before a tick at `ts_us` is added: closes the open pane if the tick lies in the next one. To be called again for
+    /// as long as it does; whoever calls looks at the panes in between. A pause of a session's length forgets
+    /// everything.
     pub(super) fn step(&mut self, ts_us: i64) -> Step {
         let back = self.panes_back(ts_us);
         if back >= 0 {
@@ -104,8 +105,8 @@ impl Panes {
         Step::Began
     }
 
-    /// Moves on over panes without a tick, up to the one that `ts_us` lies in, and says how many these were; none unless all that are kept are
-    /// empty. A symbol that is traded seldom would otherwise pay for every five seconds.
+    /// Moves on over panes without a tick, up to the one that `ts_us` lies in, and says how many these were; none
+    /// unless all that are kept are empty. A symbol that is traded seldom would otherwise pay for every five seconds.
     pub(super) fn skip(&mut self, ts_us: i64) -> u32 {
         let ahead = -self.panes_back(ts_us);
         if self.ticked != 0 || !(2..=SESSION_GAP).contains(&ahead) {

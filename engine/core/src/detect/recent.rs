@@ -1,6 +1,7 @@
 //! The last ticks of a symbol, for the alerts to show.
 //!
-//! Prices are those that the spike detector keeps; here are times and volumes, four bytes each. It does *not* own either's meaning.
+//! Prices are those that the spike detector keeps; here are times and volumes, four bytes each. It does *not* own
+//! either's meaning.
 
 use crate::alert::{ALERT_TICKS_MAX, AlertTick};
 
@@ -26,8 +27,8 @@ impl Recent {
         self.count = if usize::from(self.count) == 2 * BEFORE - 1 { BEFORE as u8 } else { self.count + 1 };
     }
 
-    /// The last ticks, oldest first, the last of which was at about `ts_us`. `price` gives the price that lies so many ticks back from the
-    /// last one, 0.
+    /// The last ticks, oldest first, the last of which was at about `ts_us`. `price` gives the price that lies so many
+    /// ticks back from the last one, 0.
     pub(super) fn ticks(&self, ts_us: i64, price: impl Fn(usize) -> Option<f64>) -> Vec<AlertTick> {
         let count = usize::from(self.count).min(BEFORE);
         let now_ms = ts_us.div_euclid(1_000);

@@ -1,6 +1,7 @@
 //! The shard: which symbols are whose, where several [`Detectors`](super::Detectors) share the work.
 //!
-//! Symbols are dealt out by their number, one to each shard in turn. It does *not* own what a shard knows of its symbols.
+//! Symbols are dealt out by their number, one to each shard in turn. It does *not* own what a shard knows of its
+//! symbols.
 
 use crate::names::NameId;
 
@@ -33,8 +34,8 @@ impl Shard {
         (index / self.count, index % self.count == self.index)
     }
 
-    /// This shard's part of a bound on the number of symbols: as many as it has among the first `max`, so that these find
-    /// room, however many shards there are.
+    /// This shard's part of a bound on the number of symbols: as many as it has among the first `max`, so that these
+    /// find room, however many shards there are.
     pub(super) fn share(self, max: usize) -> usize {
         // Ids begin at 1, so the shard with index 0 has its first symbol last.
         let first = if self.index == 0 { self.count } else { self.index };

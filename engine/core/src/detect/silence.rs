@@ -13,7 +13,8 @@ pub(super) const FADES: f64 = 600.0;
 /// Silent seconds that followed on a silent one, as if they had been seen before, and those that any followed on.
 const PRIOR: (f64, f64) = (2.0, 4.0);
 
-/// With more than this share of the seconds after a silent one there are no gaps: what is traded once a minute is never missed.
+/// With more than this share of the seconds after a silent one there are no gaps: what is traded once a minute is never
+/// missed.
 const SHARE_MAX: f64 = 0.98;
 
 /// A pause of this many seconds is the end of a session, and says nothing about what is usual.
@@ -24,8 +25,9 @@ const WARM_UP: i64 = 300;
 
 /// How long a symbol is usually silent, in whole seconds of event time.
 ///
-/// Seconds are silent or not, and whether one is depends on the one before: a Markov chain of two states. If a share `q` of the
-/// seconds that follow on a silent one are silent too, a silence of `n` seconds has the probability `q^(n-1)`. So one of more than
+/// Seconds are silent or not, and whether one is depends on the one before: a Markov chain of two states. If a share
+/// `q` of the seconds that follow on a silent one are silent too, a silence of `n` seconds has the probability
+/// `q^(n-1)`. So one of more than
 ///
 /// ```text
 /// 1 + ln(probability) / ln(q)  seconds
@@ -60,8 +62,8 @@ impl Silence {
         Self { silent: PRIOR.0 as f32, all: PRIOR.1 as f32, last: second, since: second, gap_after: None }
     }
 
-    /// Takes note that the silence since the last tick has been a gap from `until_us` on. It counts as no longer than that, so that
-    /// a fault hardly changes what is usual, while a market that calms down for good does.
+    /// Takes note that the silence since the last tick has been a gap from `until_us` on. It counts as no longer than
+    /// that, so that a fault hardly changes what is usual, while a market that calms down for good does.
     pub(super) fn set_gap(&mut self, until_us: i64) {
         let seconds = until_us.div_euclid(SECOND_US) - self.last - 1;
         self.gap_after = NonZeroU16::new(seconds.clamp(1, i64::from(u16::MAX)) as u16);
@@ -104,8 +106,9 @@ impl Silence {
         (ended.seconds > 0).then_some(ended)
     }
 
-    /// From when on the symbol is silent for too long, microseconds since the Unix epoch, if it ever is and has been watched for long enough. `ends`
-    /// gives how often silent seconds end by now, as a factor of how often they did; it is asked where it matters.
+    /// From when on the symbol is silent for too long, microseconds since the Unix epoch, if it ever is and has been
+    /// watched for long enough. `ends` gives how often silent seconds end by now, as a factor of how often they did; it
+    /// is asked where it matters.
     pub(super) fn too_long_us(&self, probability: f64, least: Duration, ends: impl FnOnce() -> f64) -> Option<i64> {
         if self.last - self.since < WARM_UP {
             return None;

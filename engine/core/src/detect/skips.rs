@@ -2,7 +2,7 @@
 //!
 //! It does *not* own what the conditions mean.
 
-use super::line::pattern_matches;
+use super::pattern::pattern_matches;
 use crate::names::{NameId, Names};
 
 /// Patterns of conditions, and what is known of those seen so far.

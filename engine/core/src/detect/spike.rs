@@ -19,13 +19,14 @@ pub(super) const MAD_TO_DEVIATION: f64 = 1.4826;
 /// score = |price - median| / max(1.4826 MAD, slow average deviation, tick size)        far: score >= threshold
 /// ```
 ///
-/// Whether a far price is a spike or a new level is told by those that follow it ([`Suspect`](super::suspect::Suspect)); and none is a distance of less than `least`, a fraction of the median: six cents are much for a price that usually moves by one, but
-/// nothing at 168 dollars.
+/// Whether a far price is a spike or a new level is told by those that follow it
+/// ([`Suspect`](super::suspect::Suspect)); and none is a distance of less than `least`, a fraction of the median: six
+/// cents are much for a price that usually moves by one, but nothing at 168 dollars.
 ///
 /// Median and MAD are those of the last `window` prices *before* the judged one joins them: an outlier does not hide
 /// itself, and as both withstand anything that less than half of the prices do, a few bad prints in a row hide nothing
-/// that follows. The MAD alone fails on prices that are rounded to a tick, where it is often zero; the tick size and the
-/// average deviation over minutes stand below it.
+/// that follows. The MAD alone fails on prices that are rounded to a tick, where it is often zero; the tick size and
+/// the average deviation over minutes stand below it.
 ///
 /// Every price joins the window afterwards, anomalous or not and late or not: a price that stays where it jumped to is
 /// the median after half a window. Nothing is judged before the window is full.

@@ -1,4 +1,5 @@
-//! The suspect: a price far from the recent ones, of which the next ones will tell whether it was a bad print or a new level.
+//! The suspect: a price far from the recent ones, of which the next ones will tell whether it was a bad print or a new
+//! level.
 //!
 //! This file owns how they tell. It does *not* own what is far.
 
@@ -12,16 +13,16 @@ const TICKS_MAX: u8 = 20;
 
 /// A far price until it is decided what it was.
 ///
-/// Each price that follows either stays: it lies from half as far to twice as far from what was expected, on the same side; or it is back.
-/// The far price itself is the first that stayed. It was a
+/// Each price that follows either stays: it lies from half as far to twice as far from what was expected, on the same
+/// side; or it is back. The far price itself is the first that stayed. It was a
 ///
 /// ```text
-/// spike         as soon as  backs >= stays               one bad print: with the next price; five in a row: with the fifth that is back
+/// spike    as soon as  backs >= stays    one bad print: with the next price; five in a row: with the fifth back
 /// level shift   as soon as  stays >= 8 > 2 backs ... or  whichever is more after 20 prices
 /// ```
 ///
-/// A market that has moved does not come back between its trades, while trades that are printed late mix old prices with new ones for a while:
-/// so a single one that is back does not undo several that stayed.
+/// A market that has moved does not come back between its trades, while trades that are printed late mix old prices
+/// with new ones for a while: so a single one that is back does not undo several that stayed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Suspect {
     /// What was far, and when.

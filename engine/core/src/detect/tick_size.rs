@@ -39,8 +39,8 @@ impl TickSize {
 
     /// A window of prices was filled, all of them new.
     ///
-    /// It is smaller than was thought if more than half of them need more decimals, for some trades are printed at averages and between
-    /// steps; and larger if none needs as many, though they are many different ones.
+    /// It is smaller than was thought if more than half of them need more decimals, for some trades are printed at
+    /// averages and between steps; and larger if none needs as many, though they are many different ones.
     pub(super) fn filled(&mut self, prices: &[f64]) {
         self.windows = if self.windows == FIRST + EVERY - 1 { FIRST } else { self.windows + 1 };
         if self.windows <= FIRST {

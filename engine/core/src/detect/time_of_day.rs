@@ -1,8 +1,8 @@
 //! The time of day: what is usual for a symbol in each half hour, learnt over days.
 //!
-//! Markets open and close busier than they are at noon, and fall nearly silent afterwards. What is usual of late knows that only some
-//! minutes later; this tells it at once, from the second day on. This file owns the profile and what follows from it. It does *not* own what
-//! is usual of late, nor what is judged by the two.
+//! Markets open and close busier than they are at noon, and fall nearly silent afterwards. What is usual of late knows
+//! that only some minutes later; this tells it at once, from the second day on. This file owns the profile and what
+//! follows from it. It does *not* own what is usual of late, nor what is judged by the two.
 
 use super::panes::Pane;
 
@@ -33,8 +33,9 @@ struct Slot {
 
 /// The profile of a symbol's day.
 ///
-/// All is judged by the *difference* between two neighbouring half hours, so that a day on which everything is livelier than on the one before
-/// is no event: what is usual of late follows the day, and within a half hour forgets the one before. So at `t` into a half hour
+/// All is judged by the *difference* between two neighbouring half hours, so that a day on which everything is livelier
+/// than on the one before is no event: what is usual of late follows the day, and within a half hour forgets the one
+/// before. So at `t` into a half hour
 ///
 /// ```text
 /// expected = usual of late + max(0, profile[now] - profile[before]) exp(-t / time constant of the usual)
@@ -49,7 +50,8 @@ pub(super) struct TimeOfDay([Slot; SLOTS]);
 pub(super) struct HalfHour {
     /// Counted from the Unix epoch.
     number: i32,
-    /// Of the logarithms of volumes, of how far prices go, of silent seconds; and of how many. More than can be counted say no more.
+    /// Of the logarithms of volumes, of how far prices go, of silent seconds; and of how many. More than can be counted
+    /// say no more.
     sums: [f32; 3],
     counts: [u16; 3],
 }

@@ -28,10 +28,11 @@ const PANE_MAX: f64 = 2.5;
 /// score = excess / usual deviation of the excess                                         burst: score >= threshold
 /// ```
 ///
-/// Only of ticks that change the price, for most do not, and how many do says how busy the market is and not how wild. Logarithms of
-/// panes, so that one sweep through the book is no burst: it takes most of the panes to be unusual. By how much volatility usually
-/// changes differs more between symbols than volatility does, and so the excess is judged by its own deviation over an hour. Of
-/// bursts planted into real trades of US equities, the way per tick finds half of those of five times that this finds.
+/// Only of ticks that change the price, for most do not, and how many do says how busy the market is and not how wild.
+/// Logarithms of panes, so that one sweep through the book is no burst: it takes most of the panes to be unusual. By
+/// how much volatility usually changes differs more between symbols than volatility does, and so the excess is judged
+/// by its own deviation over an hour. Of bursts planted into real trades of US equities, the way per tick finds half of
+/// those of five times that this finds.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Volatility {
     usual: Baseline,
@@ -47,8 +48,8 @@ impl Volatility {
 }
 
 impl Volatility {
-    /// A pane was closed: judges the window that ends with it. `rise` gives by how much more is to be expected than of late; it is asked
-    /// where it matters.
+    /// A pane was closed: judges the window that ends with it. `rise` gives by how much more is to be expected than of
+    /// late; it is asked where it matters.
     pub(super) fn closed(&mut self, panes: &Panes, threshold: f64, rise: impl FnOnce() -> f64) -> Option<Found> {
         let y = |pane: &Pane| (pane.changes > 0).then(|| (f64::from(pane.way) / f64::from(pane.changes)).ln());
         self.usual.fade(1.0 - 1.0 / FADES);

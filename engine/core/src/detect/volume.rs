@@ -78,7 +78,8 @@ impl Volume {
             closed.fold((0, 0.0), |(ticks, sum), pane| (ticks + u32::from(pane.volumes), sum + pane.log_volumes));
     }
 
-    /// Judges the window with its open pane. `rise` gives by how much more is to be expected than of late; it is asked where it matters.
+    /// Judges the window with its open pane. `rise` gives by how much more is to be expected than of late; it is asked
+    /// where it matters.
     pub(super) fn judge(&self, panes: &Panes, threshold: f64, rise: impl FnOnce() -> f64) -> Option<Found> {
         let open = panes.back(0);
         let ticks = self.ticks + u32::from(open.volumes);

@@ -1,7 +1,7 @@
 //! One watched symbol: the state of every detector for it.
 //!
-//! This file owns the order in which the detectors see a tick, and which rules hold for the symbol. It does *not* own which symbols are
-//! watched, nor which anomalies are one event.
+//! This file owns the order in which the detectors see a tick, and which rules hold for the symbol. It does *not* own
+//! which symbols are watched, nor which anomalies are one event.
 
 use std::sync::Arc;
 
@@ -110,7 +110,8 @@ impl Watchers {
         if let Some(&rules) = self.by_overrides.get(&overrides) {
             return rules;
         }
-        // Each of them was found valid by itself, and so they are together; of so many sets of overrides no fleet has symbols.
+        // Each of them was found valid by itself, and so they are together; of so many sets of overrides no fleet has
+        // symbols.
         let (Ok(config), Ok(rules)) = (self.config.with_overrides(&overrides), u16::try_from(self.rules.len())) else {
             return 0;
         };

@@ -67,8 +67,8 @@ impl fmt::Debug for ChunkWriter {
     }
 }
 
-/// Rows of a page of positions in two bytes. Such a column is the price: zstd fits its codes to what it meets in a page,
-/// and a few symbols have fewer prices than many. Smaller pages cost more in headers than they save.
+/// Rows of a page of positions in two bytes. Such a column is the price: zstd fits its codes to what it meets in a
+/// page, and a few symbols have fewer prices than many. Smaller pages cost more in headers than they save.
 const WIDE_PAGE_ROWS: usize = 8_192;
 
 /// Rows of any other page. A row group has fewer unless it was configured very large.

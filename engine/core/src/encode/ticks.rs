@@ -34,8 +34,8 @@ pub(super) struct TickWriter {
     dictionary: Vec<u8>,
 }
 
-/// Numbers of which more than one in this many is new are stored as they are: their dictionary would take more room than
-/// it saves.
+/// Numbers of which more than one in this many is new are stored as they are: their dictionary would take more room
+/// than it saves.
 const DISTINCT_SHARE: usize = 4;
 
 /// What a tick mostly takes in a file, and the footer: a buffer that grows is copied each time.

@@ -1,7 +1,7 @@
 //! Rows of a Parquet file, whatever its columns' physical types.
 //!
-//! Whole numbers, decimals and texts are passed through as text, floats as floats, so that each reaches the message as it
-//! stands in the file.
+//! Whole numbers, decimals and texts are passed through as text, floats as floats, so that each reaches the message as
+//! it stands in the file.
 
 use std::{fs::File, path::Path};
 

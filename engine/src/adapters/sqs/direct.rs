@@ -1,22 +1,25 @@
-//! Requests that repeat an earlier one of the SDK: the same endpoint, headers, credentials and connections, with a new body and a
-//! new signature.
+//! Requests that repeat an earlier one of the SDK: the same endpoint, headers, credentials and connections, with a new
+//! body and a new signature.
 //!
-//! The SDK takes about 100 us of CPU time to make a request of SQS and to take its answer apart, most of it for what is the
-//! same every time. So the first call goes through the SDK, which resolves credentials, region and endpoint, and signs; what
-//! it sent is noted, and later calls send it again. They know only success. Whatever else comes back, the call is made again
-//! by the SDK, whose retries and classification of errors hold, and what was noted is forgotten until the SDK has succeeded.
+//! The SDK takes about 100 us of CPU time to make a request of SQS and to take its answer apart, most of it for what is
+//! the same every time. So the first call goes through the SDK, which resolves credentials, region and endpoint, and
+//! signs; what it sent is noted, and later calls send it again. They know only success. Whatever else comes back, the
+//! call is made again by the SDK, whose retries and classification of errors hold, and what was noted is forgotten
+//! until the SDK has succeeded.
 //!
 //! This file owns when a call may be repeated. How one is noted and signed is in [`super::noted`].
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::noted::{Note, Noted};
+
+use crate::clock::wall;
 
 /// After so many failures in a row nothing is repeated for [`PAUSE`]: what fails is not the odd call, but the way.
 const FAILURES_MAX: u32 = 5;
@@ -47,14 +50,15 @@ impl Direct {
         Self { timeout, state: RwLock::default(), count: AtomicU64::new(0) }
     }
 
-    /// Repeats the noted request with `body`; what `read` makes of the answer, or `None` where the call is the SDK's to make.
+    /// Repeats the noted request with `body`; what `read` makes of the answer, or `None` where the call is the SDK's to
+    /// make.
     pub(super) async fn call<T>(
         &self,
         body: impl FnOnce() -> String,
         read: impl FnOnce(Vec<u8>) -> Option<T>,
     ) -> Option<T> {
         let noted = self.state.read().unwrap_or_else(PoisonError::into_inner).noted.clone()?;
-        let now = SystemTime::now();
+        let now = wall();
         if noted.is_outdated(now) {
             self.write().forget(&noted);
             return None;

@@ -1,7 +1,7 @@
 //! A request as the SDK sent it, and its repetition.
 //!
-//! What is noted is taken from the SDK while it sends: the request itself, the identity that it signed as, and the connector
-//! that it sends through. How it is signed again is in [`super::signature`].
+//! What is noted is taken from the SDK while it sends: the request itself, the identity that it signed as, and the
+//! connector that it sends through. How it is signed again is in [`super::signature`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -25,6 +25,8 @@ use http_body_util::BodyExt as _;
 use simd_json::INPUT_PADDING;
 
 use super::signature::{Signature, date_of, time_of};
+
+use crate::clock::wall;
 
 /// How long credentials that say no end are used before the SDK is asked again, which fetches them anew as often.
 const CREDENTIALS_HOLD: Duration = Duration::from_mins(15);
@@ -99,7 +101,8 @@ impl Intercept for Note {
 }
 
 impl Noted {
-    /// Notes `request`; `None` if it was signed in a way that is not known here, or cannot be repeated for another reason.
+    /// Notes `request`; `None` if it was signed in a way that is not known here, or cannot be repeated for another
+    /// reason.
     fn of(request: &HttpRequest, components: &RuntimeComponents, config: &ConfigBag) -> Option<Self> {
         let timeouts = config.load::<TimeoutConfig>()?;
         let mut settings = HttpConnectorSettings::builder();
@@ -111,7 +114,7 @@ impl Noted {
         let identity = cache.resolve_cached_identity(resolver, components, config).now_or_never()?.ok()?;
         let until = match identity.expiration() {
             Some(end) => end.checked_sub(BEFORE_END)?,
-            None => SystemTime::now() + CREDENTIALS_HOLD,
+            None => wall() + CREDENTIALS_HOLD,
         };
         let signature = Signature::of(request, identity.data::<Credentials>()?.secret_access_key())?;
         let mut same = HttpRequest::new(SdkBody::empty());
@@ -121,7 +124,7 @@ impl Noted {
             same.headers_mut().try_append(name.to_owned(), value.to_owned()).ok()?;
         }
         let signed_at = time_of(request.headers().get("x-amz-date")?)?;
-        let skew = Skew::between(SystemTime::now(), signed_at);
+        let skew = Skew::between(wall(), signed_at);
         Some(Self { request: same, signature, skew, until, connector })
     }
 

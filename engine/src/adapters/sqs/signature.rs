@@ -1,8 +1,8 @@
 //! Signature Version 4 of requests that differ in nothing but body, length and date.
 //!
-//! ("Create a signed AWS API request", AWS Identity and Access Management User Guide.) What the signer of the SDK computes anew
-//! for every request is kept, which leaves two hashes and a MAC. Nothing here has to be believed: a [`Signature`] is made only
-//! of a request that the SDK has signed, and only if it comes to the same.
+//! ("Create a signed AWS API request", AWS Identity and Access Management User Guide.) What the signer of the SDK
+//! computes anew for every request is kept, which leaves two hashes and a MAC. Nothing here has to be believed: a
+//! [`Signature`] is made only of a request that the SDK has signed, and only if it comes to the same.
 
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -41,7 +41,8 @@ impl Signature {
     /// That of `request`, which the SDK has signed with `secret`; `None` if it was signed in another way.
     pub(super) fn of(request: &HttpRequest, secret: &str) -> Option<Self> {
         let headers = request.headers();
-        // AWS4-HMAC-SHA256 Credential=KEY/20261123/eu-west-1/sqs/aws4_request, SignedHeaders=content-length;host, Signature=0..f
+        // AWS4-HMAC-SHA256 Credential=KEY/20261123/eu-west-1/sqs/aws4_request, SignedHeaders=content-length;host,
+        // Signature=0..f
         let signed_as = headers.get("authorization")?;
         let (authorization, signature) = signed_as.split_once("Signature=")?;
         let (credential, rest) = authorization.strip_prefix(ALGORITHM)?.split_once(", SignedHeaders=")?;

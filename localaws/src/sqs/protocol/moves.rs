@@ -43,7 +43,7 @@ pub(crate) struct MovesReply<'a> {
     pub(crate) results: Vec<MoveReply<'a>>,
 }
 
-/// One task. Its handle is told while it runs.
+/// One task. The answer has its handle only while it runs.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct MoveReply<'a> {

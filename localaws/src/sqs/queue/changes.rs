@@ -1,6 +1,7 @@
-//! What happens to a queue's messages, as lines of JSON: kept by a journal, they bring the queue back after a restart.
+//! The changes of a queue's messages, as lines of JSON. A journal keeps them, and they restore the queue after a
+//! restart.
 //!
-//! It owns the lines and how a queue is made of them again. It does *not* own the file that they go to.
+//! This file owns the lines, and how they make a queue again. It does *not* own the file that stores them.
 
 use std::{
     borrow::Cow,
@@ -22,14 +23,14 @@ use crate::{
     },
 };
 
-/// Enough for a batch of usual messages.
+/// The capacity that is kept: enough for a batch of usual messages.
 const RETAINED_BYTES: usize = 64 * 1024;
 
-/// Lines that the journal has not taken yet.
+/// Lines that are not in the journal yet.
 #[derive(Debug, Default)]
 pub(crate) struct Changes(Vec<u8>);
 
-/// A queue beside its messages.
+/// A queue without its messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Setup {
     pub(crate) identity: u32,
@@ -44,13 +45,13 @@ pub(crate) struct Setup {
 enum Change<'a> {
     /// The queue was made, or its attributes or tags were changed.
     Setup(Cow<'a, Setup>),
-    /// Sequence numbers begin here at the earliest, whatever became of those before.
+    /// Sequence numbers begin here or later, whatever happened to earlier ones.
     From(u64),
-    /// A message came in; or this is what it is like now.
+    /// A message came in, or has changed to this.
     Message(Box<Line<'a>>),
     /// Messages were received.
     Received { at: Millis, until: Millis, sequences: Vec<u64> },
-    /// A message is in flight until then; visible, where there is no time.
+    /// A message is in flight until then. Without a time, it is visible.
     Until { sequence: u64, until: Option<Millis> },
     /// Messages were deleted or moved away.
     Gone(Vec<u64>),
@@ -60,7 +61,7 @@ enum Change<'a> {
     Seen { id: Cow<'a, str>, message: Uuid, sequence: u64, at: Millis },
 }
 
-/// A message with all that is known of it.
+/// A message with all its data.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Line<'a> {
     sequence: u64,
@@ -93,7 +94,7 @@ struct Line<'a> {
     delayed_until: Option<Millis>,
 }
 
-/// An attribute, written as SQS writes it and read as SQS reads it.
+/// An attribute in the form that SQS writes and reads.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum LineAttribute<'a> {
@@ -112,7 +113,7 @@ impl Changes {
         &self.0
     }
 
-    /// Forgets the lines, and gives back what memory unusually large ones took.
+    /// Forgets the lines, and frees the memory that unusually large ones took.
     pub(crate) fn clear(&mut self) {
         self.0.clear();
         self.0.shrink_to(RETAINED_BYTES);
@@ -147,7 +148,8 @@ impl Changes {
     }
 
     fn push(&mut self, change: &Change<'_>) {
-        // Only maps with keys that are no strings fail, and no line has one. A vector takes whatever is written to it.
+        // Serialization fails only for maps whose keys are not strings, and no line has one. Writing to a vector cannot
+        // fail.
         if serde_json::to_writer(&mut self.0, change).is_ok() {
             self.0.push(b'\n');
         }
@@ -215,7 +217,7 @@ impl<'a> Line<'a> {
 }
 
 impl Queue {
-    /// The queue as lines: the fewest that bring it back.
+    /// The queue in the fewest lines that restore it.
     pub(crate) fn snapshot(&self, setup: &Setup) -> Vec<u8> {
         let mut changes = Changes::default();
         changes.setup(setup);
@@ -229,8 +231,8 @@ impl Queue {
         changes.0
     }
 
-    /// A queue from its lines, each with its line end; `None` where no line says what queue it is. Returns how many
-    /// lines could not be read, too: a process that was killed leaves half a line at the end.
+    /// Restores a queue from its lines, each with its line end. `None` if no line has the queue's setup. Also returns
+    /// how many lines could not be read: a killed process leaves half a line at the end.
     pub(crate) fn restore(lines: &[u8], now: Millis) -> Option<(Self, Setup, usize)> {
         let (mut setup, mut unread) = (None, 0);
         let mut state = Restored::default();
@@ -250,7 +252,7 @@ impl Queue {
     }
 }
 
-/// What the lines have said so far.
+/// The state after the lines so far.
 #[derive(Default)]
 struct Restored {
     messages: BTreeMap<u64, Message>,
@@ -260,7 +262,7 @@ struct Restored {
 }
 
 impl Restored {
-    /// `None` where the line makes no sense.
+    /// Applies one line. `None` if the line makes no sense.
     fn apply(&mut self, change: Change<'_>) -> Option<()> {
         match change {
             Change::Setup(_) => {}
@@ -269,7 +271,7 @@ impl Restored {
                 let sequence = line.sequence;
                 self.next_sequence = self.next_sequence.max(sequence + 1);
                 let message = line.into_message().ok()?;
-                // What was moved here was never sent here.
+                // A message that was moved here was not sent here, so its deduplication id does not count.
                 if let Some(id) = message.content.deduplication.as_deref().filter(|_| message.source.is_none()) {
                     self.saw(id, (message.content.id, sequence, message.sent));
                 }
@@ -303,7 +305,7 @@ impl Restored {
         Some(())
     }
 
-    /// Keeps the latest use of an id.
+    /// Keeps the latest use of a deduplication id.
     fn saw(&mut self, id: &str, seen: (Uuid, u64, Millis)) {
         let kept = self.seen.entry(id.to_owned()).or_insert(seen);
         if kept.1 < seen.1 {

@@ -1,7 +1,7 @@
-//! Copies of messages: what a rude queue hands out once more.
+//! Copies of messages, which a rude queue hands out in addition.
 //!
-//! A copy has the id, body and attributes of its message, and a receipt and a visibility of its own. This file owns how
-//! copies begin and end. It does *not* own how they are delivered: they are delivered as any message is.
+//! A copy has the id, body and attributes of its message, but its own receipt and visibility. This file owns how copies
+//! begin and end. It does *not* own how they are delivered, which is the same as for any message.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,9 @@ use crate::faults::Manners;
 /// Which messages have copies.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
-    /// By message. A copy that is gone may still be named.
+    /// The copies by message. A copy that is gone may still be in the list.
     of: BTreeMap<u64, Vec<u64>>,
-    /// Messages that come once more after they were deleted. A restart forgets these.
+    /// Messages that get a copy after they are deleted. A restart forgets these.
     owed: BTreeMap<u64, Owed>,
 }
 
@@ -28,12 +28,12 @@ struct Owed {
 }
 
 impl Copies {
-    /// Takes note of a copy.
+    /// Adds a copy to its message.
     pub(super) fn add(&mut self, original: u64, copy: u64) {
         self.of.entry(original).or_default().push(copy);
     }
 
-    /// A message is gone.
+    /// Forgets a message that is gone.
     pub(super) fn forget(&mut self, sequence: u64) {
         self.of.remove(&sequence);
         self.owed.remove(&sequence);
@@ -41,7 +41,7 @@ impl Copies {
 }
 
 impl Queue {
-    /// Puts some of what was delivered into the queue once more, as if a second server had kept a copy.
+    /// Puts some of the delivered messages into the queue once more, as if a second server had kept a copy.
     pub(super) fn duplicate(&mut self, received: &Received, manners: &mut Manners) {
         if manners.duplicate == 0.0 {
             return;
@@ -55,7 +55,7 @@ impl Queue {
         }
     }
 
-    /// Gives copies to some of what was delivered: one that comes later, or one that comes after the deletion.
+    /// Gives copies to some of the delivered messages. A copy comes later, or after the deletion.
     pub(super) fn repeat(&mut self, received: &mut Received, manners: &mut Manners, now: Millis) {
         let Manners { again, dice, .. } = manners;
         for delivery in &mut received.deliveries {
@@ -70,8 +70,8 @@ impl Queue {
                     self.copies.owed.insert(original, Owed { later_ms, count: again.repeat.count });
                     continue;
                 }
-                // The message is delivered twice: with its own count, and with that of the fault. Either may come
-                // first.
+                // The message is delivered twice: once with its own count, once with the count of the fault. Either may
+                // come first.
                 let (own, other) = (delivery.count, again.repeat.count.unwrap_or(message.count() + 1));
                 let (first, second) = if dice.bool() { (own, other) } else { (other, own) };
                 delivery.count = first;
@@ -101,7 +101,7 @@ impl Queue {
         }
     }
 
-    /// Drops the copies of a message that leaves the queue by itself.
+    /// Drops the copies of a message that moves to another queue.
     pub(super) fn drop_copies(&mut self, original: u64) {
         let mut gone = self.copies.of.remove(&original).unwrap_or_default();
         gone.retain(|copy| self.remove(*copy).is_some());
@@ -110,7 +110,7 @@ impl Queue {
 }
 
 impl Message {
-    /// The same message once more: it appears at `until` and then shows `count`.
+    /// A copy of the message. It becomes visible at `until` and then shows `count`.
     fn copy(&self, kind: Kind, count: u32, until: Millis) -> Self {
         Self {
             kind,

@@ -1,4 +1,4 @@
-//! What a queue is asked, and what it answers. It does *not* own how the answers come about.
+//! The questions to a queue and its answers. This file does *not* own how the answers are made.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use crate::{
     sqs::message::{Content, Delivery},
 };
 
-/// What a send answers. For a duplicate, these are of the message that it repeats.
+/// The answer to a send. For a duplicate, it describes the message that it repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) id: Uuid,
-    /// Given to senders by FIFO queues only.
+    /// Only FIFO queues tell it to senders.
     pub(crate) sequence: Option<u64>,
 }
 
@@ -24,9 +24,9 @@ pub(crate) struct Sent {
 pub(crate) struct Ask {
     pub(crate) max: usize,
     pub(crate) visibility_seconds: u64,
-    /// Move messages that were received this often, where there is a queue to move them to.
+    /// Moves messages that were received this often, if there is a queue to move them to.
     pub(crate) move_after: Option<u32>,
-    /// The receiver does not wait.
+    /// Whether the receiver does not wait.
     pub(crate) short_poll: bool,
 }
 
@@ -34,15 +34,15 @@ pub(crate) struct Ask {
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     pub(crate) deliveries: Vec<Delivery>,
-    /// For the dead-letter queue.
+    /// Messages for the dead-letter queue.
     pub(crate) moved: Vec<Moved>,
-    /// Nothing may be delivered while this many are in flight.
+    /// Whether a standard queue delivered nothing because too many messages are in flight.
     pub(crate) over_limit: bool,
     pub(crate) copies: CopiesOut,
 }
 
 impl Received {
-    /// Shows the count 1 for messages that were moved here, as servers do that forget the count on the move.
+    /// Shows the count 1 for messages that were moved here, like servers that forget the count on the move.
     pub(super) fn forget_counts(&mut self, manners: &mut Manners) {
         let Manners { forget_count, dice, .. } = manners;
         if *forget_count == 0.0 {
@@ -56,7 +56,7 @@ impl Received {
     }
 }
 
-/// How many of the deliveries are the first of a copy.
+/// How many of the deliveries are first deliveries of a copy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CopiesOut {
     pub(crate) again: u64,
@@ -77,7 +77,7 @@ impl CopiesOut {
 /// A message that left for a dead-letter queue.
 #[derive(Debug)]
 pub(crate) struct Moved {
-    /// In the queue that it left.
+    /// The sequence number in the queue that it left.
     pub(crate) sequence: u64,
     pub(super) content: Arc<Content>,
     pub(super) sent: Millis,

@@ -1,4 +1,4 @@
-//! A message that a queue holds, and where it stands. It does *not* own how it gets from one place to another.
+//! A message that a queue holds, and its place. This file does *not* own how it gets from one place to another.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ pub(super) struct Message {
     pub(super) sent: Millis,
     pub(super) first_received: Millis,
     pub(super) received: Millis,
-    /// Receives of this message here. Receipts name the last.
+    /// Receives of this message in this queue. Receipts name the latest.
     pub(super) receives: u32,
-    /// Deliveries that count as well: of copies, and in queues that it was moved from.
+    /// Other deliveries that count: those of copies, and those in queues that it was moved from.
     pub(super) before: u32,
     pub(super) place: Place,
     pub(super) source: Option<Arc<str>>,
@@ -34,16 +34,16 @@ pub(super) enum Place {
 pub(super) enum Kind {
     #[default]
     Sent,
-    /// A copy that stands by itself.
+    /// An independent copy.
     Duplicate,
-    /// A copy that goes with its message.
+    /// A copy that is deleted with its message.
     Again { of: u64 },
     /// A copy of a message that was deleted.
     AgainDeleted,
 }
 
 impl Message {
-    /// A message that nobody has received yet.
+    /// A message without any receive.
     pub(super) fn new(content: Arc<Content>, sent: Millis, source: Option<Arc<str>>) -> Self {
         let (first_received, received, receives, before) = (Millis::default(), Millis::default(), 0, 0);
         let (place, kind) = (Place::Visible, Kind::Sent);

@@ -177,7 +177,7 @@ fn message_that_is_redriven_is_a_new_one_and_one_that_is_not_stays_what_it_was()
     let new = target.receive(&ask(10), &mut Manners::default(), START.plus_seconds(9)).deliveries.remove(0);
     assert_eq!((&*new.content.body, new.sent, new.count, new.source), ("c", START.plus_seconds(9), 1, None));
     assert_ne!(new.content.id, gone.content.id);
-    // A restart does not change what is left.
+    // A restart does not change the remaining time.
     let mut dead = restored(&mut dead, &mut history, START.plus_seconds(9));
     let old = dead.receive(&ask(10), &mut Manners::default(), START.plus_seconds(9)).deliveries.remove(0);
     assert_eq!((&*old.content.body, old.sent, old.count, old.source), ("b", START, 5, Some("arn".into())));
@@ -242,7 +242,7 @@ fn fifo_group_keeps_its_order_over_a_timeout() {
     assert_eq!(bodies(&queue.receive(&ask(10), &mut Manners::default(), START.plus_seconds(30))), ["1", "2", "3"]);
 }
 
-/// What a journal would hold, and the queue that comes of it.
+/// Adds the changes to the journal in `history`, and returns the queue that it restores.
 fn restored(queue: &mut Queue, history: &mut Vec<u8>, now: Millis) -> Queue {
     history.extend_from_slice(queue.changes.lines());
     queue.changes.clear();
@@ -256,7 +256,7 @@ fn setup(queue: &Queue) -> Setup {
     Setup { identity: 1, created, attributes: queue.settings.all(), tags }
 }
 
-/// A message as far as anyone can tell: body, receives, the count shown, times, place, kind.
+/// The parts of a message that a restart must keep: body, receives, the shown count, times, place, kind.
 type Shown = (String, (u32, u32), Millis, Millis, Place, Kind);
 
 fn shown(queue: &Queue) -> Vec<(u64, Shown)> {
@@ -269,7 +269,7 @@ fn shown(queue: &Queue) -> Vec<(u64, Shown)> {
     queue.messages.iter().map(one).collect()
 }
 
-/// Whatever happens to a queue, its journal tells the same, line by line and as a snapshot.
+/// After every step, the journal describes the same queue, line by line and as a snapshot.
 #[test]
 fn journal_brings_the_queue_back_at_any_moment() {
     for fifo in [false, true] {

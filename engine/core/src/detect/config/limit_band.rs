@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{DetectConfigError, PATTERNS_MAX, POSITIVE, is_positive, within};
 
-/// The limit band detector: a price is beyond the band when it lies further from the mean of five minutes than its tier allows.
+/// The limit band detector: a price is beyond the band when it lies further from the mean of five minutes than its tier
+/// allows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitBandConfig {

@@ -5,14 +5,15 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::super::line::pattern_matches;
+use super::super::pattern::pattern_matches;
 use super::{DetectConfig, DetectConfigError, PATTERNS_MAX, ThresholdConfig, within};
 
 /// What may be different. How many prices are looked at may not: the windows of all symbols are of one length.
 const SETTINGS: [&str; 9] =
     ["cool_down", "spike", "level_shift", "move", "volatility", "volume", "gap", "limit_band", "clock"];
 
-/// Settings for the symbols of a pattern: any of those of `[detect]` that are about a symbol, and only those that are different.
+/// Settings for the symbols of a pattern: any of those of `[detect]` that are about a symbol, and only those that are
+/// different.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OverrideConfig {
     /// The symbol, or a pattern in which `*` stands for any text, the empty one included.

@@ -1,5 +1,6 @@
 //! Which row an alert is credited to, and in which order the alerts of a batch stand.
 
+use super::silence::both;
 use super::*;
 
 impl Desk {

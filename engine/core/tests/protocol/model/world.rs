@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stateright::{Model, Property};
 use ticklake_core::commit::Phase;
 
-use super::state::{Delivery, Extension, Held, Part, Queued, Rows, State, Worker};
+use super::state::{Delivery, Extension, Held, Open, Part, Queued, Rows, State, Worker};
 
 /// How the protocol may be broken. Each has to be found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,6 +292,11 @@ impl World {
             }
             return;
         };
+        self.actions_of_epoch(state, worker, open, actions);
+    }
+
+    /// What the worker may do about its open epoch.
+    fn actions_of_epoch(&self, state: &State, worker: usize, open: &Open, actions: &mut Vec<Action>) {
         if self.stops {
             actions.push(Action::GiveUp { worker });
         }

@@ -1,9 +1,9 @@
-//! What a copy shares with its message, and when it comes.
+//! What a copy shares with its message, and when it comes. The manners themselves are in `faults`.
 
 use super::*;
 use crate::faults::{Again, Repeat};
 
-/// Manners under which every `every`-th message gets a copy within two seconds.
+/// Manners that give every `every`-th message a copy within two seconds.
 fn again(every: u64, count: Option<u32>, seed: u64) -> Manners {
     let repeat = Repeat { every, count, within: Duration::from_secs(2) };
     let again = Again { repeat, chance: 1.0, after_deletion: false, turns: Arc::default() };
@@ -58,7 +58,7 @@ fn copy_comes_before_and_after_the_delivery_with_the_smaller_count() {
         queue.send(content("x"), None, START);
         let first = only(queue.receive(&ask(1), &mut again(1, Some(2), seed), START));
         orders.insert((first.count, only(at(&mut queue, 2)).count));
-        // Whatever was shown, both are counted.
+        // Both deliveries count, whatever count they showed.
         assert_eq!(only(at(&mut queue, 31)).count, 3);
     }
     assert_eq!(orders, [(1, 2), (2, 1)].into());
@@ -136,13 +136,13 @@ fn message_that_moves_away_takes_its_copies_along() {
     queue.send(content("x"), None, START);
     let ask = Ask { move_after: Some(1), ..ask(10) };
     queue.receive(&ask, &mut again(1, Some(2), 1), START);
-    // The copy is back first. It is dropped and not moved.
+    // The copy becomes visible first. It is dropped and not moved.
     queue.receive(&Ask { visibility_seconds: 1, ..ask.clone() }, &mut Manners::default(), START.plus_seconds(2));
     let early = queue.receive(&ask, &mut Manners::default(), START.plus_seconds(4));
     assert_eq!((early.deliveries.len(), early.moved.len()), (0, 0));
     let late = queue.receive(&ask, &mut Manners::default(), START.plus_seconds(30));
     assert_eq!((late.deliveries.len(), late.moved.len()), (0, 1));
-    // And one that is hidden goes with its message.
+    // A hidden copy goes with its message, too.
     queue.send(content("y"), None, START.plus_seconds(30));
     queue.receive(&ask, &mut again(1, Some(2), 1), START.plus_seconds(30));
     let hour = Ask { visibility_seconds: 3600, ..ask.clone() };
