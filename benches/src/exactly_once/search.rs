@@ -1,7 +1,7 @@
 //! Searches the protocol's model: every state of the small cases, and for each broken variant the shortest way to the
 //! broken property.
 //!
-//! The model is the core's own. The core's tests search the same cases.
+//! The model is the core's own. The core's tests search the small cases, and with `--ignored` the large ones, too.
 
 use std::io::{self, Write as _};
 
