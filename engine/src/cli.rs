@@ -1,7 +1,7 @@
-//! The command line: what may be typed, and what it says about itself.
+//! The command line: its commands and flags, and their help texts.
 //!
-//! This file owns commands and flags; a flag that stands for a config key only names it, and [`crate::config`] decides
-//! what it means. It does *not* own what the commands do.
+//! This file owns commands and flags. A flag for a config key only names the key, and [`crate::config`] decides what it
+//! means. This file does *not* own what the commands do.
 
 pub mod detect;
 #[cfg(feature = "local")]
@@ -32,7 +32,7 @@ Exit codes:
   0    done: the queue is drained, the signal was obeyed, or everything that was checked is fine
   1    failed: the message on stderr says why
   2    the command line or the configuration is wrong; nothing was started
-  130  ended at once by a second SIGINT or SIGTERM; what was not committed is delivered again later";
+  130  a second SIGINT or SIGTERM ended the process at once; what was not committed is delivered again later";
 
 const ABOUT: &str = "\
 Drains market ticks from Amazon SQS, watches every symbol for anomalies while the ticks pass, and leaves them in S3 as \
@@ -85,10 +85,10 @@ pub enum Command {
 const RUN_ABOUT: &str = "\
 Drains the queue into the lake until SIGTERM or SIGINT.
 
-Messages are received with parallel long polls, decoded, judged by the detectors, gathered into epochs and committed: once an \
-epoch's alerts are published its Parquet files are stored, and only then are its messages deleted. The first signal stops \
-receiving and commits what is there, within `shutdown.deadline`; a second one ends the process at once. Either way nothing is \
-lost: what was not committed comes back from the queue.
+The engine receives messages with parallel long polls. It decodes them, shows their ticks to the detectors, and gathers them into \
+epochs. An epoch is committed in this order: its Parquet files are stored, its alerts are published, and only then are its messages \
+deleted. The first signal stops receiving, and commits what is there within `shutdown.deadline`. A second one ends the process at \
+once. Either way nothing is lost: the queue delivers again what was not committed.
 
 Credentials come from where every AWS tool takes them: environment, profile, web identity, container, instance.";
 
@@ -99,14 +99,15 @@ Examples:
   ticklake run --drain                     # end when the queue is empty
   TICKLAKE_EPOCH__AGE_MAX=2m ticklake run  # any key can come from the environment
 
-The role needs sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on the queue, s3:PutObject \
-below the prefix, and sns:Publish on the topic; `ticklake check` tells which is missing, as far as it can without using it.";
+The role needs sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on the queue; \
+s3:PutObject, s3:GetObject and s3:DeleteObject below the prefix; s3:ListBucket on the bucket; and sns:Publish on the topic. \
+`ticklake check` names each one that is missing, except those that it cannot try without using them.";
 
 const CHECK_ABOUT: &str = "\
 Checks the configuration, then that the queue, the bucket and the topic exist and may be used.
 
-Each line of the report begins with ok, note, warn or FAIL; a missing permission is named as the IAM action to allow. No message is \
-received and nothing is published. One object, PREFIX/.ticklake-check-ID, is stored and removed again.";
+Each line of the report begins with ok, note, warn or FAIL. For a missing permission it names the IAM action to allow. The check \
+receives no message and publishes nothing. It stores four objects, PREFIX/.ticklake-check-ID-*, and removes them again.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -141,10 +142,10 @@ pub struct CheckArgs {
     pub config: ConfigArgs,
 }
 
-/// The flags that set configuration. A flag goes before the environment, and the environment before the file.
+/// The flags that set configuration. A flag wins over the environment, and the environment wins over the file.
 #[derive(Debug, Default, Args)]
 #[expect(clippy::doc_markdown, reason = "clap shows these comments as they are, where backticks are noise")]
-#[command(next_help_heading = "Configuration (a flag goes before the environment, the environment before the file)")]
+#[command(next_help_heading = "Configuration (a flag wins over the environment, the environment wins over the file)")]
 pub struct ConfigArgs {
     /// The TOML file; without this flag ./ticklake.toml is read if it exists
     #[arg(long, value_name = "FILE")]
@@ -182,7 +183,7 @@ impl ConfigArgs {
         sources::load(self.config.as_deref(), &assignments)
     }
 
-    /// The flags that have a name of their own; they go before `--set`.
+    /// The flags that have a name of their own. They win over `--set`.
     fn named(&self) -> impl Iterator<Item = Assignment> {
         let flags = [
             ("queue.url", "--queue-url", &self.queue_url),
@@ -208,12 +209,12 @@ fn parse_set(text: &str) -> Result<Assignment, String> {
     Ok(Assignment { key: key.to_owned(), value: value.to_owned(), origin: format!("flag --set {key}") })
 }
 
-/// The environment, but for variables that are no text, which cannot be ours.
+/// The variables of the environment that are Unicode text. Others cannot be ours.
 pub fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// Loads the configuration from its sources, and has the log written as it says.
+/// Loads the configuration from its sources, and installs the log that it describes.
 pub fn configure(args: &ConfigArgs) -> anyhow::Result<crate::config::Config> {
     let config = args.load(variables())?.settings.validate()?;
     logging::install(&config.log);

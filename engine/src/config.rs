@@ -1,8 +1,8 @@
-//! The configuration: what the operator typed, as [`Settings`], and what the engine obeys, as [`Config`].
+//! The configuration: [`Settings`] holds what the operator typed, and [`Config`] what the engine obeys.
 //!
-//! This file owns the sections, their keys and their defaults. Where values come from is in [`sources`], which of them
-//! are acceptable in [`validate`], how they are shown in [`mod@print`]. It does *not* own the sections of the core
-//! (`[decode]`, `[detect]`, `[epoch]`, `[encode]`), which are defined beside the code that obeys them.
+//! This file owns the sections, their keys and their defaults. [`sources`] reads values, [`validate`] checks them, and
+//! [`mod@print`] shows them. This file does *not* own the sections of the core (`[decode]`, `[detect]`, `[epoch]`,
+//! `[encode]`): they are defined beside the code that obeys them.
 
 pub mod explain;
 pub mod print;
@@ -26,8 +26,8 @@ pub use validate::Invalid;
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Several queues in place of `queue.url`, each with polls, leases and counts of its own; all else in `[queue]`
-    /// holds for every one of them.
+    /// The URLs of several queues, in place of `queue.url`. Each has its own polls, leases and counts. The other keys
+    /// of `[queue]` hold for all of them.
     pub queues: Vec<String>,
     /// `[queue]`: where ticks come from.
     pub queue: Queue,
@@ -35,9 +35,9 @@ pub struct Settings {
     pub lake: Lake,
     /// `[alerts]`: where alerts go.
     pub alerts: Alerts,
-    /// `[aws]`: how AWS, or what speaks like it, is reached.
+    /// `[aws]`: how to reach AWS, or a service that speaks like it.
     pub aws: Aws,
-    /// `[budget]`: what may be in flight.
+    /// `[budget]`: how much may be in flight.
     pub budget: Budget,
     /// `[threads]`: CPU threads.
     pub threads: Threads,
@@ -51,13 +51,13 @@ pub struct Settings {
     pub encode: EncodeConfig,
     /// `[shutdown]`: how the engine ends.
     pub shutdown: Shutdown,
-    /// `[metrics]`: what monitoring may ask.
+    /// `[metrics]`: the HTTP endpoint for monitoring.
     pub metrics: Metrics,
     /// `[log]`: what is logged, and how.
     pub log: Log,
 }
 
-/// Settings whose every value was found acceptable; nothing downstream checks again.
+/// Settings that were checked: every value is acceptable, and nothing downstream checks again.
 ///
 /// It reads like [`Settings`] and cannot be changed: to change it, validate changed settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,7 +71,7 @@ impl Deref for Config {
     }
 }
 
-/// SQS: messages in flight of a standard queue, over all its consumers.
+/// SQS allows so many messages in flight in a standard queue, over all its consumers.
 pub(crate) const IN_FLIGHT_MAX: usize = 120_000;
 
 impl Settings {
@@ -103,20 +103,20 @@ pub struct Queue {
     pub url: String,
     /// Long polls that wait at the same time on a quiet queue, 1 to `receivers_max`.
     pub receivers_min: usize,
-    /// Long polls that wait at the same time on a busy one, up to 128. Each brings at most 10 messages per round trip;
-    /// there is one more after each that comes back full, and one less after each that comes back empty.
+    /// Long polls that wait at the same time on a busy queue, up to 128. Each brings at most 10 messages per round
+    /// trip. After a full one there is one poll more, and after an empty one there is one less.
     pub receivers_max: usize,
     /// How long a poll waits for a message, 0 to 20 s, in whole seconds. Less than 20 s costs more requests on a quiet
     /// queue.
     #[serde(with = "humantime_serde")]
     pub wait: Duration,
     /// How long a received message stays hidden from other consumers, 5 s to 12 h, in whole seconds, and longer than
-    /// `wait`. A message that is held for longer than half of it is hidden for another one. It is also how long others
-    /// wait for the messages of a worker that died.
+    /// `wait`. If a message is held for longer than half of this time, it is hidden for the same time again. If a
+    /// worker dies, the others wait this long for its messages.
     #[serde(with = "humantime_serde")]
     pub visibility_timeout: Duration,
-    /// Workers that drain the queue at the same time. SQS allows 120,000 messages in flight per queue, over all of
-    /// them: each holds no more than its share, however large its budget is.
+    /// Workers that drain the queue at the same time. SQS allows 120,000 messages in flight per queue, over all
+    /// workers. Each worker holds no more than its share, even if its budget is larger.
     pub workers: usize,
     /// What makes two deliveries the same message.
     pub identity: Identity,
@@ -126,11 +126,11 @@ pub struct Queue {
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Identity {
-    /// The id that the queue gives. It stays the same in a dead-letter queue, and not over a redrive to the source.
+    /// The id that the queue gives. It stays the same in a dead-letter queue. A redrive to the source changes it.
     #[default]
     MessageId,
-    /// The body. Only for producers that never send one body twice: what is sent twice is stored once. Every message is
-    /// looked up in the ledger.
+    /// The body. Only for producers that never send one body twice: a body that is sent twice is stored once. Every
+    /// message is looked up in the ledger.
     Body,
 }
 
@@ -154,13 +154,13 @@ impl Default for Queue {
 pub struct Lake {
     /// The bucket's name. Required.
     pub bucket: String,
-    /// Goes before the tables' folders, without a slash at either end: `market/eu` gives `market/eu/ticks/dt=...`. The
-    /// ledger is below it, too: under another prefix nothing is known of what was stored. Drain the queue before you
-    /// change it, or messages that are delivered again are stored again.
+    /// The folder of the tables' folders, without a slash at either end: `market/eu` gives `market/eu/ticks/dt=...`. It
+    /// also holds the ledger, so the engine does not know what was stored under another prefix. Drain the queue before
+    /// you change it, or messages that are delivered again are stored again.
     pub prefix: String,
-    /// `exactly-once`, with a ledger of what is about to be stored; `at-least-once` saves one PUT and one DELETE per
-    /// epoch and one PUT per alert, and stores the rows again of what is delivered again. All workers of a lake have to
-    /// agree.
+    /// `exactly-once` keeps a ledger of what is about to be stored. `at-least-once` saves one PUT and one DELETE per
+    /// epoch and one PUT per alert, but stores the rows of redelivered messages again. All workers of a lake must have
+    /// the same value.
     pub delivery: Delivery,
 }
 
@@ -186,8 +186,8 @@ pub struct Alerts {
     pub per_minute_max: u32,
     /// See [`OutboxConfig::market_symbols_min`].
     pub market_symbols_min: u32,
-    /// How old the note of another worker's alerts is before this worker takes that one for dead, and publishes and
-    /// stores them.
+    /// If a note of another worker's alerts is so old, this worker takes the other one for dead, and publishes and
+    /// stores those alerts.
     #[serde(with = "humantime_serde")]
     pub adopt_after: Duration,
 }
@@ -213,19 +213,19 @@ pub struct Aws {
     /// The region. Without one, the usual chain decides: `AWS_REGION`, the profile, the instance.
     #[serde(with = "unset")]
     pub region: Option<String>,
-    /// An endpoint for all three services. Without one, `AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL_S3`,
-    /// `AWS_ENDPOINT_URL_SNS`, `AWS_ENDPOINT_URL` and the profile are asked before the region's own endpoint is taken.
+    /// An endpoint for all three services. Without one, the SDK asks `AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL_S3`,
+    /// `AWS_ENDPOINT_URL_SNS`, `AWS_ENDPOINT_URL` and the profile before it takes the region's own endpoint.
     #[serde(with = "unset")]
     pub endpoint_url: Option<String>,
     /// Put the bucket into the path and not into the host name, as most S3-compatible stores want it.
     pub s3_path_style: bool,
-    /// Make every request through the SDK. Otherwise receives and deletes, of which there are many, repeat what the SDK
-    /// has sent before, with a new signature and a third of the CPU time; whatever fails goes through the SDK.
+    /// Make every request through the SDK. Otherwise most receives and deletes repeat an earlier request of the SDK,
+    /// with a new signature and a third of the CPU time. If a repeated request fails, the SDK makes the call again.
     pub sdk_only: bool,
-    /// After how long one attempt of a request is given up. Longer than `queue.wait`, or every quiet poll would fail.
+    /// How long one attempt of a request may take. It must be longer than `queue.wait`, or every quiet poll would fail.
     #[serde(with = "humantime_serde")]
     pub attempt_timeout: Duration,
-    /// After how long a connection that is not established is given up.
+    /// How long it may take to establish a connection.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
 }
@@ -247,11 +247,11 @@ impl Default for Aws {
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Budget {
-    /// Messages, up to 120,000 for each queue: what SQS allows in flight. See `queue.workers` where several workers
-    /// share it.
+    /// Messages, up to 120,000 for each queue, which is what SQS allows in flight. If several workers share a queue,
+    /// see `queue.workers`.
     pub messages_max: usize,
-    /// Bytes of message bodies and of what they became. At least 10 MiB, ten of the largest messages, for each of
-    /// `queue.receivers_max`, as much again, and for each further queue the same for each of `queue.receivers_min`.
+    /// Bytes of message bodies and of the rows made of them. At least 10 MiB, which is ten of the largest messages,
+    /// times `queue.receivers_max` + 1. Each further queue needs 10 MiB times `queue.receivers_min` more.
     pub bytes_max: usize,
 }
 
@@ -270,7 +270,7 @@ pub struct Threads {
     /// Threads that look for anomalies, 1 to 64: each watches its share of the symbols. The default is the number of
     /// cores.
     pub detect: usize,
-    /// Threads that encode, 1 to 64, each an epoch at a time. The default is the number of cores, but at most 4: every
+    /// Threads that encode, 1 to 64, one epoch at a time each. The default is the number of cores, but at most 4: every
     /// epoch that is encoded takes its share of the budget, and the store has to keep up.
     pub encode: usize,
 }
@@ -286,8 +286,8 @@ impl Default for Threads {
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shutdown {
-    /// How long a drain may take after SIGTERM or SIGINT. What is not committed by then is back in the queue. The
-    /// default fits the 30 s that ECS and Kubernetes give.
+    /// How long a drain may take after SIGTERM or SIGINT. Messages that are not committed by then go back to the queue.
+    /// The default fits the 30 s that ECS and Kubernetes give.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
 }
@@ -298,12 +298,12 @@ impl Default for Shutdown {
     }
 }
 
-/// `[metrics]`: the HTTP endpoint that monitoring asks.
+/// `[metrics]`: the HTTP endpoint for monitoring.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Metrics {
-    /// Address and port of `/metrics`, `/healthz` and `/readyz`. Without one there is no endpoint. It asks nobody who
-    /// they are: the default is reachable from the same machine only.
+    /// Address and port of `/metrics`, `/healthz`, `/readyz` and `/alerts`. Without one there is no endpoint. Every
+    /// client is let in, so the default is reachable from the same machine only.
     #[serde(with = "unset")]
     pub listen: Option<String>,
 }
@@ -320,7 +320,7 @@ impl Default for Metrics {
 pub struct Log {
     /// `text` for people, `json` for collectors.
     pub format: LogFormat,
-    /// Levels by module, in the syntax of `RUST_LOG`, which goes before this key: `info`, `warn,ticklake=debug`.
+    /// Levels by module, in the syntax of `RUST_LOG`, which wins over this key: `info`, `warn,ticklake=debug`.
     pub filter: String,
 }
 
@@ -340,8 +340,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// Optional text, where the empty string says "not set": TOML has no null, and an empty environment variable must be
-/// able to take back what the file says.
+/// Optional text. An empty string means "not set": TOML has no null, and an empty environment variable must be able to
+/// undo what the file says.
 mod unset {
     use serde::{Deserialize, Deserializer, Serializer};
 

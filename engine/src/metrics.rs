@@ -51,7 +51,7 @@ const fn gauge(name: &'static str, unit: Unit, help: &'static str, value: fn(&Me
     Metric { name, unit, help, value: Value::Gauge(value) }
 }
 
-/// All metrics but those of single queues ([`QUEUE_TABLE`]) and the histograms, which are those of [`Stage::ALL`].
+/// All metrics but those of single queues ([`QUEUE_TABLE`]) and the histograms of the stages.
 pub const TABLE: [Metric; 34] = [
     counter("ticklake_messages_received_total", Unit::Count, "messages received, redeliveries included", |s| {
         s.messages_received.get()

@@ -1,8 +1,8 @@
-//! Detection over a file, in the order of its rows: the detectors that [`crate::detectors`] runs, without a queue and
-//! without a lake.
+//! Detection over a file, in the order of its rows, with the detectors that [`crate::detectors`] runs. It needs neither
+//! a queue nor a lake.
 //!
-//! It owns the way from rows to batches, and the tally. It does *not* own the formats of recordings, which are the load
-//! generator's.
+//! This file owns the way from rows to batches, and the tally. It does *not* own the formats of recordings: those are
+//! [`ticklake_reader`]'s.
 
 pub mod picture;
 pub mod plot;

@@ -22,9 +22,9 @@ const EPOCH: &str = "ticklake-epoch";
 /// Metadata of a void.
 const VOID: &str = "ticklake-void";
 
-/// The least throughput of an upload that is worth waiting for. An attempt may take as long as its bytes take at this
-/// rate, on top of `aws.attempt_timeout`: else a large file on a slow connection would be given up and begun again for
-/// ever.
+/// The slowest upload that an attempt waits for. In addition to `aws.attempt_timeout`, an attempt may take the time
+/// that its bytes need at this rate. Otherwise the adapter would give up a large file on a slow connection, and begin
+/// it again for ever.
 const LEAST_BYTES_PER_S: usize = 1 << 20;
 
 /// One S3 bucket.
@@ -41,7 +41,7 @@ impl S3Store {
         Self { client, bucket }
     }
 
-    /// What is different for a PUT of so many bytes. Less than a second more is not worth it.
+    /// The configuration of a PUT of so many bytes, with a longer timeout. `None` if that adds less than a second.
     fn config_for(&self, bytes: usize) -> Option<Builder> {
         let extra = Duration::from_secs((bytes / LEAST_BYTES_PER_S) as u64);
         let timeouts = self.client.config().timeout_config()?;
@@ -79,7 +79,7 @@ impl ObjectStore for S3Store {
             Err(error) => match error.raw_response().map(|response| response.status().as_u16()) {
                 // Conditional writes, Amazon S3 User Guide: 412 when the object exists.
                 Some(412) => Ok(PutOutcome::Exists),
-                // 409 when another write to the key was under way: its outcome is not known yet.
+                // 409 when another write to the key is under way: its outcome is not known yet.
                 Some(409) => {
                     debug!(target, error = %PUT.failed(&target, error), "a PUT met a conflict");
                     Ok(PutOutcome::Conflict)
@@ -97,7 +97,7 @@ impl ObjectStore for S3Store {
                 let metadata = found.metadata.unwrap_or_default();
                 Ok(Some(Found { epoch: metadata.get(EPOCH).cloned(), is_void: metadata.contains_key(VOID) }))
             }
-            // Without s3:ListBucket it would be a 403.
+            // Without the permission s3:ListBucket, S3 would answer 403.
             Err(error) if is_404(error.raw_response().map(|response| response.status().as_u16())) => Ok(None),
             Err(error) => Err(HEAD.failed(&target, error)),
         }

@@ -62,7 +62,7 @@ fn entry(
         entry = entry.message_attributes(*name, value);
     }
     if is_fifo {
-        // A repeat within five minutes is not delivered again; the order is kept per symbol.
+        // SNS drops a repeat within five minutes, and keeps the alerts of each symbol in order.
         let symbol =
             notification.attributes.iter().find(|(name, _)| *name == "symbol").map(|(_, symbol)| symbol.as_str());
         entry = entry.message_deduplication_id(&notification.id).message_group_id(symbol.unwrap_or("alerts"));

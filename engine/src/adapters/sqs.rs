@@ -1,6 +1,6 @@
 //! [`Queue`] over SQS.
 //!
-//! Calls go through the SDK. Two of them, which are nearly all that is called, repeat what it has sent ([`direct`]).
+//! Calls go through the SDK. Most receives and deletes, nearly all of the calls, repeat an earlier one ([`direct`]).
 
 mod answer;
 mod direct;
@@ -61,7 +61,7 @@ struct DeleteEntry<'a> {
     receipt_handle: &'a str,
 }
 
-/// Text in named fields is always JSON.
+/// This cannot fail: the bodies hold only text and numbers in named fields.
 fn to_json(body: &impl Serialize) -> String {
     serde_json::to_string(body).unwrap_or_default()
 }
@@ -101,7 +101,7 @@ impl SqsQueue {
         self.receives.count() + self.deletes.count()
     }
 
-    /// What a receive says, as the SDK writes it.
+    /// The body of a receive, as the SDK writes it.
     fn receive_body(&self, wait: Duration) -> String {
         let body = ReceiveBody {
             queue_url: &self.url,
@@ -114,7 +114,7 @@ impl SqsQueue {
         to_json(&body)
     }
 
-    /// What a delete says, as the SDK writes it.
+    /// The body of a delete, as the SDK writes it.
     fn delete_body(&self, receipts: &[Receipt]) -> String {
         let ids: [String; BATCH_MAX] = std::array::from_fn(|index| index.to_string());
         let entries = ids.iter().zip(receipts).map(|(id, receipt)| DeleteEntry { id, receipt_handle: receipt });
@@ -241,7 +241,7 @@ fn failed(entries: &[BatchResultErrorEntry]) -> impl Iterator<Item = (&str, &str
     entries.iter().map(|entry| (entry.id.as_str(), entry.code.as_str(), entry.sender_fault))
 }
 
-/// A message without a receipt handle cannot be held, and SQS never sends one.
+/// `None` if the message has no receipt handle, so that it cannot be held. SQS never sends such a message.
 fn received(message: Message) -> Option<ReceivedMessage> {
     let attribute = |name| message.attributes.as_ref()?.get(&name)?.parse().ok();
     let sent_at_ms = attribute(MessageSystemAttributeName::SentTimestamp);

@@ -1,7 +1,7 @@
-//! What an error of AWS means to us: whether to try again, and what the operator can do.
+//! What an error of AWS means: whether the engine tries again, and what the operator can do.
 //!
 //! This file owns the classification, which all three services share. It does *not* own errors that are part of a
-//! protocol, such as the failed precondition of a conditional PUT: the adapter that asked for it looks first.
+//! protocol, such as the failed precondition of a conditional PUT: the adapter handles those before it asks here.
 
 use std::error::Error;
 use std::iter::successors;
@@ -22,7 +22,7 @@ const THROTTLED: &[&str] = &[
     "ThrottlingException",
     "TooManyRequestsException",
 ];
-/// SQS: "the maximum number of in flight messages is reached"; it says so to short polls only.
+/// SQS: "the maximum number of in flight messages is reached". Only short polls get this answer.
 const OVER_LIMIT: &[&str] = &["AWS.SimpleQueueService.OverLimit", "OverLimit"];
 const DENIED: &[&str] = &[
     "AccessDenied",
@@ -45,12 +45,12 @@ const REFUSED_CREDENTIALS: &[&str] = &[
 ];
 /// The time of the signature is too far from the service's.
 const SKEWED: &[&str] = &["RequestExpired", "RequestTimeTooSkewed"];
-/// The same, where only the text tells: the code is that of any wrong signature (`InvalidSignatureException`,
-/// `SignatureDoesNotMatch`, and of some services `AccessDeniedException`).
+/// The same, if only the text tells. The code is that of any wrong signature: `InvalidSignatureException`,
+/// `SignatureDoesNotMatch`, or from some services `AccessDeniedException`.
 const SKEWED_TEXTS: &[&str] = &["signature expired", "signature not yet current"];
-/// 400s that say nothing about the request: the body came too slowly, or the one before is still under way.
+/// 400s for a request that is not wrong: its body came too slowly, or the one before is still under way.
 const TRANSIENT: &[&str] = &["PriorRequestNotComplete", "RequestTimeout", "RequestTimeoutException"];
-/// 400s by which S3 tells that a bucket is elsewhere. The answer to a HEAD has no code.
+/// With these 400s, S3 says that a bucket is in another region. The answer to a HEAD has no code.
 const REDIRECTS: &[&str] = &["", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"];
 const NOT_FOUND: &[&str] = &[
     "AWS.SimpleQueueService.NonExistentQueue",
@@ -61,15 +61,15 @@ const NOT_FOUND: &[&str] = &[
     "QueueDoesNotExist",
 ];
 
-/// Why a request failed, as far as the caller has to tell apart.
+/// Why a request failed, in the kinds that callers have to tell apart.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say what the fields are")]
 pub enum Trouble {
     /// Too many requests. Retry, later.
-    #[error("throttled: too many requests; this passes")]
+    #[error("throttled: too many requests; this passes by itself")]
     Throttled,
-    /// As many messages in flight as a queue allows. Retry, after some were deleted.
-    #[error("as many messages are in flight as the queue allows; this passes")]
+    /// A queue allows no more messages in flight. Retry, after some were deleted.
+    #[error("the queue allows no more messages in flight; this passes when some are deleted")]
     OverLimit,
     /// The service is up and cannot answer now: 5xx, or an answer that makes no sense. Retry.
     #[error("the service failed: {detail}; this usually passes")]
@@ -80,7 +80,7 @@ pub enum Trouble {
     /// No connection. Retry: a network comes back.
     #[error("no connection: {detail}; check the network, `aws.region` and the endpoint URL")]
     Unreachable { detail: String },
-    /// A source of credentials exists and failed, which a metadata service does at times. Retry.
+    /// A source of credentials exists and failed. A metadata service does that at times. Retry.
     #[error(
         "failed to load AWS credentials: {detail}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, choose an AWS_PROFILE, or \
          attach a role"
@@ -93,22 +93,22 @@ pub enum Trouble {
     )]
     NoCredentials,
     /// The credentials were understood and refused.
-    #[error("credentials refused: {detail}; they are wrong, expired or another account's")]
+    #[error("credentials refused: {detail}; they are wrong, expired, or from another account")]
     RefusedCredentials { detail: String },
     /// The clocks differ by more than the service accepts. Retry: the SDK learns the difference from the answer, and
     /// signs with it from then on.
     #[error("the clock is off: {detail}; set this machine's clock (NTP)")]
     ClockOff { detail: String },
-    /// Nothing says which region.
+    /// Nothing names a region.
     #[error("no AWS region: set `aws.region`, --region or AWS_REGION")]
     NoRegion,
     /// The identity may not do this.
     #[error("access denied: the role needs {action}{detail}")]
     Denied { action: String, detail: String },
-    /// What the request is about does not exist.
+    /// The queue, bucket, object or topic of the request does not exist.
     #[error("not found")]
     NotFound,
-    /// What the request is about lives in another region.
+    /// The queue, bucket or topic of the request is in another region.
     #[error("wrong region: it is in {actual}; set `aws.region` or --region")]
     WrongRegion { actual: String },
     /// The endpoint does not understand JSON requests: it speaks an older protocol of SQS, or is no queue service at
@@ -118,7 +118,7 @@ pub enum Trouble {
          its older query protocol, and ticklake needs one that speaks JSON"
     )]
     NotJson { detail: String },
-    /// Anything else, which trying again will not change.
+    /// Anything else. Another try does not help.
     #[error("{detail}")]
     Other { detail: String },
 }
@@ -147,7 +147,7 @@ impl Trouble {
                 Self::NotJson { detail: outline(response.raw()) }
             }
             SdkError::ResponseError(_) => Self::Unavailable { detail: root_cause(error) },
-            // The SDK marks what it would retry itself, such as a connection that was closed in the middle of an
+            // The SDK marks errors that it would retry itself, such as a connection that closed in the middle of an
             // answer.
             SdkError::DispatchFailure(failure)
                 if failure.is_io() || failure.is_timeout() || failure.as_other().is_some() =>
@@ -158,7 +158,7 @@ impl Trouble {
         }
     }
 
-    /// Whether the same request may succeed later without anybody doing anything.
+    /// Whether the same request may succeed later by itself.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -182,7 +182,7 @@ impl Trouble {
             };
         }
         let detail = DisplayErrorContext(error).to_string();
-        // The endpoint rules raise this as text only.
+        // The endpoint rules of the SDK raise this as text only.
         if detail.contains("Missing Region") || detail.contains("region must be set") {
             return Self::NoRegion;
         }
@@ -204,8 +204,7 @@ impl Answer<'_> {
     fn trouble(self, action: &str) -> Trouble {
         let Self { status, code, message, bucket_region } = self;
         let is = |codes: &[&str]| codes.contains(&code);
-        // S3 also sends the header when the region is right, so it is looked at only where the region can be the
-        // reason.
+        // S3 also sends the header when the region is right. So it counts only if the region can be the reason.
         let is_redirect = status == 301 || status == 307 || (status == 400 && is(REDIRECTS));
         match bucket_region {
             Some(actual) if is_redirect => return Trouble::WrongRegion { actual: actual.to_owned() },
@@ -247,8 +246,8 @@ impl Answer<'_> {
     }
 }
 
-/// Whether an answer to a JSON request is in another language. What a gateway may answer in a service's place is not
-/// meant: denials, too many requests, failures.
+/// Whether an answer to a JSON request is not JSON. Denials, throttling and failures do not count: a gateway may answer
+/// those in the service's place.
 fn is_foreign(response: &HttpResponse) -> bool {
     let status = response.status().as_u16();
     let text = response.body().bytes().unwrap_or_default().trim_ascii_start();

@@ -1,6 +1,6 @@
-//! Tells the operator that this machine's clock is off, as the answers of the services show it.
+//! Warns the operator if this machine's clock is off. The answers of the services show it.
 //!
-//! It does *not* correct anything: the SDK signs with the difference that it has learnt from the same header, and
+//! It does *not* correct anything. The SDK learns the difference from the same header and signs with it, and
 //! `adapters::sqs::noted` signs as the SDK did.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,10 +17,10 @@ use tracing::warn;
 
 use crate::clock::wall;
 
-/// From this difference on the SDK takes a refused signature for the clock's fault. Services refuse from 15 minutes on.
+/// From this difference on, the SDK blames the clock for a refused signature. Services refuse from 15 minutes on.
 const SKEW_MIN: Duration = Duration::from_mins(4);
 
-/// How long after one warning the next may follow.
+/// The least time between two warnings.
 const WARN_AGAIN: Duration = Duration::from_hours(1);
 
 /// Compares the `Date` of every answer with the clock.
@@ -42,7 +42,7 @@ impl Intercept for ClockWatch {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let headers = context.response().headers();
-        // What a cache answers carries an old date.
+        // An answer from a cache has an old date.
         let date = headers.get("date").filter(|_| headers.get("age").is_none());
         if let Some((skew, direction)) = date.and_then(|date| skew(date, wall())) {
             let mut warned_at = self.warned_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,7 +56,7 @@ impl Intercept for ClockWatch {
     }
 }
 
-/// How far `now` is from the `date` of an answer, and in which direction; `None` where that is little.
+/// How far `now` is from the `date` of an answer, and in which direction. `None` if the difference is small.
 fn skew(date: &str, now: SystemTime) -> Option<(Duration, &'static str)> {
     let date = SystemTime::try_from(DateTime::from_str(date, Format::HttpDate).ok()?).ok()?;
     let skew = match now.duration_since(date) {

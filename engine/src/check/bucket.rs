@@ -1,7 +1,7 @@
-//! The bucket: it exists, lies in the region that is asked, and takes an object that nobody has stored before, once.
+//! Checks the bucket: it exists in the configured region, and of several objects of one new name it stores exactly one.
 //!
-//! The probes are real objects, because nothing else tells whether a PUT is allowed. Their names begin with a dot,
-//! which Athena hides, and they lie beside the tables and not in them.
+//! The probes are real objects, because nothing else shows whether a PUT is allowed. Athena hides them, because their
+//! names begin with a dot, and they are beside the tables, not in them.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::aws::error::Trouble;
 use crate::config::{Delivery, Lake};
 use crate::probe::{self, ProbeError, ROUNDS, WRITERS};
 
-/// How long calls that may succeed later are tried again.
+/// How long calls that may succeed later are repeated.
 const TRIES: Duration = Duration::from_secs(3);
 
 pub(super) async fn check(s3: &Client, lake: &Lake) -> Findings {
@@ -25,7 +25,7 @@ pub(super) async fn check(s3: &Client, lake: &Lake) -> Findings {
     };
     match head(s3, lake).await {
         Ok(()) => {}
-        // At least once, the engine stores without listing; the probe goes on to tell the rest.
+        // With `at-least-once`, the engine needs no list. The probe goes on and tells the rest.
         Err(trouble @ Trouble::Denied { .. }) => {
             let text = format!("{place}: {trouble} on arn:aws:s3:::{}", lake.bucket);
             if is_exact(lake) { findings.fail(text) } else { findings.warn(text) }
@@ -39,7 +39,7 @@ pub(super) async fn check(s3: &Client, lake: &Lake) -> Findings {
     findings
 }
 
-/// Has writers compete for new names, as the engine does before it stores anything.
+/// Lets writers compete for new names, as the engine does before it trusts a store.
 async fn probe(s3: &Client, lake: &Lake, place: &str, findings: &mut Findings) {
     let objects = format!("arn:aws:s3:::{}/{}*", lake.bucket, below(&lake.prefix, ""));
     let name = below(&lake.prefix, &format!(".ticklake-check-{}", uuid::Uuid::now_v7().simple()));
@@ -47,11 +47,11 @@ async fn probe(s3: &Client, lake: &Lake, place: &str, findings: &mut Findings) {
     let probed = probe::probe(&store, &name, TRIES).await;
     match probed.result {
         Ok(()) => {
-            findings.ok(format!("{place} (of {WRITERS} concurrent conditional PUTs one succeeds, {ROUNDS} times)"));
+            findings.ok(format!("{place} (one of {WRITERS} concurrent conditional PUTs succeeds, {ROUNDS} times)"));
         }
         Err(error @ ProbeError::Put(_)) => findings.fail(format!("{place}: {error} on {objects}")),
         Err(ProbeError::Doubled(what)) if !is_exact(lake) => {
-            findings.warn(format!("{place}: {what}: what is delivered again is stored again"));
+            findings.warn(format!("{place}: {what}: messages that are delivered again are stored again"));
         }
         Err(error @ ProbeError::Forgets) if !is_exact(lake) => findings.warn(format!("{place}: {error}")),
         Err(error @ ProbeError::Get(_)) => {
@@ -62,11 +62,11 @@ async fn probe(s3: &Client, lake: &Lake, place: &str, findings: &mut Findings) {
     }
     if let Some(error) = probed.left {
         findings
-            .warn(format!("{place}: the probes {name}-* stay, and so would every ledger entry: {error} on {objects}"));
+            .warn(format!("{place}: cannot remove the probes {name}-*, nor any ledger entry: {error} on {objects}"));
     }
 }
 
-/// Whether the engine needs the ledger: to write, list, read and, so that it does not grow, to delete.
+/// Whether the engine needs the ledger. It writes, lists and reads it, and deletes so that it does not grow.
 fn is_exact(lake: &Lake) -> bool {
     lake.delivery == Delivery::ExactlyOnce
 }

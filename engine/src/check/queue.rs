@@ -1,7 +1,6 @@
-//! The queue: it exists, its messages may be deleted and hidden, and something catches those that never work.
+//! Checks the queue: it exists, its messages may be deleted and hidden, and it has a dead-letter queue.
 //!
-//! Receiving is *not* tried: it would raise a receive count, and might be the one that sends a message to the
-//! dead-letter queue.
+//! The check does *not* receive. That would raise a receive count, and could send a message to the dead-letter queue.
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
@@ -11,7 +10,8 @@ use aws_sdk_sqs::types::{
 use super::Findings;
 use crate::aws::error::Trouble;
 
-/// No queue ever gave this receipt: who may act on messages is told that it is not valid, who may not is denied first.
+/// No queue ever gave this receipt. A role with the permission gets the answer that the receipt is not valid. A role
+/// without it is denied first.
 const BOGUS_RECEIPT: &str = "ticklake-check";
 
 pub(super) async fn check(sqs: &Client, url: &str) -> Findings {
@@ -37,7 +37,7 @@ pub(super) async fn check(sqs: &Client, url: &str) -> Findings {
                      set a RedrivePolicy",
                 );
             }
-            findings.note("sqs:ReceiveMessage is not tested, which would raise receive counts");
+            findings.note("sqs:ReceiveMessage is not tested, because that would raise receive counts");
         }
         Err(Trouble::NotFound) => findings.fail(format!(
             "{url}: no such queue: check the name, the account and `aws.region` (is {})",
@@ -92,12 +92,12 @@ async fn denied_visibility(sqs: &Client, url: &str) -> Option<Trouble> {
     unless_invalid(Trouble::of(&error, "sqs:ChangeMessageVisibility"))
 }
 
-/// That the receipt is refused is what was expected, whether for the entry or for the request.
+/// `None` if the queue only refused the receipt, which is expected. It may refuse the entry or the whole request.
 fn unless_invalid(trouble: Trouble) -> Option<Trouble> {
     (!matches!(trouble, Trouble::Other { .. })).then_some(trouble)
 }
 
-/// A queue's URL at AWS names its region, and a queue of another region would only be "not found".
+/// A queue's URL at AWS names its region. For a queue of another region, SQS would answer only "not found".
 fn misplaced(sqs: &Client, url: &str) -> Option<Trouble> {
     let host = url.split_once("://")?.1.split('/').next()?;
     let actual = host.strip_prefix("sqs.").and_then(|rest| rest.split_once(".amazonaws.com"))?.0;

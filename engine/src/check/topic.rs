@@ -1,6 +1,6 @@
-//! The topic: it exists, in the region that is asked.
+//! Checks the topic: it exists in the configured region.
 //!
-//! Whether it may be published to is *not* tried: every subscriber would get the probe.
+//! The check does *not* publish: every subscriber would get the probe.
 
 use aws_sdk_sns::Client;
 
@@ -20,7 +20,7 @@ pub(super) async fn check(sns: &Client, arn: Option<&str>) -> Findings {
     match attributes(sns, arn).await {
         Ok(subscriptions) => {
             findings.ok(format!("{arn} ({subscriptions})"));
-            findings.note("sns:Publish is not tested, which would reach the subscribers");
+            findings.note("sns:Publish is not tested, because that would reach the subscribers");
         }
         Err(Trouble::NotFound) => {
             findings.fail(format!("{arn}: no such topic: check the name, the account and the region"));
@@ -46,7 +46,7 @@ async fn attributes(sns: &Client, arn: &str) -> Result<String, Trouble> {
     })
 }
 
-/// An ARN names its region, and SNS answers for a topic of another region with no more than "invalid parameter".
+/// An ARN names its region. For a topic of another region, SNS answers only "invalid parameter".
 fn misplaced(sns: &Client, arn: &str) -> Option<Trouble> {
     let actual = arn.split(':').nth(3)?;
     let asked = sns.config().region()?.as_ref();

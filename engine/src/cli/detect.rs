@@ -1,4 +1,4 @@
-//! `ticklake detect`: the detectors over a file.
+//! `ticklake detect`: runs the detectors over a file. The detection itself is in [`crate::offline`].
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
@@ -16,10 +16,10 @@ use crate::offline::picture::Picture;
 use crate::offline::{Input, Summary, detect, plot};
 
 pub(super) const DETECT_ABOUT: &str = "\
-Runs the detectors over a file, in the order of its rows, as fast as they are.
+Runs the detectors over a file, in the order of its rows, at full speed.
 
-They are those of `ticklake run`, with the same configuration (of which only [detect] and [decode] matter here) and the same alerts, but that an \
-alert counts as detected at the event time with which it was certain. For tuning thresholds, and for asking what would have been alerted.";
+The detectors, the configuration and the alerts are those of `ticklake run`. Only [detect] and [decode] matter here. An alert counts as \
+detected at the event time with which it was certain. Use this command to tune thresholds, or to see what would have been alerted.";
 
 pub(super) const DETECT_EXAMPLES: &str = "\
 Examples:
@@ -28,8 +28,8 @@ Examples:
   ticklake detect --input ticks.ndjson --set detect.spike.threshold=8
   ticklake detect --input trades.parquet --preset us-equity-trades --explain IBM   # draws IBM.svg
 
-A file of columns is .parquet, .csv or .csv.gz. Without --preset and --map its columns have the names of a tick's fields. A file of lines has a \
-message body in each.";
+A file of columns is .parquet, .csv or .csv.gz. Without --preset and --map, its columns must have the names of a tick's fields. A file of \
+lines is .ndjson or .jsonl, with one message body per line.";
 
 /// `ticklake detect`.
 #[derive(Debug, Args)]
@@ -38,29 +38,29 @@ pub struct DetectArgs {
     /// The file
     #[arg(long, value_name = "FILE")]
     pub input: PathBuf,
-    /// What it holds; without this flag its name tells
+    /// The format of the file; without this flag its name tells
     #[arg(long, value_enum)]
     pub format: Option<Format>,
-    /// Which column holds what, as field=column: symbol, ts, price, volume and, where there are such, seq, venue,
-    /// conditions
+    /// Which column holds which field, as field=column: symbol, ts, price, volume and, if there are such columns, seq,
+    /// venue, conditions
     #[arg(long, value_name = "MAPPING")]
     pub map: Option<Mapping>,
-    /// A mapping by name: us-equity-trades, binance-trades
+    /// A mapping by name: us-equity-trades, binance-trades, ticklake
     #[arg(long, conflicts_with = "map", value_name = "NAME")]
     pub preset: Option<String>,
     /// The unit of event times that are plain integers: s, ms, us or ns
     #[arg(long, value_name = "UNIT")]
     pub ts_unit: Option<TsUnit>,
-    /// Rows to judge, from the beginning of the file
+    /// How many rows to judge, from the beginning of the file
     #[arg(long, value_name = "ROWS")]
     pub limit: Option<u64>,
-    /// Where alerts go, one JSON object per line
+    /// Write the alerts into this file, one JSON object per line
     #[arg(long, value_name = "FILE")]
     pub alerts: Option<PathBuf>,
-    /// Draw a symbol's price, what it is judged by, and its alerts
+    /// Draw a symbol's price, the band that it is judged by, and its alerts
     #[arg(long, value_name = "SYMBOL")]
     pub explain: Option<String>,
-    /// Where the plot of --explain goes; without this flag ./SYMBOL.svg, with what no file name has replaced
+    /// Where the plot of --explain goes; without this flag ./SYMBOL.svg, with _ for all but letters and digits
     #[arg(long, value_name = "FILE.svg", requires = "explain")]
     pub plot: Option<PathBuf>,
     /// The TOML file; without this flag ./ticklake.toml is read if it exists
@@ -126,7 +126,7 @@ impl DetectArgs {
         if self.format == Some(Format::Ndjson) || self.format.is_none() && is_lines {
             if self.map.is_some() || self.preset.is_some() || self.ts_unit.is_some() || self.limit.is_some() {
                 bail!(
-                    "--map, --preset, --ts-unit and --limit are about files of columns: lines are read as [decode] says"
+                    "--map, --preset, --ts-unit and --limit are for files of columns; [decode] says how to read lines"
                 );
             }
             return Ok(Input::Lines(self.input.clone()));
@@ -169,12 +169,12 @@ fn print(summary: &Summary, rate: f64) -> io::Result<()> {
     writeln!(out, "alerts     {}, {} events are open still", summary.alerts, summary.open)?;
     writeln!(out, "held back  {}", summary.suppressed)?;
     if summary.skipped > 0 {
-        writeln!(out, "skipped    {}, for their sale conditions", summary.skipped)?;
+        writeln!(out, "skipped    {}, because of their sale conditions", summary.skipped)?;
     }
     if summary.unwatched > 0 {
         writeln!(
             out,
-            "not judged {}, for want of room: raise detect.symbols_max or decode.names_max",
+            "not judged {}, because there was no room: raise detect.symbols_max or decode.names_max",
             summary.unwatched
         )?;
     }

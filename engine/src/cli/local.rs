@@ -1,4 +1,4 @@
-//! The arguments of the commands that need no AWS: `demo`, and what `local-aws` says beside those of its crate.
+//! The commands that need no AWS: the arguments of `demo`, and examples for `local-aws` (its crate has the arguments).
 
 use std::path::PathBuf;
 
@@ -7,11 +7,11 @@ use clap::Args;
 pub(super) const DEMO_ABOUT: &str = "\
 Shows the whole path at work on this machine, without AWS and without credentials, and checks the outcome.
 
-Starts SQS, S3 and SNS on loopback, sends ticks with planted anomalies, which several threads prepare, while the engine drains them, \
-then reads everything back: every tick must be in the lake once, and every planted spike must have been alerted. The lake stays in \
---dir, as plain Parquet files. Takes no configuration file.
+The demo starts SQS, S3 and SNS on loopback. It sends ticks with planted anomalies while the engine drains them. Then it reads \
+everything back: every tick must be in the lake once, and every planted spike must have been alerted. The lake stays in --dir, as \
+plain Parquet files. The demo reads no configuration file.
 
-With 50 or more ticks per message they are sent and received in order, one call at a time; with fewer, by many calls in parallel.";
+With 50 or more ticks per message, the demo sends and receives them in order, one call at a time. With fewer, it makes many calls in parallel.";
 
 pub(super) const DEMO_EXAMPLES: &str = "\
 Examples:
@@ -33,19 +33,19 @@ pub struct DemoArgs {
     /// Ticks to send
     #[arg(long, default_value_t = 1_000_000, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub ticks: u64,
-    /// Symbols that the ticks are of
+    /// How many symbols the ticks have
     #[arg(long, default_value_t = 500, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub symbols: u32,
-    /// Same seed, same prices and anomalies; event times end within the last hour
+    /// The same seed gives the same prices and anomalies; event times end within the last hour
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     pub seed: u64,
-    /// Ticks per message; packing is the largest lever on cost and speed there is
+    /// Ticks per message; nothing changes cost and speed more than packing
     #[arg(long, default_value_t = 500, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=5_000))]
     pub per_message: u32,
     /// Threads that prepare messages
     #[arg(long, default_value_t = 2, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub threads: u32,
-    /// Where the lake is left; a lake of an earlier demo there is replaced
+    /// Where the lake is left; the demo replaces a lake of an earlier demo there
     #[arg(long, default_value = "./ticklake-demo", value_name = "DIR")]
     pub dir: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! Log lines to stderr, as text or JSON; stdout belongs to what a command answers.
+//! Writes log lines to stderr, as text or JSON. The results of a command go to stdout.
 
 use std::io;
 
@@ -7,13 +7,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
 
-/// Installs the process's log: `RUST_LOG` if it is set, else `log.filter`, says what is logged.
+/// Installs the log of the process. `RUST_LOG` or, if it is not set, `log.filter` says what is logged.
 ///
-/// Does nothing if a log is installed already. To be called by `main` only: it is the one thing that a process has one
-/// of.
+/// Does nothing if a log is installed already. Only the command line may call this: a process has one log, even if it
+/// runs two engines.
 pub fn install(log: &Log) {
     let from_environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
-    // Directives that do not parse are left out here; those of `log.filter` were checked with the configuration.
+    // Directives that do not parse are ignored. Those of `log.filter` were checked with the configuration.
     let filter = EnvFilter::builder().parse_lossy(from_environment.as_deref().unwrap_or(&log.filter));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let installed = match log.format {

@@ -1,4 +1,4 @@
-//! `ticklake completions` and `ticklake man`: what shells and `man` know of the command line.
+//! `ticklake completions` and `ticklake man`: print what shells and `man` need to know of the command line.
 
 use std::fs;
 use std::io::{self, Write as _};

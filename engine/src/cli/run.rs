@@ -11,7 +11,7 @@ use crate::exporter::Exporter;
 use crate::meter::Meters;
 use crate::pipeline::{self, RunOptions};
 
-/// Runs one engine to its end; `true` if that was in order.
+/// Runs one engine to its end. Returns `true`: every failure is an error.
 pub async fn run(args: &RunArgs, config: Config) -> anyhow::Result<bool> {
     let shutdown = signals::shutdown().context("failed to listen for signals")?;
     let clients = Clients::connect(&config.aws).await;
@@ -25,8 +25,8 @@ pub async fn run(args: &RunArgs, config: Config) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Serves metrics and health, if that is configured. An address that is taken, by another worker on the same machine
-/// say, is no reason not to drain the queue.
+/// Serves metrics and health, if that is configured. If the address is taken, for example by another worker on the same
+/// machine, the engine still drains the queue.
 #[expect(clippy::disallowed_methods, reason = "the endpoint outlives the stages")]
 async fn endpoint(config: &Config, meters: &Meters) -> anyhow::Result<Option<tokio::task::JoinHandle<()>>> {
     let Some(listen) = &config.metrics.listen else { return Ok(None) };
@@ -34,7 +34,7 @@ async fn endpoint(config: &Config, meters: &Meters) -> anyhow::Result<Option<tok
     match Endpoint::bind(listen.parse()?, exporter).await {
         Ok(endpoint) => Ok(Some(tokio::spawn(endpoint.serve()))),
         Err(error) => {
-            tracing::warn!(listen, %error, "no metrics: failed to listen; set metrics.listen to another address, or to none");
+            tracing::warn!(listen, %error, "failed to listen, so there are no metrics; set metrics.listen to another address, or to an empty string");
             Ok(None)
         }
     }

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first asks for a drain, the second for the end.
+//! SIGTERM and SIGINT: the first begins the shutdown, the second ends the process at once.
 
 use std::future::Future;
 use std::io;

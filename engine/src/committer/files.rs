@@ -1,4 +1,4 @@
-//! Storing the files of an epoch: those of its messages, and those of its alerts with the claims that come before them.
+//! Stores the files of an epoch: those of its messages, and those of its alerts, which it claims first.
 
 use ticklake_core::alert::Alert;
 use ticklake_core::commit::{AlertCommit, Commit, Fate};
@@ -20,7 +20,7 @@ const PUTS: usize = 8;
 const CLAIMS: usize = 32;
 
 impl Committer {
-    /// PUTs every file with rows of messages; those that are not decided when a stop comes stay open.
+    /// PUTs every file with rows of messages. Files stay undecided if the time of a stop is over before.
     pub(super) async fn put_all(&self, commit: &mut Commit, id: &EpochId, files: Vec<DataFile>, messages: &Messages) {
         let partitions: Vec<Partition> = files.iter().map(|file| file.partition).collect();
         let puts = files.into_iter().enumerate().map(|(file, data)| async move { (file, self.put(id, data).await) });
@@ -28,7 +28,7 @@ impl Committer {
             match outcome {
                 Ok(Fate::Stored) => commit.stored(file),
                 Ok(Fate::Voided) => {
-                    warn!(epoch = %id, partition = %partitions[file], "another worker has taken messages of this epoch over");
+                    warn!(epoch = %id, partition = %partitions[file], "another worker has taken over messages of this epoch");
                     let holds = |message: &HeldMessage| message.layout.holds(partitions[file]);
                     commit.voided(file, |index| messages[index].as_ref().is_some_and(holds));
                 }
@@ -54,7 +54,7 @@ impl Committer {
         }
     }
 
-    /// The same for one file, which holds the alerts `own`.
+    /// Stores one file, which holds the alerts `own`, as far as no other epoch stores them.
     async fn put_alerts_of(
         &self,
         commit: &mut AlertCommit,
@@ -77,7 +77,7 @@ impl Committer {
                 }
             }
             Fate::Voided => {
-                warn!(epoch = %id, %partition, "another worker waited for these alerts in vain, the next epoch stores them");
+                warn!(epoch = %id, %partition, "another worker gave up waiting for these alerts, the next epoch stores them");
                 for alert in ours {
                     commit.voided(alert);
                 }
@@ -86,7 +86,7 @@ impl Committer {
         Ok(())
     }
 
-    /// Which of the alerts `own` this epoch is to store.
+    /// Claims the alerts `own`, and returns those that this epoch has to store.
     async fn claimed(
         &self,
         commit: &mut AlertCommit,
@@ -118,7 +118,7 @@ impl Committer {
         Ok(ours)
     }
 
-    /// The file of some of an epoch's alerts.
+    /// Encodes a file with some of an epoch's alerts.
     fn alerts_file(
         &self,
         id: &EpochId,

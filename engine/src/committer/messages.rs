@@ -1,4 +1,4 @@
-//! Deleting the messages of an epoch, and giving messages back. Which may be deleted is [`ticklake_core::commit`]'s.
+//! Deletes the messages of an epoch, and gives messages back. [`ticklake_core::commit`] decides which may be deleted.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,7 +44,7 @@ impl Committer {
                     let is_done = |at: &usize| !failures.iter().any(|failure| failure.index == *at);
                     let done = (0..leases.len()).filter(is_done).map(|at| {
                         let (index, term) = &leases[at];
-                        // What comes from now on is looked up in the ledger.
+                        // From now on, a copy of the message is looked up in the ledger.
                         let was_copied = term.let_go();
                         (*index, term.deadline(now).is_some() && !was_copied)
                     });
@@ -67,7 +67,7 @@ impl Committer {
         }
     }
 
-    /// Gives messages back that still are ours: one that is not is somebody else's, whom a release would rob of it.
+    /// Gives back the messages that are still ours. To release another one could take it from its new worker.
     pub(super) async fn release(&self, messages: Vec<HeldMessage>) {
         let ends = Moment::now().after(self.release_margin);
         let (ours, others): (Vec<_>, Vec<_>) = messages.into_iter().partition(|message| message.lease.is_ours(ends));
@@ -75,8 +75,8 @@ impl Committer {
         if ours.is_empty() {
             return;
         }
-        // An extension that overtakes the release would hide the message again. The message is held until the release
-        // is answered: a copy taken in between would be shown to others by it.
+        // Their leases end now: an extension after the release would hide a message again. A message is held until its
+        // release is answered: if this worker took a copy before, the release would show it to others.
         for message in &ours {
             message.lease.end();
         }
@@ -89,7 +89,7 @@ impl Committer {
                 let receipts: Vec<Receipt> = batch.iter().map(|item| item.message.lease.receipt().clone()).collect();
                 let terms: Vec<_> = batch.iter().map(|item| item.message.lease.term()).collect();
                 async move {
-                    // Without an answer it may arrive for as long as the request may take.
+                    // If no answer comes, the release may still arrive for as long as the request may take.
                     let given_up = Moment::now().after(self.release_margin);
                     for term in &terms {
                         term.released(given_up);
@@ -102,7 +102,7 @@ impl Committer {
                         }
                     }
                     match answer {
-                        // It may have arrived: once more could rob whoever has them now.
+                        // The release may have arrived. A second one could take the messages from another worker.
                         Err(PortError::Retry(_) | PortError::OverLimit(_)) => {
                             Ok(unanswered(receipts.len(), "NoAnswer"))
                         }
@@ -120,13 +120,13 @@ impl Committer {
         }
     }
 
-    /// What could be neither deleted nor released is delivered again when its visibility times out.
+    /// Counts the messages that could be neither deleted nor released. They come back when their visibility times out.
     fn count_lapsed(&self, settled: Settled<Numbered>, action: &'static str) {
         let (refused, undecided) = (settled.refused.len(), settled.undecided.len());
         if refused + undecided > 0 {
             let code = settled.refused.first().map(|(_, code)| code.as_str());
             if code == Some(QUEUE_GONE) {
-                warn!(action, refused, undecided, "the queue of messages is gone, and they with it");
+                warn!(action, refused, undecided, "the queue is gone, and its messages with it");
             } else {
                 warn!(action, refused, undecided, code, "messages will be delivered again");
             }
@@ -153,7 +153,7 @@ fn by_queue(queues: &[Arc<dyn Queue>], items: Vec<Numbered>) -> impl Iterator<It
     queues.iter().zip(of_queue)
 }
 
-/// Entries that are not tried again.
+/// Failures of so many entries, none of which is tried again.
 fn unanswered(entries: usize, code: &str) -> Vec<EntryFailure> {
     (0..entries).map(|index| EntryFailure { index, retryable: false, code: code.to_owned() }).collect()
 }

@@ -1,4 +1,4 @@
-//! What detection looks for in one symbol: the rules that hold for it, and which override they are from.
+//! Shows what detection looks for in one symbol: the rules that hold for it, and the override that each is from.
 //!
 //! It does *not* own what the rules mean.
 
@@ -9,18 +9,18 @@ use toml::Table;
 
 use super::print::write_table;
 
-/// Why a symbol's rules cannot be told.
+/// Why the rules of a symbol cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
-    /// They make no sense.
+    /// The rules are not valid.
     #[error(transparent)]
     Config(#[from] DetectConfigError),
-    /// They cannot be written.
+    /// The rules cannot be written as TOML.
     #[error("failed to write the rules of a symbol")]
     Toml(#[from] toml::ser::Error),
 }
 
-/// The rules of `symbol` as TOML. Those that an override has set are followed by which.
+/// The rules of `symbol` as TOML. If an override has set one, a remark names that override.
 pub fn rules(config: &DetectConfig, symbol: &str) -> Result<String, ExplainError> {
     config.validate()?;
     let overrides: Vec<usize> = config.overrides_of(symbol).collect();
@@ -31,7 +31,7 @@ pub fn rules(config: &DetectConfig, symbol: &str) -> Result<String, ExplainError
     }
     let mut table = Table::new();
     let mut detect = Table::try_from(DetectConfig { threshold: effective.thresholds_of(symbol), ..effective.clone() })?;
-    // These are about all symbols, or are laid over already.
+    // These keys are about all symbols, or were applied above.
     for key in ["symbols_max", "idle_max", "override"] {
         detect.remove(key);
     }
@@ -43,7 +43,7 @@ pub fn rules(config: &DetectConfig, symbol: &str) -> Result<String, ExplainError
     };
     write_table("", &table, &from, &mut text);
     if effective.spike.tick_size.is_none() {
-        let _ = writeln!(text, "\n# spike.tick_size is learnt from the decimals of the prices; 0.01 until they tell");
+        let _ = writeln!(text, "\n# spike.tick_size is learnt from the decimals of the prices; it is 0.01 until then");
     }
     Ok(text)
 }

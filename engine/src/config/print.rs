@@ -1,6 +1,6 @@
 //! The effective configuration as TOML: every key, defaults included, with a remark where a value was set.
 //!
-//! What is printed parses back to the same settings, but for the passwords in URLs, which are hidden. This file does
+//! The output parses back to the same settings, except for the passwords in URLs, which are hidden. This file does
 //! *not* own the keys.
 
 use std::fmt::Write;
@@ -11,15 +11,15 @@ use super::Settings;
 use super::sources::Origins;
 use crate::redact;
 
-/// All of `settings`, in the order of the sections; a key that was set is followed by where, according to `origins`.
+/// All of `settings`, in the order of the sections. A remark says where a key was set, according to `origins`.
 pub fn toml(settings: &Settings, origins: &Origins) -> Result<String, toml::ser::Error> {
     let mut printed = String::new();
     write_table("", &Table::try_from(settings)?, &|path| origins.of(path).map(ToString::to_string), &mut printed);
     Ok(printed)
 }
 
-/// The table's own keys, each with where its value is `from`, then the tables in it: TOML has no way back from a
-/// table's header.
+/// Writes the table's own keys, each with the origin that `from` gives, then the tables in it. Tables come last because
+/// TOML has no way back from a table's header.
 pub(super) fn write_table(path: &str, table: &Table, from: &dyn Fn(&str) -> Option<String>, printed: &mut String) {
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     for (key, value) in table.iter().filter(|(_, value)| !value.is_table()) {

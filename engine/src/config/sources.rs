@@ -1,7 +1,7 @@
-//! Where settings come from: a TOML file, over it the environment, over that the flags. Each value remembers its
-//! source, so that an error and `check --print` can name it.
+//! Where settings come from: a TOML file, the environment and flags. A later one wins. Each value remembers its source,
+//! so that an error and `check --print` can name it.
 //!
-//! This file does *not* own whether a value is acceptable: it finds unknown keys and wrong types, no more.
+//! This file does *not* own whether a value is acceptable: it finds only unknown keys and wrong types.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,7 +20,7 @@ pub const DEFAULT_FILE: &str = "ticklake.toml";
 
 const ENVIRONMENT_PREFIX: &str = "TICKLAKE_";
 
-/// Below this similarity (Jaro-Winkler, 0 to 1) a valid key is not offered as what was meant.
+/// A valid key with less similarity than this (Jaro-Winkler, 0 to 1) is not suggested.
 const SIMILARITY_MIN: f64 = 0.75;
 
 /// One key set outside the file: by a flag or an environment variable.
@@ -28,7 +28,7 @@ const SIMILARITY_MIN: f64 = 0.75;
 pub struct Assignment {
     /// The full key: `epoch.rows_max`.
     pub key: String,
-    /// A TOML value; where the key wants text, the quotes may be missing.
+    /// A TOML value. If the key takes text, the quotes may be missing.
     pub value: String,
     /// The flag or the variable, as it is named in messages.
     pub origin: String,
@@ -55,7 +55,7 @@ impl Origins {
     }
 }
 
-/// Why the settings could not be read. All of them stop the process; the operator has to change something.
+/// Why the settings could not be read. Each of them stops the process: the operator has to change something.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say what the fields are")]
 pub enum SourceError {
@@ -96,9 +96,9 @@ pub fn load(file: Option<&Path>, assignments: &[Assignment]) -> Result<Loaded, S
 
 /// The assignments that environment variables make: `TICKLAKE_EPOCH__ROWS_MAX=1000` sets `epoch.rows_max`.
 ///
-/// A variable without the double underscore is not ours (Kubernetes sets `TICKLAKE_PORT` and others for a service of
-/// that name) unless it is a key of no section, or a key but for that: `TICKLAKE_EPOCH_ROWS_MAX` is kept, for [`load`]
-/// to refuse.
+/// A variable without the double underscore is not ours: Kubernetes sets `TICKLAKE_PORT` and others for a service of
+/// that name. But a key outside all sections has none. And `TICKLAKE_EPOCH_ROWS_MAX` is kept, so that [`load`] refuses
+/// it.
 pub fn environment(variables: impl IntoIterator<Item = (String, String)>) -> Vec<Assignment> {
     let defaults = Defaults::new();
     let mut assignments: Vec<Assignment> = variables
@@ -133,7 +133,7 @@ fn read_file(named: Option<&Path>) -> Result<Option<Layer>, SourceError> {
     Ok(Some(Layer { origin: path.display().to_string(), values: table.into_iter().map(into_entry).collect() }))
 }
 
-/// What one source sets, with the name it has in messages.
+/// The values that one source sets, and its name in messages.
 struct Layer {
     origin: String,
     values: Dict,
@@ -159,7 +159,7 @@ fn into_figment(value: toml::Value) -> Value {
         toml::Value::Integer(number) => number.into(),
         toml::Value::Float(number) => number.into(),
         toml::Value::Boolean(flag) => flag.into(),
-        // No key takes a date; as text it fails with a message that shows it.
+        // No key takes a date. As text, it fails with a message that shows it.
         toml::Value::Datetime(date) => date.to_string().into(),
         toml::Value::Array(values) => values.into_iter().map(into_figment).collect::<Vec<_>>().into(),
         toml::Value::Table(table) => table.into_iter().map(into_entry).collect::<Dict>().into(),
@@ -172,15 +172,15 @@ struct Defaults(HashMap<String, toml::Value>);
 impl Defaults {
     fn new() -> Self {
         let mut defaults = HashMap::new();
-        // Settings are made of tables, text, numbers and flags only, so this succeeds; if it did not, assignments would
-        // be read by their looks.
+        // Settings are made of tables, text, numbers and flags only, so this succeeds. If it failed, the form of a
+        // value alone would decide its type.
         if let Ok(table) = toml::Table::try_from(Settings::default()) {
             flatten("", table, &mut defaults);
         }
         Self(defaults)
     }
 
-    /// The key that `text` would be, if a dot took the place of one of its underscores.
+    /// The key that `text` becomes if a dot replaces one of its underscores.
     fn with_underscore_for_dot(&self, text: &str) -> Option<&str> {
         let alike = |key: &&String| {
             key.len() == text.len() && key.contains('.') && !text.contains('.') && key.replace('.', "_") == text
@@ -206,9 +206,9 @@ impl Defaults {
         }
     }
 
-    /// What to do about an unknown key, of which the last part is `field` and `siblings` would have been valid there.
+    /// The advice for an unknown key. `field` is its last part, and `siblings` would have been valid there.
     fn advice(&self, section: &str, field: &str, siblings: &[&str]) -> String {
-        // A key that is right but for its section says more than one that is only alike.
+        // The same name in another section is a better guess than a similar name.
         let mut elsewhere: Vec<&String> = self.0.keys().filter(|key| key.rsplit('.').next() == Some(field)).collect();
         elsewhere.sort();
         if let Some(key) = elsewhere.first() {
@@ -259,7 +259,7 @@ fn explain(error: &figment::Error, figment: &Figment, defaults: &Defaults) -> So
     SourceError::WrongValue { origin: origin_of(&path), problem, key: path }
 }
 
-/// A wrong value in the operator's words, and not in Rust's.
+/// Says what is wrong with a value in the operator's words, and not in Rust's.
 struct Problem<'a>(&'a Kind);
 
 impl fmt::Display for Problem<'_> {

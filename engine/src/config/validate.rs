@@ -1,4 +1,4 @@
-//! From [`Settings`] to [`Config`]: every value within its bounds, and every pair of values that must agree does.
+//! Makes a [`Config`] of [`Settings`]: every value is within its bounds, and values that must agree do.
 //!
 //! All problems are reported at once, each with its key, its bound and its value, so that one run of `ticklake check`
 //! is enough. This file does *not* own whether the queue, the bucket and the topic exist.
@@ -15,7 +15,7 @@ use crate::redact;
 
 /// SQS: "the maximum is 43,200 seconds (12 hours)".
 const VISIBILITY_MAX: Duration = Duration::from_hours(12);
-/// Half of it has to be enough to extend a message, and to fail once and try again.
+/// Half of it must be enough to extend a message, even if the first try fails.
 const VISIBILITY_MIN: Duration = Duration::from_secs(5);
 /// SQS: `WaitTimeSeconds` is at most 20.
 const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -37,7 +37,7 @@ pub struct Invalid {
 }
 
 impl Settings {
-    /// Checks every bound, and hands out the settings as the [`Config`] that the engine obeys.
+    /// Checks every bound, and returns the settings as the [`Config`] that the engine obeys.
     pub fn validate(self) -> Result<Config, Invalid> {
         let mut problems = Problems::default();
         queue(&mut problems, &self);
@@ -75,7 +75,7 @@ impl Problems {
 
     fn whole_seconds(&mut self, key: &str, value: Duration) {
         self.unless(value.subsec_nanos() == 0, || {
-            format!("`{key}` must be in whole seconds, which is what SQS takes (is {})", shown(value))
+            format!("`{key}` must be in whole seconds, because SQS takes no fractions (is {})", shown(value))
         });
     }
 }
@@ -111,7 +111,7 @@ fn queue(problems: &mut Problems, settings: &Settings) {
     let is_long_enough = queue.visibility_timeout > queue.wait || queue.visibility_timeout < VISIBILITY_MIN;
     problems.unless(is_long_enough, || {
         format!(
-            "`queue.visibility_timeout` must be longer than `queue.wait`, or what a quiet poll brings is not ours when it comes (is \
+            "`queue.visibility_timeout` must be longer than `queue.wait`, or messages of a quiet poll may no longer be ours when they come (is \
              {}, and `queue.wait` is {})",
             shown(queue.visibility_timeout),
             shown(queue.wait)
@@ -121,7 +121,7 @@ fn queue(problems: &mut Problems, settings: &Settings) {
 
 fn queue_url(problems: &mut Problems, key: &str, url: &str) {
     problems.unless(is_queue_url(url), || {
-        let hint = if url.starts_with("arn:") { "; `aws sqs get-queue-url` tells the URL of a queue" } else { "" };
+        let hint = if url.starts_with("arn:") { "; `aws sqs get-queue-url` prints the URL of a queue" } else { "" };
         let example = "https://sqs.eu-west-1.amazonaws.com/123456789012/ticks";
         format!("`{key}` must be a URL such as {example} (is \"{url}\"){hint}")
     });
@@ -176,7 +176,7 @@ fn aws(problems: &mut Problems, settings: &Settings) {
     problems.duration("aws.connect_timeout", aws.connect_timeout, short..=long);
 }
 
-/// What the core checks by itself; it knows the key within the section, not the section.
+/// Adds the problems that the core finds. It knows the key within the section, not the section.
 fn core(problems: &mut Problems, settings: &Settings) {
     if let Err(error) = settings.decode.validate() {
         problems.0.push(format!("`decode`: {error}"));
@@ -186,17 +186,17 @@ fn core(problems: &mut Problems, settings: &Settings) {
     }
 }
 
-/// What bounds the flow: budget, threads, epochs.
+/// Checks the bounds of the flow: budget, threads, epochs.
 fn flow(problems: &mut Problems, settings: &Settings) {
     let (budget, epoch) = (&settings.budget, &settings.epoch);
-    // Every poll reserves what it may bring: those of one busy queue, those of the others while they are quiet, and
-    // one, for with no room beside them some would wait for ever.
+    // Every poll reserves room for what it may bring. There must be room for all polls of one busy queue, for the polls
+    // of the others while they are quiet, and for one more. Without that one, some polls would wait for ever.
     let (queues, queue) = (settings.queue_urls().count(), &settings.queue);
     let in_range = RECEIVERS.contains(&queue.receivers_max) && queue.receivers_min <= queue.receivers_max;
     let reserves = if in_range { queue.receivers_max + (queues - 1) * queue.receivers_min } else { 0 } + 1;
     let (messages_min, bytes_min) = (reserves * RECEIVE_MAX.messages, reserves * RECEIVE_MAX.bytes);
     problems.range("budget.messages_max", &budget.messages_max, &(messages_min..=queues * IN_FLIGHT_MAX));
-    // A share with less room than the polls reserve would never be enough.
+    // A worker's share must have room for what its polls reserve.
     let (workers, workers_max) = (settings.queue.workers, IN_FLIGHT_MAX / messages_min);
     problems.range("queue.workers", &workers, &(1..=workers_max));
     problems.range("budget.bytes_max", &budget.bytes_max, &(bytes_min..=BYTES_CEILING));
@@ -224,7 +224,7 @@ fn output(problems: &mut Problems, settings: &Settings) {
     problems.range("encode.row_group_rows", &settings.encode.row_group_rows, &(1..=ROW_GROUP_ROWS_MAX));
     problems.range("encode.zstd_level", &settings.encode.zstd_level, &(1..=22));
     let long = Duration::from_hours(1);
-    // A stop waits for open polls, then leaves a fifth of the time for giving back.
+    // A stop waits for open polls. The last fifth of the time is for giving messages back.
     problems.duration("shutdown.deadline", settings.shutdown.deadline, Duration::from_secs(2)..=long);
     if let Some(listen) = &settings.metrics.listen {
         problems.unless(listen.parse::<std::net::SocketAddr>().is_ok(), || {

@@ -1,4 +1,4 @@
-//! A line per stage while the demo runs; nothing when stderr is not a terminal.
+//! Shows a line per stage while the demo runs, if stderr is a terminal.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::stats::Stats;
 const REFRESH: Duration = Duration::from_millis(100);
 const TEMPLATE: &str = "{msg:>8} {bar:40.cyan/blue} {human_pos:>10} of {human_len} ticks  {rate}/s";
 
-/// The lines, and the task that moves them.
+/// The task that moves the lines, and the way to end it.
 pub(super) struct Bars {
     task: JoinHandle<()>,
     finish: oneshot::Sender<()>,
@@ -23,7 +23,7 @@ pub(super) struct Bars {
 
 impl Bars {
     /// Shows `ticks` ticks passing through sender, decoder and committer.
-    #[expect(clippy::disallowed_methods, reason = "what prints progress belongs to no run")]
+    #[expect(clippy::disallowed_methods, reason = "the task that prints progress is no part of a run")]
     pub(super) fn start(ticks: u64, sent: Arc<Progress>, stats: Arc<Stats>) -> Self {
         let lines = MultiProgress::new();
         let line = |stage: &'static str| {
@@ -56,7 +56,7 @@ impl Bars {
 
     /// Shows the last state and stops.
     pub(super) async fn finish(self) {
-        // The task ends by itself only through this message.
+        // The task ends by itself only after this message.
         let _ = self.finish.send(());
         let _ = self.task.await;
     }

@@ -1,4 +1,4 @@
-//! A subscriber of the topic: reads the alerts from the queue they are delivered to, as a trading desk's tool would.
+//! A subscriber of the topic. It reads the alerts from the queue that gets them, as a trading desk's tool would.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A task that collects alerts.
 pub(super) struct Subscriber {
     task: JoinHandle<anyhow::Result<Alerts>>,
-    /// How many alerts there are to come; unknown until the engine has ended.
+    /// How many alerts will come in all. It is `u64::MAX` until the engine has ended.
     expected: Arc<AtomicU64>,
 }
 

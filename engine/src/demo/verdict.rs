@@ -1,4 +1,4 @@
-//! What the demo found, and what it thinks of it.
+//! The summary of the demo: what it found, and whether it passed.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -61,14 +61,14 @@ impl Verdict {
         }
     }
 
-    /// Whether every tick is in the lake once, with the time, price, volume and number that were sent, and every
-    /// planted spike was alerted.
+    /// Whether every tick is in the lake once, with the time, price, volume and number that were sent, and whether
+    /// every planted spike was alerted.
     pub(super) fn passed(&self) -> bool {
         self.audit.is_none() && self.found == self.expected
     }
 }
 
-/// The id that an alert about a planted spike has: an alert's id follows from what it is about.
+/// The id of the alert about a planted spike. It follows from the direction, the symbol and the time.
 fn alert_id(anomaly: &Anomaly) -> String {
     format!("spike-{}-{}-{}", if anomaly.is_up() { "up" } else { "down" }, anomaly.symbol, anomaly.ts_us)
 }
@@ -100,7 +100,7 @@ impl fmt::Display for Verdict {
             "\n{}",
             match (self.passed(), self.expected) {
                 (false, _) => "FAILED",
-                (true, 0) => "passed: every tick is in the lake once; so few ticks have no spikes planted among them",
+                (true, 0) => "passed: every tick is in the lake once; there are too few ticks for planted spikes",
                 (true, _) => "passed: every tick is in the lake once, every planted spike was alerted",
             }
         )?;

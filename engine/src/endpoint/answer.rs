@@ -1,4 +1,4 @@
-//! What the endpoint answers to each path: text at hand, or a stream of events.
+//! Answers each path of the endpoint: with a text, or with a stream of events.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::exporter::Exporter;
 use crate::listeners::{Heard, Listener};
 
-/// How long a stream may say nothing: proxies take a silent connection for a dead one.
+/// How long a stream may be silent. Proxies close a connection that is silent for too long.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -29,7 +29,7 @@ pub(super) struct Answer {
 /// The answer to `request`.
 pub(super) fn answer(request: &Request<Incoming>, exporter: &Exporter) -> Answer {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered\n");
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered\n");
     }
     let meters = exporter.meters();
     match request.uri().path() {
@@ -40,7 +40,7 @@ pub(super) fn answer(request: &Request<Incoming>, exporter: &Exporter) -> Answer
             text(StatusCode::OK, format!("receiving\n{}", gone.collect::<String>()))
         }
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not receiving\n"),
-        // A HEAD asks for the headers, and its body would never end.
+        // A HEAD asks only for the headers. The body of a stream would never end.
         "/alerts" if request.method() == Method::HEAD => whole(StatusCode::OK, EVENT_STREAM, ""),
         "/alerts" => events(meters.listeners.listen()),
         _ => text(StatusCode::NOT_FOUND, "there are /metrics, /healthz, /readyz and /alerts\n"),
@@ -51,7 +51,7 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     whole(status, "text/plain; charset=utf-8", body)
 }
 
-/// An answer whose bytes are at hand.
+/// An answer with a complete body.
 fn whole(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut response = Response::new(Full::new(body.into()).boxed_unsync());
     *response.status_mut() = status;

@@ -1,4 +1,4 @@
-//! Claims: which epoch stores the row of an alert. The steps are [`ticklake_core::commit`]'s.
+//! Claims decide which epoch stores the row of an alert. [`ticklake_core::commit`] owns the steps.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::ports::{NewObject, ObjectKind, PutOutcome};
 use crate::put::{Tries, contradicted};
 use crate::retry::{GaveUp, retry};
 
-/// How long the file of an epoch that has claimed an alert is waited for before it becomes a void, and how often to
+/// How long to wait for the file of an epoch that has claimed an alert, before a void takes its place, and how often to
 /// look.
 const CLAIMANT_WAIT: Duration = Duration::from_secs(5);
 const CLAIMANT_LOOK: Duration = Duration::from_millis(250);
 
 impl Ledger {
-    /// Whether the row of the alert `id` belongs into the file `key`, which is `epoch`'s. Asked before the file is put.
+    /// Whether the row of the alert `id` belongs into `epoch`'s file `key`. The caller asks before it puts the file.
     pub(crate) async fn claim(&self, id: &str, epoch: &str, key: &str) -> Result<bool, GaveUp> {
         self.is_proven.get_or_try_init(|| self.prove()).await?;
         let body = Bytes::from(key.to_owned());
@@ -55,8 +55,8 @@ impl Ledger {
         }
     }
 
-    /// What becomes of the file of alerts `key` of another epoch. Its worker mostly is about to put it: a void would
-    /// keep the other alerts in it away as well.
+    /// Decides the fate of `key`, the file of alerts of another epoch. Mostly its worker is about to put it, so this
+    /// waits: a void would also keep out the other alerts of that file.
     async fn fate_of_claimant(&self, key: &str) -> Result<Fate, GaveUp> {
         let until = Instant::now() + CLAIMANT_WAIT;
         while self.look(key).await? == Look::Nothing && Instant::now() < until {
@@ -88,7 +88,7 @@ mod tests {
         store.put_new(NewObject { key: &key, body, epoch, kind }).await.unwrap();
     }
 
-    /// The rest is in `ticklake_core::commit`, for every interleaving.
+    /// `ticklake_core::commit` tests the rest, for every interleaving.
     #[tokio::test(start_paused = true)]
     async fn alert_is_claimed_by_the_first_epoch_and_by_the_next_if_its_file_is_a_void() {
         let store = Arc::new(MemoryStore::default());

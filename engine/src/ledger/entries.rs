@@ -1,4 +1,4 @@
-//! Entries of the ledger: what an epoch announces before its files, and which entries name a message.
+//! Entries of the ledger: puts the entry of an epoch before its files, and finds the entries that name a message.
 
 use std::sync::Arc;
 
@@ -29,8 +29,8 @@ pub(super) struct Read {
 }
 
 impl Ledger {
-    /// Puts the entry of an epoch. One that is there already has to be an earlier attempt of ours: no other epoch has
-    /// this name.
+    /// Puts the entry of an epoch. An entry that is there already must be from an earlier attempt of ours: no other
+    /// epoch has this name.
     pub(crate) async fn announce(&self, entry: &Entry) -> Result<(), GaveUp> {
         self.is_proven.get_or_try_init(|| self.prove()).await?;
         let (key, body) = (self.key(&entry.epoch), Bytes::from(entry.encode()));
@@ -38,7 +38,7 @@ impl Ledger {
         put_own(&*self.store, object, &self.stop).await.map(drop)
     }
 
-    /// The entries that name each of `messages`, as of now or later.
+    /// Finds the entries that name each of `messages`. It sees the store as it is now or later.
     pub(crate) async fn naming(&self, messages: &[MessageId]) -> Result<Vec<Vec<Named>>, GaveUp> {
         let mut known = self.known.lock().await;
         let folder = self.key("");
@@ -52,10 +52,10 @@ impl Ledger {
             (key, bytes)
         });
         for (key, bytes) in bounded(gets, GETS).await {
-            // One that is gone by now was removed by its owner: nobody will be given its messages again.
+            // If an entry is gone by now, its owner has removed it: its messages will not be delivered again.
             if let Some(bytes) = bytes? {
                 let entry = Entry::decode(&bytes).map_err(|error| {
-                    let text = format!("{key}: {error}; what it names may be in the lake, so nothing that was delivered before is stored");
+                    let text = format!("{key}: {error}; rows of its messages may be in the lake, so no redelivered message can be stored");
                     GaveUp::Stop(PortError::stop("read the ledger", text))
                 })?;
                 known.entries.insert(key, Read::new(entry));
@@ -65,7 +65,7 @@ impl Ledger {
     }
 }
 
-/// The name of what is no entry begins with a dot, or is empty: some tools leave an object in the place of a folder.
+/// Whether the object is no entry: its name begins with a dot, or is empty, as some tools mark a folder.
 fn is_hidden(key: &str) -> bool {
     key.rsplit('/').next().is_some_and(|name| name.is_empty() || name.starts_with('.'))
 }

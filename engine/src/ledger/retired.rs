@@ -1,4 +1,4 @@
-//! Removing entries whose messages are all deleted. This file owns when an entry goes, not whether it may.
+//! Removes entries whose messages are all deleted. This file owns when an entry goes. It does *not* own whether it may.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const CLOCK_SKEW_MAX: Duration = Duration::from_mins(15);
 const REMOVALS: usize = 8;
 
 impl Ledger {
-    /// Has the entry of an epoch removed after a while: SQS may deliver a message again that it has just deleted.
+    /// Plans to remove the entry of an epoch later: SQS may deliver a message again that it has just deleted.
     pub(crate) fn retire(&self, epoch: String) {
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         retired.push_back((Instant::now() + self.grace, epoch));
@@ -53,7 +53,7 @@ impl Ledger {
         }
     }
 
-    /// Leaves a list of the entries that are not due at the end of a run, as far as the time for a stop allows.
+    /// At the end of a run, leaves a list of the entries that are not due yet, as far as the time for a stop allows.
     pub(crate) async fn leave_retired(&self) {
         self.remove_due().await;
         let retired = std::mem::take(&mut *self.retired.lock().unwrap_or_else(PoisonError::into_inner));
@@ -85,7 +85,7 @@ impl Ledger {
         bounded(removals, REMOVALS).await;
     }
 
-    /// Removes what other workers have left and is due at `now_ms`: the entries first, then their list.
+    /// Removes what other workers have left, if it is due at `now_ms`: the entries first, then their list.
     async fn remove_left_until(&self, now_ms: i64) -> Result<(), PortError> {
         let folder = self.key("");
         for key in self.store.list(&folder).await? {
@@ -93,7 +93,7 @@ impl Ledger {
             if due_ms.is_none_or(|due_ms| due_ms > now_ms) {
                 continue;
             }
-            // Without a list another worker was faster.
+            // If the list is gone, another worker was faster.
             let Some(list) = self.store.get(&key).await? else { continue };
             let list = String::from_utf8_lossy(&list);
             let keys: Vec<String> = read_left(&list).map(|epoch| self.key(epoch)).collect();

@@ -1,6 +1,6 @@
-//! What one symbol looked like to the detectors: its prices by the second, what they were judged by, and the alerts.
+//! What the detectors saw of one symbol: its prices by the second, the band that judged them, and the alerts.
 //!
-//! This file owns what is kept, one point a second. It does *not* own how it is drawn.
+//! This file owns the points, one a second. It does *not* own how they are drawn ([`super::plot`]).
 
 use ticklake_core::alert::Alert;
 
@@ -9,7 +9,7 @@ const SECOND_US: i64 = 1_000_000;
 /// A symbol, watched over time.
 #[derive(Debug, Clone)]
 pub struct Picture {
-    /// Whom it shows.
+    /// The symbol that it shows.
     pub symbol: String,
     /// One for each second with ticks, in order of time.
     pub points: Vec<Point>,
@@ -17,7 +17,7 @@ pub struct Picture {
     pub alerts: Vec<Alert>,
 }
 
-/// A second.
+/// One second of a symbol.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
     /// When it begins, microseconds since the Unix epoch, UTC.
@@ -28,18 +28,18 @@ pub struct Point {
     pub high: f64,
     /// See `low`.
     pub last: f64,
-    /// The median that the next price was judged by, and how far from it would have been far; once they were known.
+    /// The median for the next price, and the distance from which that price is far. `None` until both are known.
     pub band: Option<(f64, f64)>,
 }
 
 impl Picture {
-    /// Of a symbol that was not seen yet.
+    /// An empty picture of `symbol`.
     #[must_use]
     pub fn new(symbol: &str) -> Self {
         Self { symbol: symbol.to_owned(), points: Vec::new(), alerts: Vec::new() }
     }
 
-    /// A tick of the symbol, and what the next one is judged by. A late one counts to the latest second.
+    /// Adds a tick of the symbol, and the band for the next one. A late tick counts to the latest second.
     pub(super) fn tick(&mut self, ts_us: i64, price: f64, band: Option<(f64, f64)>) {
         let from_us = ts_us.div_euclid(SECOND_US) * SECOND_US;
         match self.points.last_mut().filter(|point| point.from_us >= from_us) {

@@ -1,6 +1,6 @@
-//! The plot of a symbol, as SVG: price, what it is judged by, and the alerts over time.
+//! Draws a symbol as SVG: its price, the band that judges it, and its alerts, over time.
 //!
-//! This file owns the drawing. It does *not* own what is shown.
+//! This file owns the drawing. It does *not* own the points ([`super::picture`]).
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use super::picture::{Picture, Point};
 
 const SIZE: (u32, u32) = (1_600, 800);
 
-/// Points that are drawn: a few for each pixel. More are merged.
+/// The plot has at most so many points, a few for each pixel. If there are more, they are merged.
 const POINTS_MAX: usize = 4_000;
 
 const PRICE: RGBColor = RGBColor(30, 60, 120);
@@ -23,7 +23,7 @@ const EXPECTED: RGBColor = RGBColor(240, 150, 20);
 pub fn draw(picture: &Picture, path: &Path) -> anyhow::Result<()> {
     let points = merged(&picture.points);
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
-        bail!("failed to draw {}: there is no tick of it", picture.symbol);
+        bail!("failed to draw {}: there is no tick of it; choose a symbol of the file", picture.symbol);
     };
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     plot(picture, &points, (first.from_us, last.from_us + 1_000_000), &root)
@@ -126,7 +126,7 @@ fn marks(
     opened.map(mark).collect()
 }
 
-/// Neighbours are merged until no more than can be told apart are left.
+/// Merges neighbours until at most [`POINTS_MAX`] points are left.
 fn merged(points: &[Point]) -> Vec<Point> {
     let merge = |points: &[Point]| {
         points.iter().copied().reduce(|a, b| Point {
@@ -139,7 +139,7 @@ fn merged(points: &[Point]) -> Vec<Point> {
     points.chunks(points.len().div_ceil(POINTS_MAX).max(1)).filter_map(merge).collect()
 }
 
-/// The prices that are shown: nearly all of them. One that is ten times as high as the rest would make these a line.
+/// The range of prices that is shown: nearly all. One price that is ten times as high would make the rest a flat line.
 fn range(points: &[Point]) -> (f64, f64) {
     let part = |of: fn(&Point) -> f64, part: f64| {
         let mut all: Vec<f64> = points.iter().map(of).collect();

@@ -1,4 +1,4 @@
-//! The answers of SQS, read without the SDK: parsed where they lie, bodies unescaped once and never copied.
+//! Reads the answers of SQS without the SDK. It parses them in place: bodies are unescaped once and never copied.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -13,11 +13,11 @@ use super::{CONTENT_ENCODING, DEAD_LETTER_SOURCE, RECEIVE_COUNT, SENT_AT};
 use crate::adapters::failures;
 use crate::ports::{BATCH_MAX, EntryFailure, ReceivedMessage};
 
-/// Buffers for answers longer than this are given back after use.
+/// After an answer longer than this, the buffers are freed.
 const RETAINED_MAX: usize = 1 << 20;
 
 thread_local! {
-    /// What simd-json needs beside the text.
+    /// The buffers that simd-json needs beside the text.
     static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
@@ -46,7 +46,7 @@ pub(super) fn messages(mut answer: Vec<u8>) -> Option<Vec<ReceivedMessage>> {
     Some(messages.into_iter().zip(bodies).map(body).collect())
 }
 
-/// Where in the text of `len` bytes at `start` simd-json has left a string: it unescapes strings where they lie.
+/// The range of `string` in the text of `len` bytes at `start`: simd-json unescapes strings in place.
 fn place(string: &str, start: usize, len: usize) -> Option<Range<usize>> {
     if string.is_empty() {
         return Some(0..0);
@@ -55,7 +55,7 @@ fn place(string: &str, start: usize, len: usize) -> Option<Range<usize>> {
     (begin + string.len() <= len).then_some(begin..begin + string.len())
 }
 
-/// One message, and its body, which the answer owns; `None` if it cannot be held.
+/// One message, and its body, which the answer owns. `None` if it has no receipt handle.
 fn read<'input>(message: Value<'_, 'input>) -> Option<(ReceivedMessage, &'input str)> {
     let fields = message.as_object()?;
     let text = |name| fields.get(name)?.into_string();
@@ -99,7 +99,7 @@ struct Failed<'a> {
     sender_fault: bool,
 }
 
-/// The entries that failed, of an answer to a batch call of `entries`; `None` if it is no such answer.
+/// The failed entries in the answer to a batch call of so many `entries`. `None` if it is no such answer.
 pub(super) fn batch(answer: &[u8], entries: usize) -> Option<Vec<EntryFailure>> {
     let Batch { successful, failed } = serde_json::from_slice(answer).ok()?;
     let (successful, failed) = (successful.unwrap_or_default(), failed.unwrap_or_default());

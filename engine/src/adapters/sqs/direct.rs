@@ -1,13 +1,13 @@
-//! Requests that repeat an earlier one of the SDK: the same endpoint, headers, credentials and connections, with a new
-//! body and a new signature.
+//! Repeats requests of the SDK. A repeated request has the same endpoint, headers, credentials and connections, but a
+//! new body and a new signature.
 //!
-//! The SDK takes about 100 us of CPU time to make a request of SQS and to take its answer apart, most of it for what is
-//! the same every time. So the first call goes through the SDK, which resolves credentials, region and endpoint, and
-//! signs; what it sent is noted, and later calls send it again. They know only success. Whatever else comes back, the
-//! call is made again by the SDK, whose retries and classification of errors hold, and what was noted is forgotten
-//! until the SDK has succeeded.
+//! The SDK takes about 100 us of CPU time to make a request to SQS and to read its answer. Most of this work is the
+//! same every time. So the first call goes through the SDK, which resolves credentials, region and endpoint, and signs.
+//! Its request is noted, and later calls send it again. They know only success. On any other outcome the SDK makes the
+//! call again, with its own retries and classification of errors. Then nothing is repeated until a call of the SDK has
+//! succeeded.
 //!
-//! This file owns when a call may be repeated. How one is noted and signed is in [`super::noted`].
+//! This file owns when a call may be repeated. It does *not* own how a request is noted and signed ([`super::noted`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
@@ -21,14 +21,14 @@ use super::noted::{Note, Noted};
 
 use crate::clock::wall;
 
-/// After so many failures in a row nothing is repeated for [`PAUSE`]: what fails is not the odd call, but the way.
+/// After so many failures in a row, repeating itself does not work. Then nothing is repeated for [`PAUSE`].
 const FAILURES_MAX: u32 = 5;
 const PAUSE: Duration = Duration::from_mins(5);
 
-/// The repetition of one operation's requests.
+/// Repeats the requests of one operation.
 #[derive(Debug)]
 pub(super) struct Direct {
-    /// How long an answer may take; `None` where nothing is repeated.
+    /// How long an answer may take. `None` if nothing is repeated.
     timeout: Option<Duration>,
     state: RwLock<State>,
     /// How many calls have succeeded.
@@ -50,8 +50,8 @@ impl Direct {
         Self { timeout, state: RwLock::default(), count: AtomicU64::new(0) }
     }
 
-    /// Repeats the noted request with `body`; what `read` makes of the answer, or `None` where the call is the SDK's to
-    /// make.
+    /// Repeats the noted request with `body`, and returns what `read` makes of the answer. `None` if the SDK has to
+    /// make the call.
     pub(super) async fn call<T>(
         &self,
         body: impl FnOnce() -> String,
@@ -86,7 +86,7 @@ impl Direct {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// What notes the SDK's next request, if it says the same as `body`.
+    /// An interceptor that notes the next request of the SDK, if its body says the same as `body`.
     pub(super) fn note(&self, body: impl FnOnce() -> String) -> Note {
         let paused_until = self.state.read().unwrap_or_else(PoisonError::into_inner).paused_until;
         let is_paused = paused_until.is_some_and(|until| Instant::now() < until);
@@ -106,7 +106,7 @@ impl Direct {
 }
 
 impl State {
-    /// Makes the next call the SDK's, unless another one has been noted since.
+    /// Leaves the next call to the SDK, unless another request has been noted since.
     fn forget(&mut self, outdated: &Arc<Noted>) {
         self.noted.take_if(|noted| Arc::ptr_eq(noted, outdated));
     }
@@ -115,7 +115,7 @@ impl State {
         self.forget(noted);
         self.failures += 1;
         if self.failures == FAILURES_MAX {
-            warn!(%error, "repeating requests fails, leaving all of them to the SDK for a while");
+            warn!(%error, "repeated requests keep failing, leaving all calls to the SDK for a while");
             self.failures = 0;
             self.noted = None;
             self.paused_until = Some(Instant::now() + PAUSE);

@@ -1,7 +1,7 @@
-//! A request as the SDK sent it, and its repetition.
+//! Notes a request as the SDK sent it, and repeats it.
 //!
-//! What is noted is taken from the SDK while it sends: the request itself, the identity that it signed as, and the
-//! connector that it sends through. How it is signed again is in [`super::signature`].
+//! While the SDK sends, [`Note`] takes three things from it: the request, the identity that signed it, and the
+//! connector that sends it. This file does *not* own the signature of the repetition ([`super::signature`]).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -28,13 +28,13 @@ use super::signature::{Signature, date_of, time_of};
 
 use crate::clock::wall;
 
-/// How long credentials that say no end are used before the SDK is asked again, which fetches them anew as often.
+/// How long credentials without an end are used before the SDK is asked again. The SDK fetches them anew just as often.
 const CREDENTIALS_HOLD: Duration = Duration::from_mins(15);
 
-/// So long before their end credentials are left to the SDK, which fetches new ones 10 s before it.
+/// So long before the end of credentials, calls go to the SDK. It fetches new ones 10 s before the end.
 const BEFORE_END: Duration = Duration::from_secs(15);
 
-/// Headers that are made anew for each request; the SDK adds the last two after it has signed.
+/// Each request gets its own values of these headers. The SDK adds the last two after it has signed.
 const OWN_HEADERS: [&str; 5] =
     ["content-length", "x-amz-date", "authorization", "amz-sdk-invocation-id", "amz-sdk-request"];
 
@@ -44,7 +44,7 @@ pub(super) struct Noted {
     /// Without a body, and without [`OWN_HEADERS`].
     request: HttpRequest,
     signature: Signature,
-    /// How far the SDK, which has learnt it from the answers, takes this machine's clock to be behind or ahead.
+    /// How far this machine's clock is behind or ahead, as the SDK has learnt from the answers.
     skew: Skew,
     /// When the SDK has to be asked for an identity again.
     until: SystemTime,
@@ -54,7 +54,7 @@ pub(super) struct Noted {
 /// Notes what the SDK sends.
 #[derive(Debug, Clone)]
 pub(super) struct Note {
-    /// What the request is expected to say, as JSON; `None` if nothing is to be noted.
+    /// The expected body of the request, as JSON. `None` if nothing is to be noted.
     body: Option<String>,
     noted: Arc<Mutex<Option<Noted>>>,
 }
@@ -64,12 +64,12 @@ impl Note {
         Self { body, noted: Arc::default() }
     }
 
-    /// What the SDK sent last, if that can be repeated.
+    /// The request that the SDK sent last, if it can be repeated.
     pub(super) fn take(&self) -> Option<Noted> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Whether a request says what it is expected to say, whatever the order of its keys.
+    /// Whether `body` says the same as the expected one, in any order of its keys.
     fn is_expected(&self, body: &[u8]) -> bool {
         let said = serde_json::from_slice::<serde_json::Value>(body).ok();
         let expected = self.body.as_ref().and_then(|body| serde_json::from_str(body).ok());
@@ -101,15 +101,14 @@ impl Intercept for Note {
 }
 
 impl Noted {
-    /// Notes `request`; `None` if it was signed in a way that is not known here, or cannot be repeated for another
-    /// reason.
+    /// Notes `request`. `None` if its way of signing is not known here, or if it cannot be repeated for another reason.
     fn of(request: &HttpRequest, components: &RuntimeComponents, config: &ConfigBag) -> Option<Self> {
         let timeouts = config.load::<TimeoutConfig>()?;
         let mut settings = HttpConnectorSettings::builder();
         settings.set_connect_timeout(timeouts.connect_timeout()).set_read_timeout(timeouts.read_timeout());
         let connector = components.http_client()?.http_connector(&settings.build(), components);
         let resolver = components.identity_resolver(AuthSchemeId::from("sigv4"))?;
-        // The SDK has just signed with it: it is in the cache, and needs no waiting for.
+        // The SDK has just signed with the identity, so it is in the cache and available at once.
         let cache = components.identity_cache();
         let identity = cache.resolve_cached_identity(resolver, components, config).now_or_never()?.ok()?;
         let until = match identity.expiration() {
@@ -128,12 +127,12 @@ impl Noted {
         Some(Self { request: same, signature, skew, until, connector })
     }
 
-    /// Whether the SDK is to be asked for an identity at `now`.
+    /// Whether the SDK has to be asked for an identity at `now`.
     pub(super) fn is_outdated(&self, now: SystemTime) -> bool {
         now >= self.until
     }
 
-    /// Sends it again, with `body` in place of its own; the body of the answer, if that is a success.
+    /// Sends the request again, with `body`. Returns the body of the answer, if its status is 200.
     pub(super) async fn repeat(&self, body: String, now: SystemTime) -> Result<Vec<u8>, BoxError> {
         let mut request = self.request.try_clone().ok_or("a body that cannot be cloned")?;
         let date = date_of(self.skew.correct(now)).ok_or("a time that cannot be written")?;
@@ -162,7 +161,8 @@ enum Skew {
 }
 
 impl Skew {
-    /// What takes `now` to `right`. Up to a few seconds are the time that signing takes and the date leaves out.
+    /// The correction that takes `now` to `right`. Up to 5 s count as none: signing takes time, and the date has no
+    /// fractions.
     fn between(now: SystemTime, right: SystemTime) -> Self {
         const NONE: Duration = Duration::from_secs(5);
         match right.duration_since(now) {
@@ -179,7 +179,7 @@ impl Skew {
     }
 }
 
-/// The whole body of an answer, with room for what simd-json wants behind it.
+/// The whole body of an answer, with room for the padding that simd-json needs behind it.
 async fn read(answer: HttpResponse) -> Result<Vec<u8>, BoxError> {
     let length = answer.headers().get("content-length").and_then(|length| length.parse::<usize>().ok());
     let mut body = answer.into_body();

@@ -1,8 +1,8 @@
-//! Signature Version 4 of requests that differ in nothing but body, length and date.
+//! Signs requests that differ only in body, length and date (Signature Version 4).
 //!
-//! ("Create a signed AWS API request", AWS Identity and Access Management User Guide.) What the signer of the SDK
-//! computes anew for every request is kept, which leaves two hashes and a MAC. Nothing here has to be believed: a
-//! [`Signature`] is made only of a request that the SDK has signed, and only if it comes to the same.
+//! Source: "Create a signed AWS API request", AWS Identity and Access Management User Guide. The SDK computes all anew
+//! for every request. This file keeps what stays the same, so two hashes and a MAC are left. It makes a [`Signature`]
+//! only from a request that the SDK has signed, and only if both results are equal.
 
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
-/// How requests like one that the SDK has signed are signed, on the same day.
+/// Signs requests like one that the SDK has signed, on the same day.
 pub(super) struct Signature {
     /// The canonical request up to its headers.
     start: String,
@@ -38,7 +38,7 @@ enum Value {
 }
 
 impl Signature {
-    /// That of `request`, which the SDK has signed with `secret`; `None` if it was signed in another way.
+    /// Learns from `request`, which the SDK has signed with `secret`. `None` if it was signed in another way.
     pub(super) fn of(request: &HttpRequest, secret: &str) -> Option<Self> {
         let headers = request.headers();
         // AWS4-HMAC-SHA256 Credential=KEY/20261123/eu-west-1/sqs/aws4_request, SignedHeaders=content-length;host,
@@ -72,7 +72,7 @@ impl Signature {
         same.then_some(found)
     }
 
-    /// The authorization of a request with `body`, sent at `date`; `None` if that is another day.
+    /// The authorization of a request with `body`, sent at `date`. `None` if that is another day.
     pub(super) fn sign(&self, body: &str, date: &str) -> Option<String> {
         if date.get(..8) != self.scope.get(..8) {
             return None;
@@ -106,7 +106,7 @@ pub(super) fn date_of(time: SystemTime) -> Option<String> {
     Some(Timestamp::try_from(time).ok()?.strftime("%Y%m%dT%H%M%SZ").to_string())
 }
 
-/// The time that signatures write in this way.
+/// The opposite of [`date_of`].
 pub(super) fn time_of(date: &str) -> Option<SystemTime> {
     let date = DateTime::strptime("%Y%m%dT%H%M%SZ", date).ok()?;
     SystemTime::try_from(Offset::UTC.to_timestamp(date).ok()?).ok()
