@@ -1,7 +1,7 @@
 //! `ticklake check`: do the queue, the bucket and the topic exist, and may they be used?
 //!
 //! This file owns the report. What is asked of each service is in [`queue`], [`bucket`] and [`topic`]. Nothing that the
-//! engine or a consumer could notice is changed: no message is received, and the one object that is written has a name
+//! engine or a consumer could notice is changed: no message is received, and the objects that are written have names
 //! that Athena hides and is removed. It does *not* own the meaning of AWS errors.
 
 mod bucket;
