@@ -2,7 +2,7 @@
 //!
 //! This file owns the report. What is asked of each service is in [`queue`], [`bucket`] and [`topic`]. Nothing that the
 //! engine or a consumer could notice is changed: no message is received, and the objects that are written have names
-//! that Athena hides and is removed. It does *not* own the meaning of AWS errors.
+//! that Athena hides, and are removed. It does *not* own the meaning of AWS errors.
 
 mod bucket;
 mod queue;
