@@ -1,8 +1,8 @@
 CREATE EXTERNAL TABLE IF NOT EXISTS quarantine (
   message_id string COMMENT 'id of the message that held the bytes',
-  `index` int COMMENT 'position of the tick in its message from 0, or null where the whole body was rejected',
-  reason string COMMENT 'why, as one of a few fixed words',
-  detail string COMMENT 'why, as a sentence',
+  `index` int COMMENT 'position of the tick in its message from 0, or null if the whole body was rejected',
+  reason string COMMENT 'why it was rejected, as one of a few fixed words',
+  detail string COMMENT 'why it was rejected, as a sentence',
   body binary COMMENT 'the rejected bytes',
   received_at timestamp COMMENT 'when the engine received the message, UTC'
 )

@@ -1,13 +1,14 @@
--- What did the market do around the beginning of each event: mean price and volume of the symbol's ticks in the 30 seconds before the
--- alert, and from the alert to 30 seconds after it. A spike whose price_after is back at expected was one tick.
+-- What did the market do when each event began? The query shows mean price and volume of the symbol's ticks: in the 30
+-- seconds before the alert, and from the alert to 30 seconds after it. A spike was one tick if price_after is back at
+-- expected.
 --
--- Days: yesterday and today, UTC. Widen or move them at both "dt >=": ticks and alerts are pruned by them separately.
--- Scans: the alerts of those days, and symbol, ts, price and volume of their ticks. A join does not prune row groups;
--- "AND symbol = 'AAPL'" in both places does.
+-- Days: yesterday and today, UTC. Widen or move them at both "dt >=": each of them prunes one of the two tables.
+-- Scans: the alerts of those days, and symbol, ts, price and volume of their ticks. A join does not prune row groups,
+-- but "AND symbol = 'AAPL'" in both places does.
 WITH raised AS (
   SELECT
     id, ts, symbol, kind, severity, direction, observed, expected, score,
-    -- A message that was delivered twice may raise its alert twice, under the same id.
+    -- With at-least-once delivery, an alert may be stored twice, under the same id.
     row_number() OVER (PARTITION BY id ORDER BY detected_at) AS occurrence
   FROM alerts
   WHERE dt >= cast(current_date - interval '1' day AS varchar)

@@ -1,5 +1,5 @@
--- Did any tick get in twice: per day the ticks that carry the producer's sequence number, how many different ones there
--- are, and the surplus: what the producer or the queue sent twice, or a worker that died stored before it could delete.
+-- Did any tick get in twice? For each day: the ticks with a sequence number, the different ones among them, and the
+-- surplus. The producer or the queue sent the surplus twice. With at-least-once delivery, dead workers cause it, too.
 --
 -- Days: yesterday and today, UTC. Widen or move them at "dt >=".
 -- Scans: symbol, venue and seq of those days. To list the duplicates themselves, select from copies where copies > 1.

@@ -1,5 +1,5 @@
--- Where did the feed fall silent: each symbol's longest time without a tick, beside its mean time between ticks, the
--- longest first. Gaps are in whole seconds. A closed market is a gap too.
+-- Where did the feed fall silent? The query shows each symbol's longest time without a tick and mean time between
+-- ticks, the longest first. Gaps are in whole seconds. A closed market is a gap, too.
 --
 -- Days: yesterday and today, UTC. Widen or move them at "dt >=".
 -- Scans: symbol and ts of those days, the two columns that compress best; "AND symbol = 'AAPL'" prunes row groups.
@@ -16,7 +16,7 @@ gaps AS (
     symbol,
     previous_ts,
     ts,
-    -- Truncated first, because to_unixtime keeps the fraction on Athena and drops it on DataFusion.
+    -- Times are truncated first, because to_unixtime keeps the fraction on Athena and drops it on DataFusion.
     to_unixtime(date_trunc('second', ts)) - to_unixtime(date_trunc('second', previous_ts)) AS gap_seconds
   FROM steps
   WHERE previous_ts IS NOT NULL

@@ -1,15 +1,15 @@
--- What was rejected and why: per day and reason the number of rejects, of messages, of bodies rejected as a whole, when
--- it began and ended, and one example of the detail.
+-- What was rejected, and why? For each day and reason: the rejects, the messages, the bodies that were rejected as a
+-- whole, the first and the last time of receiving, and one example of the detail.
 --
--- Days: yesterday and today, UTC, by the time of receiving. Widen or move them at "dt >=".
--- Scans: every column of those days but body, which is by far the largest. To see the bytes of one reject, select body
--- by its message_id.
+-- Days: yesterday and today, UTC, by the time of sending. Widen or move them at "dt >=".
+-- Scans: all columns of those days except body, which is by far the largest. To see the bytes of one reject, select
+-- body by its message_id.
 SELECT
   dt,
   reason,
   count(*) AS rejects,
   count(DISTINCT message_id) AS messages,
-  -- "index" is null where the whole body was rejected; the quotes are needed because INDEX is a keyword.
+  -- "index" is null if the whole body was rejected; the quotes are needed because INDEX is a keyword.
   count(*) - count("index") AS whole_bodies,
   min(received_at) AS first_received_at,
   max(received_at) AS last_received_at,

@@ -44,6 +44,6 @@ SELECT
   high_price,
   volume
 FROM changes
--- A column of its own: DataFusion 55 refuses its own plan when it sorts by abs() of other columns.
+-- distance is a column because DataFusion 55 refuses its own plan if it sorts by abs() of other columns.
 ORDER BY distance DESC NULLS LAST, symbol
 LIMIT 20

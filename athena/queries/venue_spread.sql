@@ -1,6 +1,6 @@
--- How far apart do venues trade the same symbol: for each minute the distance between the dearest and the cheapest
--- venue's volume-weighted price, in basis points of the lower one; then each symbol's mean and widest minute.
--- Minutes with one venue say nothing and are left out.
+-- How far apart do venues trade the same symbol? A minute's spread is the distance between the volume-weighted prices
+-- of its dearest and cheapest venue, in basis points of the lower one. The answer is each symbol's mean and widest
+-- minute. Minutes with one venue are left out.
 --
 -- Days: yesterday and today, UTC. Widen or move them at "dt >=".
 -- Scans: symbol, ts, price, volume and venue of those days; the other days are pruned by their partitions, and

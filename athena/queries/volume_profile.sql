@@ -1,4 +1,4 @@
--- At which prices was a symbol traded: its price range cut into 20 equal bands, with the volume of each and its share.
+-- At which prices was a symbol traded? Its price range is cut into 20 equal bands, each with its volume and share.
 --
 -- Days: yesterday and today, UTC. Widen or move them at "dt >=".
 -- Scans: symbol, price and volume of those days. Add "AND symbol = 'AAPL'" beside it for one profile: files are sorted

@@ -1,6 +1,6 @@
-//! What a query answered, and what reading it took.
+//! The answer of a query, and the time, bytes and files that it took.
 //!
-//! This owns the measurement. It does *not* own what the bytes cost on Athena ([`crate::report`]).
+//! This file owns the measurement. It does *not* own what the bytes cost on Athena ([`crate::report`]).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,9 +24,9 @@ pub struct Answer {
     pub batches: Vec<RecordBatch>,
     /// Bytes read from the lake's files.
     pub bytes_read: u64,
-    /// Files that partition pruning left to look at.
+    /// The number of files that partition pruning left.
     pub files: usize,
-    /// From the plan to the last row.
+    /// The time from the plan to the last row.
     pub elapsed: Duration,
 }
 
@@ -48,7 +48,7 @@ impl Answer {
         self.batches.iter().map(RecordBatch::num_rows).sum()
     }
 
-    /// The first value of the first row as text; `None` where there is none or it is null.
+    /// The first value of the first row as text. `None` if there is no row or the value is null.
     pub(crate) fn first_text(&self) -> Option<String> {
         let batch = self.batches.iter().find(|batch| batch.num_rows() > 0)?;
         let column = batch.column(0);
@@ -56,11 +56,11 @@ impl Answer {
     }
 }
 
-/// What the leaves of a plan read.
+/// The bytes and files that the leaves of a plan read.
 #[derive(Default)]
 struct Scan {
     bytes: u64,
-    /// By location: a large file may be split among several readers.
+    /// The locations of the files. It is a set, because several readers may share a large file.
     files: BTreeSet<String>,
 }
 

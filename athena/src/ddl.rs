@@ -1,7 +1,7 @@
-//! The Athena DDL, read as table definitions: whoever runs a query locally runs it against what the DDL says.
+//! Reads the Athena DDL as table definitions, so that local queries run against what the DDL says.
 //!
-//! This owns the map from Athena's types to DataFusion's. It does *not* check that the files have these columns; the
-//! contract test of the schemas crate does.
+//! This file owns the map from Athena's types to DataFusion's. It does *not* check that the files have these columns:
+//! the contract test of the schemas crate does.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ pub const SHIPPED: [&str; 3] =
 /// Why a DDL file does not define a table.
 #[derive(Debug, thiserror::Error)]
 pub enum DdlError {
-    /// Not SQL as Hive writes it.
+    /// The text is not SQL in Hive's dialect.
     #[error("failed to parse the DDL")]
     Parse(#[from] ParserError),
-    /// Something else than a single CREATE EXTERNAL TABLE with PARTITIONED BY.
+    /// The text is not a single CREATE EXTERNAL TABLE with PARTITIONED BY.
     #[error("failed to read the DDL: it must be one CREATE EXTERNAL TABLE statement with PARTITIONED BY")]
     NotAPartitionedTable,
-    /// A type that no column of the lake has.
+    /// A column has a type that no column of the lake has.
     #[error("failed to read the DDL: column {column} has the unsupported type {sql_type}")]
     Type {
         /// The column.
@@ -40,7 +40,7 @@ pub enum DdlError {
 /// One table, as its DDL defines it.
 #[derive(Debug, Clone)]
 pub struct TableDdl {
-    /// The table's name, and that of its folder in the lake.
+    /// The name of the table and of its folder in the lake.
     pub name: String,
     /// The columns in the files.
     pub columns: SchemaRef,
@@ -85,7 +85,7 @@ fn data_type(column: &ColumnDef) -> Result<DataType, DdlError> {
         SqlType::Int(None) => Ok(DataType::Int32),
         SqlType::BigInt(None) => Ok(DataType::Int64),
         SqlType::Binary(None) => Ok(DataType::Binary),
-        // Athena's timestamp has no zone. The files say UTC; read without it, a literal compares as on Athena.
+        // Athena's timestamp has no zone, but the files say UTC. Without the zone, a literal compares as on Athena.
         SqlType::Timestamp(None, _) => Ok(DataType::Timestamp(TimeUnit::Microsecond, None)),
         other => Err(DdlError::Type { column: column.name.value.clone(), sql_type: other.to_string() }),
     }

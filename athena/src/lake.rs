@@ -1,7 +1,7 @@
 //! A lake with its tables registered, ready for queries.
 //!
-//! This owns how a table's folder becomes a DataFusion table. It does *not* own the definitions ([`crate::ddl`]) or how
-//! an answer is shown ([`crate::report`]).
+//! This file owns how a table's folder becomes a DataFusion table. It does *not* own the definitions ([`crate::ddl`])
+//! or how an answer is shown ([`crate::report`]).
 
 use std::sync::Arc;
 
@@ -26,10 +26,10 @@ pub enum LakeError {
     /// A table could not be registered.
     #[error("failed to register the tables")]
     Register(#[source] DataFusionError),
-    /// `--today` is no date.
+    /// `--today` is not a date.
     #[error("failed to read the date {date:?}: it must be of the form 2026-11-23")]
     Today {
-        /// What was given.
+        /// The text that was given.
         date: String,
         /// What DataFusion said.
         source: DataFusionError,
@@ -57,7 +57,7 @@ impl Lake {
         Ok(Self { context })
     }
 
-    /// Makes `current_date` answer `date` (`YYYY-MM-DD`) from here on.
+    /// Makes `current_date` answer `date` (`YYYY-MM-DD`) from now on.
     pub fn set_today(&self, date: &str) -> Result<(), LakeError> {
         let today = current_date(date).map_err(|source| LakeError::Today { date: date.to_owned(), source })?;
         self.context.register_udf(today);
@@ -66,13 +66,13 @@ impl Lake {
 
     /// Executes one statement that reads.
     pub async fn run(&self, sql: &str) -> Result<Answer, LakeError> {
-        // As Athena with read permissions: no statement may write over a lake.
+        // As on Athena with read permissions, no statement may write to a lake.
         let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
         let frame = self.context.sql_with_options(sql, read_only).await?;
         Ok(Answer::collect(frame).await?)
     }
 
-    /// The last date of which the lake has a tick, if any.
+    /// The last date from which the lake has a tick, if there is one.
     pub async fn newest_day(&self) -> Result<Option<String>, LakeError> {
         let answer = self.run("SELECT max(dt) AS dt FROM ticks").await?;
         Ok(answer.first_text())

@@ -2,8 +2,8 @@
 //!
 //! This crate owns the DDL and the queries in its folders, and what is needed to run them: [`ddl`] reads the table
 //! definitions, [`location`] says where a lake is, [`lake`] registers its tables and executes, [`report`] shows the
-//! answer. It does *not* own the columns of the lake (the schemas crate does) or its files (the engine does), and
-//! shares no Arrow types with either: it sees what Athena sees.
+//! answer. It does *not* own the columns of the lake (the schemas crate does) or its files (the engine does). It shares
+//! no Arrow types with either, so that it sees what Athena sees.
 
 pub mod query;
 

@@ -1,6 +1,6 @@
 //! Where a lake is: a folder, or a bucket with a prefix.
 //!
-//! This owns how a location is written and, for S3, where credentials come from. It does *not* own what is in the lake.
+//! It owns how a location is written and, for S3, where credentials come from. It does *not* own what is in the lake.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use object_store::ObjectStore;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use url::Url;
 
-/// Why a location is none.
+/// Why a text is not the location of a lake.
 #[derive(Debug, thiserror::Error)]
 pub enum LocationError {
-    /// A local lake must be there: an empty answer from a mistyped path would mislead.
+    /// There is no such folder. An empty answer from a mistyped path would mislead.
     #[error("failed to open the lake: {} is not a folder; give the folder that holds ticks/, or s3://BUCKET/PREFIX", .0.display())]
     NotAFolder(PathBuf),
-    /// Not a URL, or without a bucket.
+    /// The text is not a URL, or it names no bucket.
     #[error("failed to open the lake: {0:?} is not of the form s3://BUCKET/PREFIX")]
     NotABucket(String),
     /// The S3 client refused its settings.
@@ -30,7 +30,7 @@ pub enum LocationError {
 pub struct Location {
     /// Ends with a slash, so that a table's folder can be joined to it.
     base: Url,
-    /// How to reach it, where DataFusion does not know by itself.
+    /// The store that reaches the place, or `None` for a folder, which DataFusion reaches by itself.
     store: Option<Arc<dyn ObjectStore>>,
 }
 
@@ -69,7 +69,7 @@ impl Location {
         let builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
         let endpoints = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
         let endpoint = endpoints.iter().find_map(|key| builder.get_config_value(key));
-        // Whoever names an http endpoint wants it: a service on the same machine has no certificate.
+        // If the user names an http endpoint, http is allowed: a service on the same machine has no certificate.
         let allow_http = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
         let store = builder.with_allow_http(allow_http).build()?;
         Ok(Self { base, store: Some(Arc::new(store)) })

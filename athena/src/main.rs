@@ -1,4 +1,4 @@
-//! The command line of the runner. It does *not* own anything that the library can do without it.
+//! The command line of the runner. It does *not* own how queries are found, run and shown: the library does.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -47,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
             .map(|day| format!("The newest ticks are of {day}: --today {day} asks for that day and the one before.\n"));
         let text = format!("{}\n{}{}", query.name, report::render(&answer, args.rows)?, hint.unwrap_or_default());
         match io::stdout().write_all(text.as_bytes()) {
-            // The reader (head, less) has seen enough.
+            // The program that reads the output (head, less) wants no more.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
             result => result?,
         }

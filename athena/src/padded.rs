@@ -1,8 +1,8 @@
 //! Finds partitions whose keys pad an integer with zeros, `hour=04`, when a query says `hour = 4`.
 //!
-//! DataFusion turns an equality on a partition column into a key prefix, writes the value its own way (`hour=4`), and
-//! would find nothing. A list of one value means the same and is compared by value, after listing. This file does *not*
-//! own listing or reading: the wrapped table does.
+//! DataFusion turns an equality on a partition column into a key prefix. It writes the value its own way (`hour=4`) and
+//! would find nothing. A list of one value means the same, and DataFusion compares it by value, after listing. This
+//! file does *not* own listing or reading: the wrapped table does.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use datafusion::datasource::listing::ListingTable;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
-/// A table some of whose partition columns are padded in its keys.
+/// A table with partition columns that are padded in its keys.
 #[derive(Debug)]
 pub(crate) struct PaddedPartitions {
     table: ListingTable,
@@ -27,7 +27,7 @@ impl PaddedPartitions {
         Self { table, padded }
     }
 
-    /// `filter` with `column = value` as `column IN (value)` where the column is padded.
+    /// Rewrites `column = value` in `filter` as `column IN (value)` if the column is padded.
     fn by_value(&self, filter: Expr) -> Result<Expr> {
         let rewritten = filter.transform(|expr| {
             let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = &expr else {

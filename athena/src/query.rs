@@ -1,6 +1,6 @@
-//! Finding the SQL to run: a file, or one of the queries that come with this crate.
+//! Finds the SQL to run: a file, or one of the queries that come with this crate.
 //!
-//! It does *not* own what the queries may say: DataFusion and Athena do, and a test keeps to what both understand.
+//! It does *not* own what the queries may say: DataFusion and Athena do. A test checks that both understand them.
 
 use std::fs;
 use std::io;
@@ -20,16 +20,16 @@ pub const SHIPPED: [(&str, &str); 10] = [
     ("latest_price", include_str!("../queries/latest_price.sql")),
 ];
 
-/// Why there is nothing to run.
+/// Why a query cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// Neither a file nor a shipped query.
+    /// The name is neither that of a file nor that of a shipped query.
     #[error("failed to find the query {query:?}: there is no such file, and the shipped queries are {}", names())]
     Unknown {
-        /// What was asked for.
+        /// The name that was asked for.
         query: String,
     },
-    /// The file is there and cannot be read.
+    /// The file exists but cannot be read.
     #[error("failed to read {}", path.display())]
     Read {
         /// The file.
@@ -39,7 +39,7 @@ pub enum QueryError {
     },
 }
 
-/// One statement and what to call it.
+/// One statement and its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
     /// The file or the shipped name, for headings and errors.

@@ -1,6 +1,6 @@
-//! An answer as text: the table, and what Athena would ask for it.
+//! Shows an answer as text: the table, and what Athena would bill for it.
 //!
-//! This owns Athena's price. It does *not* measure anything ([`crate::answer`]).
+//! This file owns Athena's price. It does *not* measure anything ([`crate::answer`]).
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ use crate::answer::Answer;
 /// US dollars for 10^12 bytes scanned, the list price in most regions.
 const DOLLARS_PER_TB: f64 = 5.0;
 
-/// Athena bills at least this much for each query.
+/// Athena bills at least this many bytes for each query.
 const MIN_BYTES: u64 = 10_000_000;
 
 /// What Athena would bill for a scan of `bytes`, in US dollars.
@@ -22,7 +22,7 @@ pub fn athena_dollars(bytes: u64) -> f64 {
     bytes.max(MIN_BYTES) as f64 / 1e12 * DOLLARS_PER_TB
 }
 
-/// The first `max_rows` rows of `answer` as a table, and below it how many there are and what reading them took.
+/// The first `max_rows` rows of `answer` as a table, and below it the number of all rows and what reading them took.
 pub fn render(answer: &Answer, max_rows: usize) -> Result<String, ArrowError> {
     let rows = answer.rows();
     let table = pretty_format_batches_with_schema(answer.schema.clone(), &first_rows(&answer.batches, max_rows))?;

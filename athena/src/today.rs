@@ -1,15 +1,15 @@
-//! A `current_date` that stands still: queries about yesterday and today can then be asked of an old lake.
+//! A `current_date` that stands still, so that queries about yesterday and today work on an old lake.
 //!
-//! It does *not* replace the clock anywhere else: `now()` is still now.
+//! It does *not* replace the clock anywhere else: `now()` still returns the present time.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
-/// The function `current_date`, which always answers `date` (`YYYY-MM-DD`).
+/// The function `current_date`, which always returns `date` (`YYYY-MM-DD`).
 pub(crate) fn current_date(date: &str) -> Result<ScalarUDF> {
     let date = ScalarValue::try_from_string(date.to_owned(), &DataType::Date32)?;
-    // Immutable, so that it is folded to a literal before partitions are chosen.
+    // It is immutable, so that DataFusion folds it to a literal before it chooses partitions.
     Ok(ScalarUDF::new_from_impl(CurrentDate { date, signature: Signature::nullary(Volatility::Immutable) }))
 }
 

@@ -1,8 +1,8 @@
 //! The contracts of ticklake: the columns of the lake's three tables, the JSON Schema of a tick and of an alert, and
 //! the queue of a symbol.
 //!
-//! This crate owns names, types and nullability, once. The JSON Schema files beside it, the Arrow schemas below and the
-//! Athena DDL are held together by this crate's tests. It does *not* own where files lie or how they are written.
+//! This crate owns names, types and nullability, once. Its tests check that the JSON Schema files beside it, the Arrow
+//! schemas below and the Athena DDL agree. It does *not* own where files lie or how they are written.
 
 mod route;
 
@@ -18,8 +18,8 @@ pub const TICK_JSON_SCHEMA: &str = include_str!("../tick.schema.json");
 /// JSON Schema of an alert, as a subscriber receives it.
 pub const ALERT_JSON_SCHEMA: &str = include_str!("../alert.schema.json");
 
-/// Which of several queues a symbol's ticks go to: the function in words, and vectors that every producer has to agree
-/// with.
+/// Which of several queues a symbol's ticks go to: the function in words, and test vectors that every producer has to
+/// reproduce.
 pub const SYMBOL_QUEUE_VECTORS: &str = include_str!("../symbol_queue.json");
 
 /// The three tables of the lake.
@@ -57,8 +57,8 @@ impl Table {
         }
     }
 
-    /// The partition columns, which live in the key and not in the file: `dt` is a string `YYYY-MM-DD`, `hour` an
-    /// integer from 0 to 23, both UTC.
+    /// The partition columns, which are in the key and not in the file. `dt` is a string `YYYY-MM-DD`, and `hour` is an
+    /// integer from 0 to 23, both in UTC.
     #[must_use]
     pub fn partition_columns(self) -> &'static [&'static str] {
         match self {
@@ -110,7 +110,7 @@ fn alerts() -> SchemaRef {
 fn quarantine() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("message_id", DataType::Utf8, false),
-        // The position of the tick in its message, from 0; null where the whole body was rejected.
+        // The position of the tick in its message, from 0; null if the whole body was rejected.
         Field::new("index", DataType::Int32, true),
         Field::new("reason", DataType::Utf8, false),
         Field::new("detail", DataType::Utf8, false),

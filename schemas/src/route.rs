@@ -1,16 +1,16 @@
-//! Which of several queues the ticks of a symbol go to. It is always the same one: the worker that drains it sees all
-//! of them.
+//! Picks one of several queues for the ticks of a symbol. It is always the same queue, so that the worker that drains
+//! it sees all of them.
 //!
-//! Every language has this function at hand; `schemas/symbol_queue.json` states it and has vectors to test a copy with.
-//! It will not change between versions. With another number of queues nearly every symbol moves, and the windows of the
-//! detectors begin anew. This file does *not* say where a queue is.
+//! Every language has this function at hand. `schemas/symbol_queue.json` states it and has vectors to test a copy with.
+//! It will not change between versions. With another number of queues, nearly every symbol moves to another queue, and
+//! the windows of the detectors begin anew. This file does *not* say where a queue is.
 
 /// The queue of `symbol`, from 0: its CRC-32 modulo the number of queues.
 ///
-/// CRC-32 is that of zlib (ISO 3309), over the bytes of the symbol in UTF-8.
+/// The CRC-32 is the one of zlib (ISO 3309), over the bytes of the symbol in UTF-8.
 ///
 /// # Panics
-/// Where `queues` is 0.
+/// If `queues` is 0.
 #[must_use]
 pub fn queue_of(symbol: &str, queues: usize) -> usize {
     crc32fast::hash(symbol.as_bytes()) as usize % queues

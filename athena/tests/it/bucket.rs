@@ -1,4 +1,4 @@
-//! The command over a bucket, and over files that the engine's own encoder wrote.
+//! Tests the command on a bucket, with files that the engine's own encoder wrote.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::fixture::MIDNIGHT_US;
 
 const TICKS: i64 = 3_000;
 
-/// Writes an epoch of two symbols over three hours, and one reject, into the bucket that `folder` is.
+/// Writes an epoch into the bucket that `folder` is: two symbols over three hours, and one reject.
 fn write_epoch(folder: &Path) {
     let config = DecodeConfig::default();
     let names = Dictionaries::new(config.names_max);

@@ -1,6 +1,6 @@
 //! A small lake on disk: Parquet files with the columns of the schemas crate under the keys of the engine.
 //!
-//! The rows are kept beside it, for the naive twins. "Today" is 2026-11-23; the lake also holds a day before yesterday,
+//! The fixture keeps the rows beside it, for the naive twins. "Today" is 2026-11-23. The lake also holds an older day,
 //! which no query may show.
 
 use std::collections::BTreeMap;
@@ -117,7 +117,7 @@ impl Fixture {
         fixture
     }
 
-    /// The ticks of yesterday and today, which is what the shipped queries ask for.
+    /// The ticks of yesterday and today. The shipped queries ask for these.
     pub fn recent(&self) -> impl Iterator<Item = &Tick> {
         self.ticks.iter().filter(|tick| tick.ts >= MIDNIGHT_US - 24 * HOUR_US)
     }
@@ -132,7 +132,7 @@ impl Fixture {
         lake
     }
 
-    /// One row group for each [`ROW_GROUP_ROWS`] rows, sorted by symbol and time, as the engine writes them.
+    /// Writes files as the engine does: sorted by symbol and time, with [`ROW_GROUP_ROWS`] rows in a row group.
     fn write<Row: Clone>(
         &self,
         table: Table,
@@ -158,7 +158,7 @@ impl Fixture {
     }
 }
 
-/// The schemas crate's columns in the Arrow version of DataFusion, by way of their names.
+/// The columns of the schemas crate in the Arrow version of DataFusion, converted by the names of their types.
 fn file_schema(table: Table) -> Schema {
     let fields = table.schema();
     let fields = fields.fields().iter().map(|field| {
@@ -180,7 +180,7 @@ fn ticks() -> Vec<Tick> {
         let (mut ts, mut price) = (start, 100.0);
         for i in 0..200_i64 {
             ts += 1 + below(17_000_000) as i64;
-            // One symbol stands still, one falls farther than any other rises.
+            // FLAT stands still, and ZVZZT falls farther than any other symbol rises.
             price += match symbol {
                 "FLAT" => 0.0,
                 "ZVZZT" => below(200) as f64 / 100.0 - 1.2,
@@ -191,12 +191,12 @@ fn ticks() -> Vec<Tick> {
                 ts,
                 price,
                 volume: below(500) as f64,
-                // A producer without sequence numbers is as welcome.
+                // ZVZZT comes from a producer without sequence numbers.
                 seq: (symbol != "ZVZZT").then_some(start / HOUR_US * 1_000 + 2 * i),
                 venue: [Some("XNAS"), Some("ARCX"), None][below(3) as usize],
             };
             if i % 10 == 9 && symbol != "ZVZZT" {
-                // The same instant, later by its number, and before it in the file.
+                // A tick of the same instant that is later by its number, but comes first in the file.
                 ticks.push(Tick { price: price + 0.5, seq: tick.seq.map(|seq| seq + 1), ..tick.clone() });
             }
             if i % 50 == 49 {
@@ -213,7 +213,7 @@ fn alerts() -> Vec<Alert> {
     let morning = MIDNIGHT_US + 4 * HOUR_US;
     let mut alerts = vec![
         alert("old", "AAPL", MIDNIGHT_US - 13 * 24 * HOUR_US + MINUTE_US),
-        // Its 30 seconds before lie in the hour and the day before, where the lake has ticks too.
+        // The 30 seconds before this alert begin in the hour and the day before. The lake has ticks of that hour, too.
         alert("midnight", "AAPL", MIDNIGHT_US + 2 * SECOND_US),
         alert("morning", "MSFT", morning + 10 * MINUTE_US + 1),
         alert("silent", "NONE", morning),

@@ -1,4 +1,4 @@
-//! What kinds of lake can be opened, and what may be done to them.
+//! Tests which lakes can be opened, which statements may run on them, and how answers are reported.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! The runner and its queries over a small real lake, and the DDL against the writer's keys.
+//! Tests the runner and its queries on a small real lake, and the DDL against the keys of the writer.
 #![expect(clippy::unwrap_used, reason = "a fixture that cannot be built or read fails its test")]
 
 mod fixture;

@@ -1,10 +1,10 @@
-//! Every shipped query against a plain twin over the same rows.
+//! Compares every shipped query with a plain twin over the same rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fixture::{Cell, Fixture, HOUR_US, MIDNIGHT_US, MINUTE_US, SECOND_US, Tick, cells, shipped};
 
-/// The rows as cells, from tuples of things that become cells.
+/// One row as cells, from values that become cells.
 macro_rules! row {
     ($($value:expr),* $(,)?) => { vec![$(Cell::from($value)),*] };
 }
@@ -19,7 +19,7 @@ fn assert_same(answer: &[Vec<Cell>], naive: &[Vec<Cell>]) {
     }
 }
 
-/// Sums of the same numbers in another order may round to the next digit.
+/// Allows for sums of the same numbers in another order, which may round to the next digit.
 fn is_same(a: &Cell, b: &Cell) -> bool {
     match (a, b) {
         (Cell::Number(a), Cell::Number(b)) => (a - b).abs() <= 1.5e-6 + 1e-12 * b.abs(),
@@ -280,7 +280,7 @@ async fn latest_price_is_that_of_the_last_tick() {
     assert_same(&shipped(&fixture.lake(), "latest_price").await, &naive);
 }
 
-/// The query that an alert carries, as the example of its schema has it.
+/// The query comes from the example alert in the schema of alerts.
 #[tokio::test]
 async fn query_of_an_alert_gives_the_ticks_around_it() {
     let fixture = Fixture::new();
@@ -292,7 +292,7 @@ async fn query_of_an_alert_gives_the_ticks_around_it() {
         fixture.ticks.iter().filter(around).map(|tick| row![tick.ts, tick.symbol, tick.price, tick.volume]).collect();
     let mut answer = cells(&fixture.lake().run(&example).await.unwrap());
     assert!(naive.len() > 3);
-    // Those of one instant come in any order.
+    // Ticks of one instant come in any order.
     let text = |row: &Vec<Cell>| format!("{row:?}");
     naive.sort_by_key(text);
     answer.sort_by_key(text);

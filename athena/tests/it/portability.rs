@@ -1,4 +1,4 @@
-//! The queries stay within what Athena (Trino) and DataFusion both understand, and read no more than they say.
+//! Tests that the queries use only what Athena (Trino) and DataFusion both understand, and read only their days.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,8 +9,8 @@ use sqlparser::dialect::{AnsiDialect, GenericDialect};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
-/// Functions with the same arguments and the same meaning on both engines. `to_unixtime` only of whole seconds: Trino
-/// keeps a fraction, DataFusion drops it.
+/// Functions with the same arguments and the same meaning on both engines. `to_unixtime` is for whole seconds only:
+/// Trino keeps a fraction, and DataFusion drops it.
 const COMMON_FUNCTIONS: [&str; 17] = [
     "abs",
     "avg",
@@ -31,7 +31,7 @@ const COMMON_FUNCTIONS: [&str; 17] = [
     "varchar",
 ];
 
-/// Words that may stand before a parenthesis without being called.
+/// Words that may stand before a parenthesis but are not functions.
 const NOT_FUNCTIONS: [&str; 3] = ["AS", "OVER", "AND"];
 
 #[test]

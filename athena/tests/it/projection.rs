@@ -1,5 +1,5 @@
-//! Athena finds files by computing their folders from the table properties: these must be the folders that the engine
-//! writes to.
+//! Tests that Athena finds the files. Athena computes their folders from the table properties, and the engine must
+//! write to the same folders.
 
 use athena::ddl::{SHIPPED, TableDdl};
 use ticklake_core::decode::DecodeConfig;
@@ -8,7 +8,7 @@ use ticklake_schemas::Table;
 
 use crate::fixture::{HOUR_US, MIDNIGHT_US};
 
-/// Where the projected range begins: at the earliest event time that the decoder accepts.
+/// The projected range begins at the earliest event time that the decoder accepts.
 fn begin_us() -> i64 {
     DecodeConfig::default().ts_min.as_us()
 }
@@ -20,7 +20,7 @@ fn tables() -> impl Iterator<Item = (Table, TableDdl)> {
     })
 }
 
-/// The folder in which Athena looks for the rows of `ts`: the template filled in as the projection says.
+/// The folder in which Athena looks for the rows of `ts`. It fills in the template as the projection says.
 fn projected(ddl: &TableDdl, ts: i64) -> String {
     let property = |name: &str| ddl.properties.get(name).unwrap_or_else(|| panic!("{}: no {name}", ddl.name)).as_str();
     let mut location = property("storage.location.template").to_owned();
@@ -64,7 +64,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
 #[test]
 fn projected_folders_are_those_of_the_writer() {
     for (table, ddl) in tables() {
-        // Every hour of 30 years would be 260,000 keys; 7 hours meet every hour of the day and every day of the year.
+        // Every hour of 30 years would be 260,000 keys. Steps of 7 hours meet each hour of the day and day of the year.
         for ts in (begin_us()..begin_us() + 30 * 366 * 24 * HOUR_US).step_by(7 * HOUR_US as usize) {
             let written = format!("s3://BUCKET/PREFIX/{}/", partition_path(table, ts));
             assert_eq!(projected(&ddl, ts), written);
@@ -86,7 +86,7 @@ fn projected_days_begin_before_the_oldest_replay_and_end_after_today() {
     for (table, ddl) in tables() {
         let (from, to) = ddl.properties["projection.dt.range"].split_once(',').unwrap();
         assert!(partition_path(table, begin_us()).contains(&format!("dt={from}")), "{}: {from}", table.name());
-        // A producer whose clock is ahead writes to tomorrow before midnight.
+        // A producer with a clock that is ahead writes to tomorrow before midnight.
         let days = DecodeConfig::default().ts_future_max.as_secs().div_ceil(86_400);
         assert_eq!(to, format!("NOW+{days}DAYS"), "{}", table.name());
         assert_eq!(ddl.properties["projection.dt.interval"], "1", "{}", table.name());

@@ -1,4 +1,4 @@
-//! What a filter saves: files by partition, bytes by symbol.
+//! Tests what filters save: a filter by partition saves files, and a filter by symbol saves bytes.
 
 use crate::fixture::{Cell, Fixture, HOUR_US, MIDNIGHT_US, cells};
 

@@ -1,6 +1,6 @@
-//! A lake that a consumer writes: which files a table has, and what is in them. A folder or a bucket in S3.
+//! A lake that a consumer writes, in a folder or in a bucket in S3: the files of its tables, and what is in them.
 //!
-//! It does *not* own what is made of their rows.
+//! It does *not* own what callers make of the rows.
 
 pub mod rows;
 
@@ -20,16 +20,16 @@ pub enum Lake {
     Folder(PathBuf),
     /// A bucket.
     S3 {
-        /// Reaches it.
+        /// The client that reaches the bucket.
         client: Client,
-        /// Its name.
+        /// The name of the bucket.
         bucket: String,
-        /// What the keys of the lake begin with: nothing, or something that ends in a slash.
+        /// The beginning of all keys of the lake. It is empty or ends in a slash.
         prefix: String,
     },
 }
 
-/// Why a lake cannot be looked into.
+/// Why a lake cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
     /// A folder or file cannot be read.
@@ -40,15 +40,15 @@ pub enum LakeError {
         /// What the system said.
         source: io::Error,
     },
-    /// S3 does not answer as it should.
+    /// A request to S3 failed.
     #[error("failed to read {place}: {problem}")]
     S3 {
-        /// Of what.
+        /// The URL of the object or folder.
         place: String,
-        /// What it said.
+        /// The error of the S3 client.
         problem: String,
     },
-    /// A file is no well-formed Parquet.
+    /// A file is not well-formed Parquet.
     #[error("failed to read the Parquet file {file}")]
     Parquet {
         /// The file.
@@ -67,7 +67,7 @@ pub enum LakeError {
 }
 
 impl Lake {
-    /// One in S3, at `BUCKET` or `BUCKET/PREFIX`.
+    /// A lake in S3, at `BUCKET` or `BUCKET/PREFIX`.
     #[must_use]
     pub fn in_s3(client: Client, place: &str) -> Self {
         let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
@@ -76,8 +76,8 @@ impl Lake {
         Self::S3 { client, bucket: bucket.to_owned(), prefix }
     }
 
-    /// The Parquet files of a table, sorted: their names below the lake, such as
-    /// `ticks/dt=2026-11-23/hour=14/a.parquet`. None where there is no such table.
+    /// The names of a table's Parquet files, relative to the lake and sorted, such as
+    /// `ticks/dt=2026-11-23/hour=14/a.parquet`. There are none if there is no such table.
     pub async fn files(&self, table: &str) -> Result<Vec<String>, LakeError> {
         match self {
             Self::Folder(lake) => {
@@ -124,12 +124,12 @@ fn s3_error(bucket: &str, key: &str, error: &(dyn std::error::Error + 'static)) 
     LakeError::S3 { place: format!("s3://{bucket}/{key}"), problem: DisplayErrorContext(error).to_string() }
 }
 
-/// Whether a name ends in `.parquet` and no part of it is hidden, as those are from Athena that begin with `_` or `.`.
+/// Whether a name ends in `.parquet` and no part of it begins with `_` or `.`, which would hide it from Athena.
 fn is_data(file: &str) -> bool {
     file.ends_with(".parquet") && !file.split('/').any(|part| part.starts_with(['_', '.']))
 }
 
-/// The Parquet files of a table of the lake in a folder, sorted: their names below the lake. Links are followed.
+/// The names of a table's Parquet files in a lake that is a folder, relative to it and sorted. It follows links.
 pub fn files_in(lake: &Path, table: &str) -> Result<Vec<String>, LakeError> {
     let mut files = Vec::new();
     let mut folders = vec![table.to_owned()];
@@ -137,7 +137,7 @@ pub fn files_in(lake: &Path, table: &str) -> Result<Vec<String>, LakeError> {
         let path = lake.join(&folder);
         let failed = |source| LakeError::Read { path: path.clone(), source };
         let entries = match fs::read_dir(&path) {
-            // Not there, or no more.
+            // The folder does not exist, or not any more.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             entries => entries.map_err(failed)?,
         };

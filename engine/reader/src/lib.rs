@@ -1,7 +1,7 @@
 //! Reads trades: a [`Recording`] is a file of CSV or Parquet with any columns, and a [`Lake`] holds the tables that the
 //! engine writes.
 //!
-//! The engine and the load generator share it. It does *not* own what becomes of the rows.
+//! The engine and the load generator share this crate. It does *not* own what they do with the rows.
 
 pub mod lake;
 mod number;

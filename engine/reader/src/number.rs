@@ -1,6 +1,6 @@
 //! Numbers that keep both their exact decimal text and their value.
 
-/// A price or volume that knows its decimal text and the `f64` which that text denotes.
+/// A price or volume that keeps its decimal text and the `f64` that this text denotes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Number<'a> {
     /// Hundredths: `18937` is written `189.37`.
@@ -9,18 +9,18 @@ pub enum Number<'a> {
     Whole(i64),
     /// Written as the shortest text that reads back as the same `f64`. Finite.
     Float(f64),
-    /// A text that is a JSON number and is passed through as it is, with its value.
+    /// A text that is a JSON number, with its value. It is passed on unchanged.
     Text {
         /// The digits.
         text: &'a str,
-        /// What they denote, correctly rounded.
+        /// The value of the digits, correctly rounded.
         value: f64,
     },
 }
 
 impl<'a> Number<'a> {
-    /// A number from decimal text. Text that JSON has no number for but that is one all the same (`.5`, `+1`) is
-    /// rewritten; `None` for what is no finite number.
+    /// A number from decimal text. A number in a form that JSON does not allow (`.5`, `+1`) is rewritten. `None` if the
+    /// text is not a finite number.
     #[must_use]
     pub fn from_text(text: &'a str) -> Option<Self> {
         let value: f64 = text.parse().ok()?;

@@ -1,6 +1,6 @@
 //! Recorded trades: the rows of a CSV or Parquet file, in the order of the file.
 //!
-//! A [`Mapping`] says which columns hold what. This file owns how far a file is read and the numbers of its rows. It
+//! A [`Mapping`] says which columns hold what. This file owns how far a file is read, and the numbers of its rows. It
 //! does *not* own the file formats (`csv_file`, `parquet_file`).
 
 mod csv_file;
@@ -23,14 +23,14 @@ pub struct Recording {
     pub path: PathBuf,
     /// Which columns hold what.
     pub mapping: Mapping,
-    /// How many rows to take from its beginning; `None` takes all.
+    /// How many rows to take from the beginning of the file. `None` takes all.
     pub limit: Option<u64>,
 }
 
-/// Why a recording cannot be read on.
+/// Why a recording cannot be read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The name ends in nothing known.
+    /// The name of the file has an unknown ending.
     #[error("failed to read {}: the name must end in .csv, .csv.gz or .parquet", .0.display())]
     Format(PathBuf),
     /// The file cannot be opened or read.
@@ -41,16 +41,16 @@ pub enum ReadError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file is no well-formed CSV.
+    /// The file is not well-formed CSV.
     #[error("failed to read the CSV rows")]
     Csv(#[from] csv::Error),
-    /// The file is no well-formed Parquet.
+    /// The file is not well-formed Parquet.
     #[error("failed to read the Parquet rows")]
     Parquet(#[from] parquet::errors::ParquetError),
-    /// A Parquet column has a type that cannot stand for what it is mapped to.
+    /// A Parquet column has a type that does not suit the field that the column is mapped to.
     #[error("failed to read the Parquet columns")]
     Arrow(#[from] arrow::error::ArrowError),
-    /// A mapped column is not there.
+    /// The file lacks a mapped column.
     #[error("failed to map the columns: there is no column {column:?}, the file has {}", available.join(", "))]
     Column {
         /// The name in the mapping.
@@ -58,14 +58,14 @@ pub enum ReadError {
         /// The names in the file.
         available: Vec<String>,
     },
-    /// A value that is missing or no such thing.
+    /// A value is missing or malformed.
     #[error("failed to read row {row}: {column} is {problem}")]
     Value {
-        /// Its number, from 1, headings not counted.
+        /// The number of the row, from 1. Headings do not count.
         row: u64,
-        /// What it is mapped to.
+        /// The field that the column is mapped to.
         column: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the value.
         problem: String,
     },
 }
@@ -73,7 +73,7 @@ pub enum ReadError {
 /// One row of a recording.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row<'a> {
-    /// Its number, from 1, headings not counted.
+    /// The number of the row, from 1. Headings do not count.
     pub number: u64,
     /// The instrument.
     pub symbol: &'a str,
@@ -83,7 +83,7 @@ pub struct Row<'a> {
     pub price: Number<'a>,
     /// Units traded.
     pub volume: Number<'a>,
-    /// The sequence number, where one is mapped.
+    /// The sequence number, if one is mapped.
     pub seq: Option<i64>,
     /// Where the trade took place.
     pub venue: Option<&'a str>,
@@ -91,11 +91,11 @@ pub struct Row<'a> {
     pub conditions: Option<&'a str>,
 }
 
-/// Takes rows; `false` asks for no more of them.
+/// Takes a row. Returns `false` if it wants no more rows.
 pub type RowSink<'a> = &'a mut dyn FnMut(&Row<'_>) -> bool;
 
 impl Recording {
-    /// Hands every row to `sink`, until it asks for no more.
+    /// Hands the rows to `sink`, until it wants no more or `limit` is reached.
     pub fn read(&self, sink: RowSink<'_>) -> Result<(), ReadError> {
         let mut rows = Rows { left: self.limit.unwrap_or(u64::MAX), row: 0, sink };
         if rows.left == 0 {
@@ -110,7 +110,7 @@ impl Recording {
     }
 }
 
-/// What a file holds, by its name.
+/// The format of a file, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Csv { gzip: bool },
@@ -126,16 +126,16 @@ impl Format {
     }
 }
 
-/// Where the file formats put their rows.
+/// Takes the rows that the file formats read, up to the limit.
 struct Rows<'a> {
     left: u64,
-    /// Of the row being read, from 1.
+    /// The number of the row that is being read, from 1.
     row: u64,
     sink: RowSink<'a>,
 }
 
 impl Rows<'_> {
-    /// Takes the next row; `false` asks for no more.
+    /// Takes the next row. Returns `false` if no more rows are wanted.
     fn take(&mut self, row: &Row<'_>) -> bool {
         self.left -= 1;
         (self.sink)(row) && self.left > 0

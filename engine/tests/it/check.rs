@@ -1,4 +1,4 @@
-//! `ticklake check` against the local endpoint: everything that may be missing is missed, by its name.
+//! Tests `ticklake check` against the local endpoint: it names everything that is missing.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ impl World {
     }
 }
 
-/// A queue with a dead-letter queue; gives its URL.
+/// Creates a queue with a dead-letter queue, and returns its URL.
 async fn create_queues(clients: &Clients) -> String {
     use aws_sdk_sqs::types::QueueAttributeName::{QueueArn, RedrivePolicy};
     let dead = clients.sqs.create_queue().queue_name("dead").send().await.unwrap().queue_url.unwrap();
@@ -68,7 +68,7 @@ async fn connect(aws: &Aws) -> Clients {
     Clients::connect_as(aws, Credentials::new("local", "local", None, None, "test")).await
 }
 
-/// Whether a line of this kind contains all of `words`.
+/// Whether a line with this verdict and subject contains all of `words`.
 fn says(report: &Report, verdict: Verdict, subject: Subject, words: &[&str]) -> bool {
     report.findings.iter().any(|finding| {
         finding.verdict == verdict && finding.subject == subject && words.iter().all(|word| finding.text.contains(word))
@@ -183,7 +183,7 @@ async fn bucket_that_refuses_every_new_object_is_refused() {
     assert!(says(&report, Verdict::Fail, Subject::Bucket, &["refused", "nothing is there"]), "{report}");
 }
 
-/// As `GoAWS` 0.4 does, and every other server of SQS's query protocol.
+/// `GoAWS` 0.4 answers like this, as every other server of SQS's query protocol does.
 #[tokio::test]
 async fn queue_endpoint_that_does_not_speak_json_is_named_as_such() {
     let answer = "<ErrorResponse><Error><Code>InvalidAction</Code></Error></ErrorResponse>";
@@ -205,7 +205,7 @@ async fn queue_endpoint_that_does_not_speak_json_is_named_as_such() {
     }
 }
 
-/// An endpoint that answers the same to everything; gives its URL.
+/// Starts an endpoint that gives the same answer to every request, and returns its URL.
 async fn serve(answer: String) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

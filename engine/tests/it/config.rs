@@ -1,4 +1,4 @@
-//! The configuration from outside: which source wins, and what a mistake is answered with.
+//! Tests the configuration from outside: which source wins, and which error answers a mistake.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use ticklake::config::sources::{self, Assignment, Loaded, SourceError};
 use ticklake::config::{LogFormat, Settings, print};
 use ticklake::meter::Meters;
 
-/// Sources in memory, but for the file.
+/// Sources of settings. All are in memory, except for the file.
 #[derive(Default)]
 struct Typed {
     file: Option<(TempDir, PathBuf)>,
@@ -239,7 +239,6 @@ fn valid_settings_are_accepted() {
     assert_eq!(config.lake.bucket, "market-lake");
 }
 
-/// Each bound, by a value just beyond it: the key, the value, and how the problem begins.
 #[test]
 fn several_queues_are_checked_one_by_one() {
     let problems = |queues: &str| {
@@ -255,10 +254,11 @@ fn several_queues_are_checked_one_by_one() {
     };
     refused(r#"["http://a/1/t", "b"]"#, "`queues` must be a URL");
     refused(r#"["http://a/1/t", "http://a/1/t"]"#, "`queues` must name each queue once (names http://a/1/t again)");
-    // 16 polls of one, one of each of the others, and one more: ten of the largest messages each.
+    // One queue has 16 polls, each of the others has one, and one is extra. Each brings ten of the largest messages.
     refused(r#"["http://a/1/t", "http://a/1/u", "http://a/1/v", "http://a/1/w"]"#, "must be at least 209715200");
 }
 
+/// Each case breaks one bound: the key, the value, and how the problem begins.
 #[test]
 fn every_bound_is_enforced_and_named() {
     let cases = [

@@ -1,4 +1,4 @@
-//! The edge to SQS: requests that are repeated without the SDK, several queues, FIFO queues, and a queue at its limit.
+//! Tests the edge to SQS: requests repeated without the SDK, several queues, FIFO queues, and a queue at its limit.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl Signed {
         SqsQueue::new(self.clients.sqs.clone(), self.url.clone(), VISIBILITY, repeated)
     }
 
-    /// As many messages as one receive brings, each odd in another way.
+    /// Sends as many messages as one receive brings. Each is odd in another way.
     async fn send(&self) {
         let encoding = MessageAttributeValue::builder().data_type("String").string_value("zstd").build().unwrap();
         for body in
@@ -64,7 +64,7 @@ fn credentials() -> Credentials {
     Credentials::new("AKID", "secret", None, None, "test")
 }
 
-/// What both ways to receive have to agree on: receipts and counts differ from delivery to delivery.
+/// The fields on which both ways to receive must agree. Receipts and counts differ from delivery to delivery.
 fn told(messages: &[ReceivedMessage]) -> BTreeMap<&str, (&[u8], Option<&str>, i64)> {
     let told = |message: &'_ ReceivedMessage| message.sent_at_us.unwrap();
     messages.iter().map(|m| (m.id.as_str(), (&m.body[..], m.content_encoding.as_deref(), told(m)))).collect()
@@ -107,8 +107,8 @@ async fn repeated_requests_are_signed_and_tell_the_same_as_those_of_the_sdk() {
     assert_eq!((direct.backlog().await.unwrap().total(), sdk.repeated()), (0, 0));
 }
 
-/// SQS refuses signatures that are more than 15 minutes off. A clock that jumps ends nothing: the difference is learnt
-/// from the answers, and requests that are repeated without the SDK are signed with it as well.
+/// SQS refuses signatures that are more than 15 minutes off. If the clock jumps, the client learns the difference from
+/// the answers and goes on. Requests that are repeated without the SDK use the difference as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn clock_that_jumps_is_learnt_from_the_answers() {
     let world = Signed::new(credentials()).await;
@@ -126,7 +126,7 @@ async fn clock_that_jumps_is_learnt_from_the_answers() {
         queue.receive(WAIT).await.unwrap();
         assert_eq!(queue.repeated(), before + 1, "{ahead}");
     }
-    // A wrong secret is not the clock's fault, whatever the clock.
+    // A wrong secret stops the client, even while the clock is wrong.
     world.aws.set_clock_ahead(20 * 60);
     let config = Aws { endpoint_url: Some(world.aws.url()), region: Some("us-east-1".to_owned()), ..Aws::default() };
     let stranger = Clients::connect_as(&config, Credentials::new("AKID", "wrong", None, None, "test")).await;
@@ -179,7 +179,7 @@ async fn what_fails_without_the_sdk_is_made_again_by_it() {
     assert_eq!(queue.repeated(), 1);
     for effect in ["status:503", "status:403", "reset", "cut-answer"] {
         let before = (queue.repeated(), world.aws.faults().calls("sqs:ReceiveMessage"));
-        // Every second request fails. The SDK's, which comes after one that failed, is never among them.
+        // Every second request fails. The SDK sends its requests after a failed one, so its requests never fail.
         world.aws.faults().add(format!("sqs:ReceiveMessage={effect}@1/2").parse().unwrap());
         for _ in 0..5 {
             queue.receive(Duration::ZERO).await.unwrap();
@@ -231,7 +231,7 @@ fn tick(symbol: &str, seq: usize) -> String {
 /// The sequence numbers of each symbol, in the order of epochs and rows.
 fn seqs(objects: &lake::Objects) -> BTreeMap<String, Vec<i64>> {
     let mut files: Vec<_> = objects.iter().filter(|(key, _)| key.starts_with("ticks/")).collect();
-    // By the epoch's number: one worker's epochs are `WORKER-0`, `WORKER-1` and so on.
+    // Sort by the number of the epoch: one worker's epochs are `WORKER-0`, `WORKER-1` and so on.
     files.sort_by_key(|(key, _)| {
         let number = key.rsplit('-').next().and_then(|name| name.strip_suffix(".parquet"));
         number.unwrap().parse::<u64>().unwrap()
@@ -245,7 +245,7 @@ fn seqs(objects: &lake::Objects) -> BTreeMap<String, Vec<i64>> {
     seqs
 }
 
-/// Sends bodies, each with its group, which only a FIFO queue looks at.
+/// Sends bodies, each with its group. Only a FIFO queue looks at the group.
 async fn send(sandbox: &Sandbox, url: &str, bodies: impl Iterator<Item = (String, &'static str)>) {
     let bodies: Vec<_> = bodies.collect();
     let is_fifo = url.strip_suffix(".fifo").is_some();
@@ -261,12 +261,12 @@ async fn send(sandbox: &Sandbox, url: &str, bodies: impl Iterator<Item = (String
     }
 }
 
-/// Order within a group is kept up to the detectors, and so into the rows of the same microsecond. A group goes on only
-/// after its messages are deleted: an epoch that waited for its age, an hour here, would never get to the second ten.
+/// The order within a group is kept up to the detectors, and so in rows of the same microsecond. A group goes on only
+/// after its messages are deleted. An epoch that waited for its age, an hour here, would never get the second ten.
 #[tokio::test(flavor = "multi_thread")]
 async fn groups_of_a_fifo_queue_stay_in_order_and_do_not_wait_for_epochs() {
     const GROUPS: [&str; 3] = ["A", "B", "C"];
-    // One that drains knows more of its queue, and must not wait either.
+    // An engine that drains knows more about its queue, and must not wait either.
     for drain in [false, true] {
         let dir = tempfile::tempdir().unwrap();
         let sandbox = Sandbox::start(dir.path()).await.unwrap();
@@ -333,7 +333,7 @@ async fn several_queues_are_drained_at_once_each_with_its_own_share() {
     assert_eq!(meters.stats.messages_deleted.get(), 3 * EACH as u64);
 }
 
-/// A queue that allows a few messages in flight, and says so, as SQS does to short polls.
+/// A queue that allows [`LIMIT`] messages in flight. At the limit it returns an error, as SQS does to short polls.
 struct Limited {
     queue: MemoryQueue,
     in_flight: AtomicUsize,
@@ -378,14 +378,14 @@ impl Queue for Limited {
 async fn queue_that_allows_no_more_in_flight_closes_the_epoch() {
     let queue = Arc::new(Limited { queue: MemoryQueue::new(VISIBILITY), in_flight: AtomicUsize::new(0) });
     (0..100).for_each(|seq| drop(queue.queue.send(tick("A", seq), None)));
-    // By itself the epoch would wait for an hour.
+    // Without the limit, the epoch would wait for an hour.
     let config = config(&["limited"], |settings| {
         settings.epoch.age_max = Duration::from_hours(1);
         settings.queue.receivers_max = 1;
     });
     let meters = Meters::new(&config);
     let enough = async {
-        // What is less than the limit waits for its age.
+        // The last messages are fewer than the limit, so their epoch waits for its age.
         while meters.stats.messages_deleted.get() < (100 - LIMIT) as u64 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -1,7 +1,7 @@
-//! The whole path over any AWS-compatible endpoint: that which `TICKLAKE_TEST_ENDPOINT` names, or else the local one.
+//! Tests the whole path over the AWS-compatible endpoint that `TICKLAKE_TEST_ENDPOINT` names, or the local one.
 //!
-//! Everything is looked at through the protocols alone. What the local endpoint promises, another must keep as well, or
-//! one of the two is wrong: CI runs these tests against a second implementation for that.
+//! The tests look at everything through the protocols alone. If two endpoints behave differently, one of them is wrong.
+//! CI therefore runs these tests against a second implementation.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,7 +26,7 @@ struct World {
     clients: Clients,
     resources: Resources,
     bucket: String,
-    /// Where no other endpoint is named.
+    /// The local endpoint, if no other one is named.
     _local: Option<(LocalAws, TempDir)>,
 }
 
@@ -127,7 +127,7 @@ async fn name_is_given_to_one_object_only() {
     assert_eq!(store.put_new(object("one", ObjectKind::Void)).await.unwrap(), PutOutcome::Created);
     assert_eq!(store.put_new(object("two", ObjectKind::Data)).await.unwrap(), PutOutcome::Exists);
     let found = Found { epoch: Some("w-1".to_owned()), is_void: true };
-    assert_eq!(store.head("a/k").await.unwrap(), Some(found), "whose it is, and what");
+    assert_eq!(store.head("a/k").await.unwrap(), Some(found), "its epoch and kind");
     assert_eq!(store.get("a/k").await.unwrap().unwrap(), "one");
     assert_eq!(store.list("a/").await.unwrap(), ["a/k"]);
     store.delete("a/k").await.unwrap();

@@ -1,5 +1,5 @@
-//! Invariant 2: a tick is in the lake once, whatever crashes. Workers die and stall at every step of a commit, and
-//! others take over what they held.
+//! Tests invariant 2: a tick is in the lake once, whatever crashes. Workers die and stall at every step of a commit,
+//! and other workers take over their messages.
 
 mod alerts;
 mod deliveries;
@@ -29,8 +29,8 @@ use tokio::task::JoinSet;
 
 use crate::{lake, local::MINUTE};
 
-/// After how long messages come back, whatever a worker believes: shorter than what it asks for, as if it had been
-/// frozen.
+/// The time after which messages come back. It is shorter than the time that a worker asks for, as if the worker had
+/// been frozen.
 const VISIBILITY: Duration = Duration::from_secs(2);
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -45,15 +45,15 @@ fn config() -> Config {
     settings.epoch.age_max = Duration::from_millis(200);
     settings.queue.visibility_timeout = Duration::from_secs(5);
     settings.queue.wait = Duration::from_secs(1);
-    // The notes of a worker that is killed are adopted by the next one at once.
+    // The next worker adopts the notes of a killed one at once.
     settings.alerts.adopt_after = Duration::ZERO;
-    // A spike is told with its own message, and nothing else is.
+    // A spike is reported with its own message, and there are no other alerts.
     settings.detect.level_shift.enabled = false;
     settings.detect.clock.enabled = false;
     settings.validate().unwrap()
 }
 
-/// What both workers share.
+/// The ports that both workers share.
 struct World {
     queue: Arc<MemoryQueue>,
     store: Arc<MemoryStore>,
@@ -61,7 +61,7 @@ struct World {
 }
 
 impl World {
-    /// Messages of ten ticks each, which lie in two hours, one of them with a spike, and a bad one.
+    /// A world with messages of ten ticks each, in two hours. One has a spike, and one more message is malformed.
     fn new() -> Self {
         let world =
             Self { queue: Arc::new(MemoryQueue::new(VISIBILITY)), store: Arc::default(), notifier: Arc::default() };
@@ -87,8 +87,8 @@ impl World {
         Ports { queues: vec![self.queue.clone()], store: self.store.clone(), notifier: Some(self.notifier.clone()) }
     }
 
-    /// Drains with a worker that nothing happens to. One that does not detect anything itself has to take the alert
-    /// over.
+    /// Drains with a worker that nothing happens to. If it does not detect anything itself, it has to adopt the alert
+    /// of the other worker.
     async fn drain(&self, detects: bool) -> (Result<(), RunError>, Meters) {
         let mut settings = (*config()).clone();
         settings.detect.spike.enabled = detects;
@@ -98,7 +98,7 @@ impl World {
         (tokio::time::timeout(MINUTE, run).await.expect("the queue is drained"), meters)
     }
 
-    /// Every tick, reject and alert is in the lake once, and every alert was published.
+    /// Asserts that every tick, reject and alert is in the lake once, and that every alert was published.
     async fn assert_exact(&self) {
         let objects = self.store.objects();
         let mut seqs: Vec<i64> = lake::ticks(&objects).iter().map(|tick| tick.seq.unwrap()).collect();
@@ -121,7 +121,7 @@ struct Stalling {
     store: Arc<MemoryStore>,
     kind: ObjectKind,
     nth: usize,
-    /// The object arrives, and its answer does not.
+    /// Whether the object is stored before the stall, and only the answer waits.
     answer_only: bool,
     seen: AtomicUsize,
     stalled: Notify,
@@ -138,7 +138,7 @@ impl Stalling {
 #[async_trait]
 impl ObjectStore for Stalling {
     async fn put_new(&self, object: NewObject<'_>) -> Result<PutOutcome, PortError> {
-        // Not the object by which a worker tries the store out.
+        // The objects with which a worker tests the store do not count.
         let is_meant = object.kind == self.kind && !object.key.contains(".proof-");
         if !is_meant || self.seen.fetch_add(1, Ordering::SeqCst) + 1 < self.nth {
             return self.store.put_new(object).await;
@@ -170,7 +170,7 @@ impl ObjectStore for Stalling {
     }
 }
 
-/// A queue that brings each message once, takes some batches of deletes and then no more, and extends nothing.
+/// A queue that brings each message once, takes only `deletes_max` batches of deletes, and never extends a message.
 struct Undeleting {
     queue: Arc<MemoryQueue>,
     received: AtomicUsize,
@@ -189,7 +189,7 @@ impl Undeleting {
 #[async_trait]
 impl Queue for Undeleting {
     async fn receive(&self, wait: Duration) -> Result<Vec<ReceivedMessage>, PortError> {
-        // What comes back is the other worker's.
+        // Messages that come back are for the other worker.
         if self.received.load(Ordering::SeqCst) > MESSAGES {
             std::future::pending::<()>().await;
         }
@@ -223,7 +223,7 @@ impl Queue for Undeleting {
     }
 }
 
-/// Starts a worker, which is killed when the handle is aborted.
+/// Starts a worker. Aborting the handle kills it.
 fn start(ports: Ports) -> tokio::task::JoinHandle<Result<(), RunError>> {
     tokio::spawn(async move {
         let config = config();
@@ -236,7 +236,7 @@ const FILES: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn worker_that_dies_between_any_two_puts_leaves_every_row_once() {
-    // Before and after the entry, before and after the claim, before each of the files, and after the last.
+    // It dies before or after the entry, before or after the claim, before each file, or after the last file.
     let files = (1..=FILES).map(|nth| (ObjectKind::Data, nth, false));
     let others =
         [ObjectKind::Entry, ObjectKind::Claim].into_iter().flat_map(|kind| [(kind, 1, false), (kind, 1, true)]);
@@ -246,13 +246,13 @@ async fn worker_that_dies_between_any_two_puts_leaves_every_row_once() {
             let world = World::new();
             let store = Stalling::new(&world.store, kind, nth, answer_only);
             let worker = start(Ports { store: store.clone(), ..world.ports() });
-            tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker gets there");
+            tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker stalls");
             worker.abort();
             let is_announced = kind != ObjectKind::Entry || answer_only;
             let (result, meters) = world.drain(!is_announced).await;
             result.unwrap();
             world.assert_exact().await;
-            // Alerts that are noted hold no message up: their claims and their file come after the deletes.
+            // Alerts that are noted do not delay messages: their claims and their file come after the deletes.
             let is_after_deletes = kind == ObjectKind::Claim || nth == FILES;
             assert!(is_after_deletes || meters.stats.messages_redelivered.get() > 0, "{kind:?} {nth}");
         });
@@ -266,7 +266,7 @@ async fn worker_that_dies_before_or_between_its_deletes_leaves_every_row_once() 
         let world = World::new();
         let queue = Undeleting::new(&world.queue, deletes);
         let worker = start(Ports { queues: vec![queue.clone()], ..world.ports() });
-        tokio::time::timeout(MINUTE, queue.stalled.notified()).await.expect("the worker gets there");
+        tokio::time::timeout(MINUTE, queue.stalled.notified()).await.expect("the worker stalls");
         worker.abort();
         let (result, meters) = world.drain(false).await;
         result.unwrap();
@@ -275,7 +275,7 @@ async fn worker_that_dies_before_or_between_its_deletes_leaves_every_row_once() 
     }
 }
 
-/// A worker that was frozen for longer than the visibility timeout goes on where it was.
+/// A worker is frozen for longer than the visibility timeout, and then goes on where it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn worker_that_stalls_before_any_put_and_goes_on_stores_nothing_twice() {
     let others =
@@ -286,15 +286,15 @@ async fn worker_that_stalls_before_any_put_and_goes_on_stores_nothing_twice() {
         cases.spawn(async move {
             let world = World::new();
             let store = Stalling::new(&world.store, kind, nth, answer_only);
-            // Claims come after the deletes, so that a worker which is to get there has to delete.
+            // Claims come after the deletes. So a worker reaches its claim only if it can delete.
             let deletes_max = if kind == ObjectKind::Claim { usize::MAX } else { 0 };
             let queue = Undeleting::new(&world.queue, deletes_max);
             let worker = start(Ports { store: store.clone(), queues: vec![queue], ..world.ports() });
-            tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker gets there");
-            // Another one takes over what comes back, and finishes.
+            tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker stalls");
+            // Another worker takes over the messages that come back, and finishes.
             world.drain(kind == ObjectKind::Entry && !answer_only).await.0.unwrap();
             world.assert_exact().await;
-            // Its lease has ended as well, whatever the other one took.
+            // Wait until the lease of the first worker has ended as well, however long the other one took.
             tokio::time::sleep(config().queue.visibility_timeout).await;
             store.go_on.notify_one();
             tokio::time::sleep(Duration::from_secs(2)).await;
@@ -310,7 +310,7 @@ async fn entry_that_cannot_be_read_stops_the_commit_and_is_named() {
     let world = World::new();
     let store = Stalling::new(&world.store, ObjectKind::Data, 1, false);
     let worker = start(Ports { store: store.clone(), ..world.ports() });
-    tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker gets there");
+    tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker stalls");
     worker.abort();
     let damaged = NewObject {
         key: "ledger/damaged-1",

@@ -1,4 +1,4 @@
-//! Faults injected for real, at the local endpoint.
+//! Tests the engine with faults that the local endpoint injects.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn assert_every_tick_once(sandbox: &Sandbox, ticks: usize) {
     assert_eq!(seqs, (0..ticks as i64).collect::<Vec<_>>());
 }
 
-/// SQS delivers a message twice as if each time were the first: while its epoch is open, and after it was stored.
+/// SQS delivers a message twice, each time as if it were the first: while its epoch is open, or after it was stored.
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_of_messages_are_stored_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -46,8 +46,8 @@ async fn copies_of_messages_are_stored_once() {
     assert!((50..=150).contains(&copies), "{copies}");
 }
 
-/// Invariant 3: memory is flat however long S3 is down. After the budget is full, thirty seconds and thirty hours are
-/// the same.
+/// Invariant 3: memory is flat, however long S3 is down. Once the budget is full, thirty hours would be no different
+/// from thirty seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn store_down_for_30_s_stays_within_the_budget_and_resumes() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Reads lakes back, with nothing of the engine's own encoder: rows from Parquet files by column name.
+//! Reads the rows of lakes back from Parquet files, by column name, without the engine's own encoder.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The engine over the real SDK and real HTTP, against the local endpoint: the whole path, and how it fails.
+//! Tests the engine with the real SDK and real HTTP against the local endpoint: the whole path, and how it fails.
 
 use std::path::Path;
 use std::time::Duration;
@@ -111,14 +111,14 @@ async fn missing_permission_ends_the_run_with_its_name() {
     assert_eq!(lake::ticks(&lake::objects_in(&sandbox.lake)).len(), 1);
 }
 
-/// Waits until `holds`, within a minute.
+/// Waits until `holds` returns `true`, at most a minute.
 async fn until(mut holds: impl FnMut() -> bool) {
     let wait = async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(MINUTE, wait).await.expect("it comes to that");
+    tokio::time::timeout(MINUTE, wait).await.expect("the condition holds within a minute");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +144,7 @@ async fn queue_that_is_deleted_leaves_the_others_and_is_drained_again_once_it_is
         until(|| stats.ticks_decoded.get() == 1).await;
         sqs.delete_queue().queue_url(&other).send().await.unwrap();
         until(|| meters.queues[1].is_gone()).await;
-        // Its epoch does not wait for its age, for nobody can extend its message any more.
+        // Its epoch does not wait for its age, because nobody can extend its message any more.
         until(|| stats.ticks_stored.get() == 1).await;
         assert!(meters.is_receiving() && !meters.queues[0].is_gone());
         send(sandbox.queue_url.clone(), 1).await;
@@ -172,7 +172,7 @@ async fn drain_ends_though_one_of_its_queues_is_deleted() {
         settings.queues = vec![std::mem::take(&mut settings.queue.url), other.clone()];
     });
     send(&sandbox, &flat_ticks("AAPL", 5)).await;
-    // The engine that drains cannot delete it, and so goes on.
+    // The engine cannot delete the message, so the drain goes on.
     sandbox.aws.faults().fail("sqs:DeleteMessageBatch", localaws::FaultKind::Status(503));
     let delete = async {
         until(|| sandbox.aws.faults().calls("sqs:DeleteMessageBatch") > 0).await;
@@ -206,7 +206,7 @@ async fn queue_that_never_was_there_and_the_loss_of_every_queue_end_the_run() {
     let run = run(ports, &config, RunOptions::default(), meters.clone(), std::future::pending());
     let delete = async {
         until(|| meters.is_receiving()).await;
-        // Until each has answered: a poll waits for a second.
+        // By then each queue has answered, because a poll waits for a second.
         tokio::time::sleep(Duration::from_secs(3)).await;
         for url in [&sandbox.queue_url, &other] {
             sqs.delete_queue().queue_url(url).send().await.unwrap();

@@ -1,5 +1,5 @@
-//! The engine as its users meet it: pipelines in memory and over the local endpoint, configuration, `check`, real
-//! trades.
+//! Tests the engine as its users meet it: pipelines in memory and over the local endpoint, configuration, `check`, and
+//! real trades.
 #![expect(clippy::disallowed_methods, reason = "tests start tasks and wait as they need")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
 

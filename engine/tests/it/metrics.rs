@@ -1,4 +1,4 @@
-//! What monitoring sees: metrics and health over HTTP, and the table in the documentation.
+//! Tests what monitoring sees: metrics and health over HTTP, and the table in the documentation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use ticklake_core::detect::ThresholdConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// The answer to one request: its status, and its body.
+/// Sends one request, and returns the status and the body of its answer.
 async fn ask(address: std::net::SocketAddr, request: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(format!("{request} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
@@ -47,7 +47,7 @@ async fn engine_tells_what_it_does_and_whether_it_receives() {
 
     assert_eq!(ask(address, "GET /readyz").await.0, 503, "the engine does not run yet");
     let watch = async {
-        // With nothing to receive, long before the first poll is answered.
+        // It gets ready with nothing to receive, long before the first poll is answered.
         let ready = async {
             while ask(address, "GET /readyz").await.0 != 200 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -90,7 +90,7 @@ async fn engine_tells_what_it_does_and_whether_it_receives() {
     for stage in [Stage::Encode, Stage::Commit] {
         assert_eq!(value(&metrics, &format!("{}_count", stage.name())), epochs, "{stage:?}");
     }
-    // Again, and nothing is counted twice.
+    // A second request shows that nothing is counted twice.
     let (_, again) = ask(address, "GET /metrics").await;
     assert_eq!(value(&again, "ticklake_ticks_stored_total"), 50.0);
 }
@@ -154,12 +154,12 @@ async fn clients_that_never_read_keep_nobody_out() {
     let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), exporter).await.unwrap();
     let address = endpoint.address().unwrap();
     tokio::spawn(endpoint.serve());
-    // More answers than the buffers of a connection hold.
+    // The answers to these are more than the buffers of a connection hold.
     let requests = "GET /metrics HTTP/1.1\r\nhost: t\r\n\r\n".repeat(2_000);
     let mut clients = Vec::new();
     for at in 0..100 {
         let mut client = TcpStream::connect(address).await.unwrap();
-        // Every second one never even asks.
+        // Every second client never asks at all.
         if at % 2 == 0 {
             let _ = tokio::time::timeout(Duration::from_millis(20), client.write_all(requests.as_bytes())).await;
         }
@@ -167,7 +167,7 @@ async fn clients_that_never_read_keep_nobody_out() {
     }
     let asked = tokio::time::timeout(Duration::from_secs(3), ask(address, "GET /healthz")).await;
     assert_eq!(asked.expect("an answer comes in time").0, 200);
-    // The last one asks nothing, and is let go.
+    // The last client asks nothing, so the endpoint closes its connection.
     let end = tokio::time::timeout(Duration::from_secs(20), clients.pop().unwrap().read(&mut [0])).await;
     assert_eq!(end.expect("the connection is closed").unwrap_or(0), 0);
 }

@@ -1,4 +1,4 @@
-//! `ticklake detect`: the detectors over a file.
+//! Tests `ticklake detect`, which runs the detectors over a file.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A tick a second of two symbols: A has a bad print after 100 s, and B is silent from 400 s on.
+/// One tick a second of each of two symbols. A has a bad print after 100 s, and B is silent from 400 s on.
 fn ticks() -> impl Iterator<Item = (&'static str, i64, f64)> {
     (0..600_i64).flat_map(|second| {
         let price = if second == 100 { 150.0 } else { 100.0 + (second % 3) as f64 / 100.0 };

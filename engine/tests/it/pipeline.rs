@@ -1,4 +1,4 @@
-//! The pipeline over ports in memory: what goes in, what comes out, and what a failing edge does to it.
+//! Tests the pipeline over ports in memory: what goes in, what comes out, and what a failing edge does to it.
 
 mod failing;
 mod sharing;
@@ -32,7 +32,7 @@ fn settings() -> Settings {
     "lake".clone_into(&mut settings.lake.bucket);
     settings.decode.ts_future_max = Duration::from_hours(24 * 365 * 100);
     settings.threads.decode = 2;
-    // What a run has left is adopted by the next one at once.
+    // A run adopts at once the alerts that the run before has left.
     settings.alerts.adopt_after = Duration::ZERO;
     settings
 }
@@ -165,7 +165,7 @@ async fn feed_that_falls_silent_is_alerted_and_stored_though_no_tick_comes() {
     settings.detect.gap.least = Duration::from_secs(2);
     settings.detect.gap.probability = 0.4;
     let config = config(settings);
-    // Seven minutes until now, of two symbols.
+    // Two symbols have a tick in each second of the last seven minutes.
     let now_us = jiff::Timestamp::now().as_microsecond();
     let ticks: Vec<_> = (0..420)
         .flat_map(|seq| ["A", "B"].map(|symbol| (symbol, seq)))
@@ -252,7 +252,7 @@ async fn alerts_are_the_same_for_any_number_of_detectors() {
         (settings.queue.receivers_max, settings.threads.decode, settings.threads.detect) = (1, 1, detectors);
         settings.detect.symbols_max = 9;
         let config = config(settings);
-        // The tenth of the symbols is one too many. One in three jumps, and then jumps again within the cool-down.
+        // The tenth symbol is one too many. Every third symbol jumps, and then jumps again within the cool-down.
         for seq in 0..140 {
             let jumps = |symbol: usize| symbol.is_multiple_of(3) && [120, 124].contains(&seq);
             let price = |symbol| if jumps(symbol) { "150.00" } else { "100.25" };

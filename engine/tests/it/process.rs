@@ -1,4 +1,4 @@
-//! The `ticklake` binary as a process: signals, exit codes, the environment.
+//! Tests the `ticklake` binary as a process: signals, exit codes and the environment.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -16,7 +16,7 @@ impl Process {
         Self(ticklake(sandbox).args(args).spawn().unwrap())
     }
 
-    /// The exit code, once it has ended; `None` where a signal ended it.
+    /// Waits until the process has ended, and returns its exit code. `None` if a signal ended it.
     async fn ended(mut self) -> Option<i32> {
         within_a_minute("the process ends", async || self.0.try_wait().unwrap().is_some()).await;
         self.0.wait().unwrap().code()
@@ -29,7 +29,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It has ended already where the test has passed.
+        // If the test has passed, the process has ended already.
         let _ = self.0.kill();
     }
 }
@@ -50,12 +50,12 @@ fn ticklake(sandbox: &Sandbox) -> Command {
     {
         command.env_remove(name);
     }
-    // No region: beside an endpoint, one is made up.
+    // No region is set. With an endpoint, the engine takes a default region.
     command.env("AWS_ENDPOINT_URL_SQS", sandbox.aws.url()).env("AWS_ENDPOINT_URL_S3", sandbox.aws.url());
     command.env("AWS_ENDPOINT_URL_SNS", sandbox.aws.url()).env("AWS_EC2_METADATA_DISABLED", "true");
     command.env("AWS_ACCESS_KEY_ID", "local").env("AWS_SECRET_ACCESS_KEY", "local");
     command.env("TICKLAKE_QUEUE__URL", &sandbox.queue_url).env("TICKLAKE_LAKE__BUCKET", BUCKET);
-    // Somebody else's, and no text.
+    // This variable is somebody else's, and its value is not text.
     #[cfg(unix)]
     command.env("ODD", <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff"));
     command.env("TICKLAKE_AWS__S3_PATH_STYLE", "true").current_dir(sandbox.lake.parent().unwrap());

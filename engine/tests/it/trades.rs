@@ -1,7 +1,7 @@
-//! Recorded trades through queue, engine and lake, compared row by row with the file they came from.
+//! Sends recorded trades through queue, engine and lake, and compares them row by row with the recording.
 //!
-//! The recordings are not part of the project. They are looked for in the folder that `TICKLAKE_DATA` names, or
-//! `../shared/data`; where they are missing, a test says so and passes.
+//! The recordings are not part of the project. The tests look for them in the folder that `TICKLAKE_DATA` names, or in
+//! `../shared/data`. If a recording is missing, its test says so and passes.
 
 use std::fs::File;
 use std::io::{Write as _, stderr};
@@ -16,7 +16,7 @@ use ticklake::sandbox::Sandbox;
 
 use crate::{lake, local};
 
-/// A trade, comparable: symbol, time, bits of price and of volume, the recording's own number, venue, conditions.
+/// A comparable trade: symbol, time, bits of price and of volume, the recording's own number, venue, conditions.
 type Trade = (String, i64, u64, u64, Option<i64>, Option<String>, Option<String>);
 
 fn recording(name: &str) -> Option<PathBuf> {
@@ -24,7 +24,7 @@ fn recording(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("TICKLAKE_DATA").map_or(default, PathBuf::from);
     let path = folder.join(name);
     if !path.exists() {
-        // Not by `println!`, which a test that passes keeps to itself.
+        // Not by `println!`, because the output of a test that passes is not shown.
         let path = path.display();
         let line = format!("skipped: there is no {path}; TICKLAKE_DATA names the folder of recordings\n");
         stderr().write_all(line.as_bytes()).unwrap();
@@ -33,9 +33,9 @@ fn recording(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Sends the recording through a new local endpoint and a draining engine; returns the trades in the lake, sorted.
+/// Sends the recording through a new local endpoint and a draining engine. Returns the trades in the lake, sorted.
 async fn trades_in_the_lake(path: PathBuf, mapping: &str, per_message: usize) -> Vec<Trade> {
-    // Without a number of its own, a row is sent with its place in the file.
+    // If the recording has no numbers, the load generator numbers the rows of each symbol.
     let numbered = mapping.contains("seq=");
     let dir = tempfile::tempdir().unwrap();
     let sandbox = Sandbox::start(dir.path()).await.unwrap();

@@ -1,4 +1,4 @@
-//! What travels between the engine and the services: attributes, half-failed batches, calls that never answer.
+//! Tests what travels between the engine and the services: attributes, half-failed batches, calls without an answer.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -96,7 +96,7 @@ async fn tick_without_time_gets_that_of_the_queue() {
     let before = now_ms();
     send_many(&sandbox, 10).await;
     let after = now_ms();
-    // What the engine's own clock says while it drains lies well after that.
+    // While the engine drains, its own clock is well past that time.
     tokio::time::sleep(Duration::from_millis(300)).await;
     local::drain(&sandbox, &local::config(&sandbox, |_| {})).await.0.unwrap();
     for tick in lake::ticks(&lake::objects_in(&sandbox.lake)) {
@@ -140,7 +140,7 @@ async fn calls_that_never_answer_are_given_up_and_tried_again() {
     assert_eq!(seqs(&impatient), (0..50).collect::<Vec<_>>());
 }
 
-/// A PUT that takes longer than `aws.attempt_timeout` would be begun again for ever.
+/// Otherwise a PUT that takes longer than `aws.attempt_timeout` would begin again for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn large_file_gets_time_for_its_bytes() {
     let (_dir, sandbox) = start().await;

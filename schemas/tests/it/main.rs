@@ -1,7 +1,7 @@
-//! The JSON Schema files, the Arrow schemas and the Athena DDL say the same.
+//! Tests that the JSON Schema files, the Arrow schemas and the Athena DDL agree.
 //!
-//! This owns the map between their types, [`athena_type`] and [`arrow_type`]. It does *not* own whether the lake's keys
-//! suit the DDL's partition projection: that needs the writer, and is tested in the athena crate.
+//! This file owns the map between their types, [`athena_type`] and [`arrow_type`]. It does *not* test the partition
+//! projection of the DDL: that test needs the writer of the keys, so it is in the athena crate.
 #![expect(clippy::unwrap_used, reason = "a contract that cannot be read fails the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,11 +18,11 @@ const TICKS_DDL: &str = include_str!("../../../athena/ddl/ticks.sql");
 const ALERTS_DDL: &str = include_str!("../../../athena/ddl/alerts.sql");
 const QUARANTINE_DDL: &str = include_str!("../../../athena/ddl/quarantine.sql");
 
-/// Columns that a producer need not or cannot send, and that are never null in the lake: the queue's time stands in for
-/// a missing `ts`, and the engine sets `received_at`.
+/// Columns that are never null in the lake although a producer may or must leave them out. The engine takes the queue's
+/// time for a missing `ts`, and sets `received_at`.
 const FILLED_BY_ENGINE: [&str; 2] = ["ts", "received_at"];
 
-/// What a subscriber is told and the lake does not hold: it follows from what the lake holds.
+/// Fields that a subscriber gets and the lake does not hold. They follow from what the lake holds.
 const NOT_STORED: [&str; 2] = ["ticks", "query"];
 
 /// The Athena type that reads an Arrow type's Parquet form.
@@ -54,7 +54,7 @@ fn instant() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC")))
 }
 
-/// The property's types without null, which [`is_nullable`] tells.
+/// The property's types without null. [`is_nullable`] tells whether null is one of them.
 fn json_types(property: &Value) -> Vec<&str> {
     let types = match &property["type"] {
         Value::Array(types) => types.iter().map(|name| name.as_str().unwrap()).collect(),

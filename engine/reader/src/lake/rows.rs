@@ -1,4 +1,4 @@
-//! The rows of one file of the ticks table, in batches, of only the columns that are needed.
+//! Reads the rows of one file of the ticks table in batches, and only the columns that are needed.
 //!
 //! It does *not* own where the file is.
 
@@ -18,16 +18,16 @@ use super::LakeError;
 /// Rows that are in memory at a time.
 const BATCH_ROWS: usize = 8_192;
 
-/// The columns that tell a tick from others, and then those that say what it was.
+/// The columns that identify a tick, and then the columns with its values.
 const COLUMNS: [&str; 5] = ["symbol", "seq", "ts", "price", "volume"];
 
-/// How many of them tell a tick from others.
+/// How many of [`COLUMNS`] identify a tick.
 const KEYS: usize = 2;
 
 /// Why a file cannot be read.
 #[derive(Debug)]
 pub enum RowsError {
-    /// It is no well-formed Parquet.
+    /// It is not well-formed Parquet.
     Parquet(ParquetError),
     /// It does not have the columns of the ticks table.
     Schema(String),
@@ -79,7 +79,7 @@ pub fn read(file: impl ChunkReader + 'static, take: &mut dyn FnMut(Row<'_>)) -> 
     })
 }
 
-/// Hands symbol and sequence number of every row that has one to `take`.
+/// Hands the symbol and the sequence number of every row that has one to `take`.
 pub fn read_keys(file: impl ChunkReader + 'static, take: &mut dyn FnMut(&str, i64)) -> Result<(), RowsError> {
     batches(file, &COLUMNS[..KEYS], &mut |batch| {
         let keys = Keys::of(batch)?;
@@ -112,14 +112,14 @@ fn batches(
     Ok(())
 }
 
-/// What tells a row from others.
+/// The columns that identify a row.
 struct Keys {
     symbol: StringArray,
     seq: Int64Array,
 }
 
 impl Keys {
-    /// The symbol may be encoded in several ways.
+    /// Casts the symbol, because files may encode it in several ways.
     fn of(batch: &RecordBatch) -> Result<Self, String> {
         let symbol = column(batch, "symbol")?;
         let symbol: StringArray = cast(symbol, &DataType::Utf8).map_err(|error| error.to_string())?.as_string().clone();
@@ -133,7 +133,7 @@ impl Keys {
     }
 }
 
-/// What a row says. Of another type it would be another value.
+/// The values of a row. Columns of other types are refused, because they would hold other values.
 struct Values {
     ts: TimestampMicrosecondArray,
     price: Float64Array,

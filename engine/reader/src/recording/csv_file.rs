@@ -1,4 +1,4 @@
-//! Rows of a CSV file with headings, plain or compressed with gzip.
+//! Reads the rows of a CSV file with headings, plain or compressed with gzip.
 
 use std::{
     fs::File,
@@ -11,7 +11,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::{Mapping, ReadError, Row, Rows};
 
-/// The columns of the mapping as positions.
+/// The positions of the mapped columns.
 struct Columns {
     symbol: usize,
     ts: usize,

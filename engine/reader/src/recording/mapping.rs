@@ -11,7 +11,7 @@ pub enum TsUnit {
     Ms,
     /// Microseconds.
     Us,
-    /// Nanoseconds, of which the last three digits are dropped.
+    /// Nanoseconds. Their last three digits are dropped.
     Ns,
 }
 
@@ -30,7 +30,7 @@ impl FromStr for TsUnit {
 }
 
 impl TsUnit {
-    /// `ts` in microseconds; `None` beyond their range.
+    /// `ts` in microseconds. `None` if the result exceeds an `i64`.
     #[must_use]
     pub fn to_us(self, ts: i64) -> Option<i64> {
         match self {
@@ -45,43 +45,43 @@ impl TsUnit {
 /// The columns of a recording, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping {
-    /// Holds the symbol.
+    /// The column with the symbol.
     pub symbol: String,
-    /// Holds the event time: an integer in `ts_unit`, or in Parquet also a timestamp, which knows its own unit.
+    /// The column with the event time: an integer in `ts_unit`. In Parquet it may be a timestamp with its own unit.
     pub ts: String,
-    /// The unit of `ts` where it is an integer.
+    /// The unit of `ts` if it is an integer.
     pub ts_unit: TsUnit,
-    /// Holds the price.
+    /// The column with the price.
     pub price: String,
-    /// Holds the volume.
+    /// The column with the volume.
     pub volume: String,
-    /// Holds the sequence number, unique within a symbol. `None` numbers the rows of each symbol from 0.
+    /// The column with the sequence number, unique within a symbol. `None` leaves the rows without a number.
     pub seq: Option<String>,
-    /// Holds the venue.
+    /// The column with the venue.
     pub venue: Option<String>,
-    /// Holds the sale conditions.
+    /// The column with the sale conditions.
     pub conditions: Option<String>,
 }
 
-/// Why a text is no [`Mapping`].
+/// Why a text is not a [`Mapping`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MappingError {
-    /// No unit of event times.
-    #[error("failed to read the unit of event times: {0:?} is none of s, ms, us, ns")]
+    /// The text is not a unit of event times.
+    #[error("failed to read the unit of event times: {0:?} is not a unit; give s, ms, us or ns")]
     Unit(String),
-    /// A part without `=`, or with nothing on one side of it.
+    /// A part has no `=`, or nothing on one side of it.
     #[error("failed to read the mapping: {0:?} is not of the form FIELD=COLUMN")]
     Form(String),
-    /// A field that a tick does not have.
+    /// A tick does not have such a field.
     #[error(
         "failed to read the mapping: there is no field {0:?}, only symbol, ts, price, volume, seq, venue, conditions"
     )]
     Field(String),
-    /// A field mapped twice.
+    /// A field is mapped twice.
     #[error("failed to read the mapping: {0} is mapped twice")]
     Twice(&'static str),
-    /// A field that every tick needs.
-    #[error("failed to read the mapping: {0} is not mapped")]
+    /// A field that every tick needs is not mapped.
+    #[error("failed to read the mapping: {0} is not mapped; add {0}=COLUMN")]
     Missing(&'static str),
 }
 
@@ -91,7 +91,7 @@ const FIELDS: [&str; 7] = ["symbol", "ts", "price", "volume", "seq", "venue", "c
 impl FromStr for Mapping {
     type Err = MappingError;
 
-    /// Reads `symbol=sym,ts=ts_ms,price=price,volume=size`; event times are taken for milliseconds.
+    /// Reads `symbol=sym,ts=ts_ms,price=price,volume=size`; event times are in milliseconds.
     fn from_str(text: &str) -> Result<Self, MappingError> {
         let mut columns: [Option<String>; 7] = [const { None }; 7];
         for part in text.split(',') {
@@ -144,7 +144,7 @@ pub const PRESETS: [Preset; 3] = [
         mapping: "symbol=symbol,ts=trade_ms,price=price,volume=qty,seq=trade_id",
         ts_unit: TsUnit::Ms,
     },
-    // The columns of a tick by their own names: what `plant` writes, and the files of a lake.
+    // The columns have the names of a tick's fields, as in files that `plant` writes and in the files of a lake.
     Preset {
         name: "ticklake",
         mapping: "symbol=symbol,ts=ts,price=price,volume=volume,seq=seq,venue=venue,conditions=conditions",

@@ -1,6 +1,6 @@
-//! Rows of a Parquet file, whatever its columns' physical types.
+//! Reads the rows of a Parquet file, whatever the physical types of its columns are.
 //!
-//! Whole numbers, decimals and texts are passed through as text, floats as floats, so that each reaches the message as
+//! Whole numbers, decimals and texts are passed on as text, and floats as floats. So each value reaches the message as
 //! it stands in the file.
 
 use std::{fs::File, path::Path};
@@ -41,7 +41,7 @@ pub(super) fn read(path: &Path, mapping: &Mapping, rows: &mut Rows<'_>) -> Resul
     Ok(())
 }
 
-/// The columns of a batch, in the few types that they are used in.
+/// The columns of a batch, cast to the few types in which they are used.
 struct Columns {
     symbol: StringArray,
     ts: Int64Array,
@@ -109,7 +109,7 @@ fn integers(column: &ArrayRef) -> Result<Int64Array, ArrowError> {
     Ok(cast(column, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
 }
 
-/// Event times and their unit: a timestamp column knows its own.
+/// Event times and their unit. A timestamp column has its own unit.
 fn times(column: &ArrayRef, unit: TsUnit) -> Result<(Int64Array, TsUnit), ArrowError> {
     let unit = match column.data_type() {
         DataType::Timestamp(TimeUnit::Second, _) => TsUnit::S,

@@ -1,9 +1,9 @@
-//! Alerts of workers that die, stall or freeze, and of several workers about one price.
+//! Tests alerts of workers that die, stall or freeze, and alerts of several workers about one price.
 
 use super::deliveries::Altered;
 use super::*;
 
-/// A topic that takes nothing, and says nothing.
+/// A topic that takes no alert and never answers.
 struct Silent(Notify);
 
 #[async_trait]
@@ -19,8 +19,8 @@ async fn alert_of_a_worker_that_dies_while_publishing_is_published_by_another() 
     let world = World::new();
     let topic = Arc::new(Silent(Notify::new()));
     let worker = start(Ports { notifier: Some(topic.clone()), ..world.ports() });
-    tokio::time::timeout(MINUTE, topic.0.notified()).await.expect("the worker gets there");
-    // The file of alerts comes after they are out.
+    tokio::time::timeout(MINUTE, topic.0.notified()).await.expect("the worker stalls");
+    // The file of alerts comes only after they are published.
     let is_stored = || world.store.objects().keys().filter(|key| key.ends_with(".parquet")).count() >= FILES - 1;
     while !is_stored() {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -32,7 +32,7 @@ async fn alert_of_a_worker_that_dies_while_publishing_is_published_by_another() 
     assert_eq!(meters.stats.alerts_published.get(), world.notifier.published().len() as u64);
 }
 
-/// One is told by time that a far price was a spike, the other by the price after it, in another message.
+/// Time tells one worker that a far price was a spike. The price after it, in another message, tells the other one.
 #[tokio::test(flavor = "multi_thread")]
 async fn alert_that_two_workers_raise_about_one_price_is_stored_once() {
     let world =
@@ -63,7 +63,7 @@ async fn alert_that_two_workers_raise_about_one_price_is_stored_once() {
     assert_eq!(found, [0, 1]);
 }
 
-/// Its file is waited for, and then a void decides.
+/// The next worker waits for the file of the dead one. Then it puts a void in its place, which decides.
 #[tokio::test(flavor = "multi_thread")]
 async fn alert_that_a_worker_claimed_before_it_died_is_stored_by_the_next_one_that_raises_it() {
     let world = World::new();
@@ -91,8 +91,8 @@ async fn alert_that_is_raised_and_adopted_in_one_epoch_is_stored_once() {
     assert!(notes.is_empty(), "it is in the table: {notes:?}");
 }
 
-/// One worker, frozen for longer than the visibility timeout before some PUT: it is given its messages again, whose
-/// ticks its detectors know.
+/// The only worker is frozen at a PUT for longer than the visibility timeout. It gets its messages again, and its
+/// detectors know their ticks already.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_worker_that_is_frozen_stores_every_row_and_every_alert_that_it_published() {
     let puts = [ObjectKind::Entry, ObjectKind::Claim, ObjectKind::Data].into_iter();
@@ -107,7 +107,7 @@ async fn only_worker_that_is_frozen_stores_every_row_and_every_alert_that_it_pub
                 let (config, options) = (config(), RunOptions { drain: true });
                 run(ports, &config, options, Meters::new(&config), std::future::pending()).await
             });
-            tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker gets there");
+            tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker stalls");
             tokio::time::sleep(config().queue.visibility_timeout).await;
             store.go_on.notify_one();
             tokio::time::timeout(MINUTE, worker).await.expect("the queue is drained").unwrap().unwrap();

@@ -1,16 +1,16 @@
-//! Messages that come again: dead letters, redrives, copies, and workers that decode them differently.
+//! Tests messages that come again: dead letters, redrives, copies, and workers that decode them differently.
 
 use super::*;
 
-/// A queue that is not as it should be.
+/// A queue that deviates from the usual behaviour, as its fields say.
 pub(super) struct Altered {
     pub(super) queue: Arc<MemoryQueue>,
-    /// The count that is shown in place of the true one.
+    /// The receive count that messages show in place of the true one.
     pub(super) count: Option<u32>,
-    /// Each message is handed out twice, the second time with this count.
+    /// If set, each message is handed out twice, the second time with this count.
     pub(super) copy_count: Option<u32>,
     pub(super) copies: std::sync::Mutex<Vec<ReceivedMessage>>,
-    /// Whether messages can be hidden for longer.
+    /// Whether messages can be extended. If not, `extend` never answers.
     pub(super) extends: bool,
     pub(super) has_sources: bool,
 }
@@ -60,13 +60,13 @@ impl Queue for Altered {
     }
 }
 
-/// Its counts begin anew, and so say that nothing was delivered before.
+/// The counts of a dead-letter queue begin anew, so they say that nothing was delivered before.
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_of_a_dead_letter_queue_are_stored_once_whatever_its_counts_say() {
     let world = World::new();
     let queue = Undeleting::new(&world.queue, 0);
     let worker = start(Ports { queues: vec![queue.clone()], ..world.ports() });
-    tokio::time::timeout(MINUTE, queue.stalled.notified()).await.expect("the worker gets there");
+    tokio::time::timeout(MINUTE, queue.stalled.notified()).await.expect("the worker stalls");
     worker.abort();
     let queue = Arc::new(Altered { count: Some(1), has_sources: true, ..Altered::new(&world.queue) });
     let (config, options) = (config(), RunOptions { drain: true });
@@ -89,7 +89,7 @@ async fn messages_that_were_redriven_are_stored_once_where_their_bodies_tell_the
     let worker = tokio::spawn(async move {
         run(ports, &first, RunOptions::default(), Meters::new(&first), std::future::pending()).await
     });
-    tokio::time::timeout(MINUTE, queue.stalled.notified()).await.expect("the worker gets there");
+    tokio::time::timeout(MINUTE, queue.stalled.notified()).await.expect("the worker stalls");
     worker.abort();
     let redriven = World { queue: Arc::new(MemoryQueue::new(VISIBILITY)), ..World::new() };
     World::fill(&redriven.queue);
@@ -116,8 +116,8 @@ async fn copies_of_held_messages_are_stored_once_whatever_their_counts_say() {
     }
 }
 
-/// Two workers that decode a message differently, the first of which dies after its first file: ticks come before
-/// rejects.
+/// Drains with two workers that decode a message differently. The first dies after its first file, which is of ticks:
+/// rejects come later.
 async fn decoded_differently(body: &str, change: impl FnOnce(&mut Settings)) -> BTreeMap<String, Bytes> {
     let world =
         World { queue: Arc::new(MemoryQueue::new(VISIBILITY)), store: Arc::default(), notifier: Arc::default() };
@@ -130,7 +130,7 @@ async fn decoded_differently(body: &str, change: impl FnOnce(&mut Settings)) -> 
     let worker = tokio::spawn(async move {
         run(ports, &first, RunOptions::default(), Meters::new(&first), std::future::pending()).await
     });
-    tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker gets there");
+    tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker stalls");
     while lake::ticks(&world.store.objects()).is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -165,8 +165,8 @@ async fn tick_that_moves_to_another_hour_between_two_deliveries_is_stored_once()
     assert_eq!(symbols(&objects), ["A", "B"]);
 }
 
-/// Workers in the middle of a change of configuration: what one refuses another takes. That a file of an epoch is
-/// stored says nothing of a message that has no rows in it.
+/// While a configuration changes, one worker refuses a tick that another one takes. A stored file of an epoch says
+/// nothing about a message that has no rows in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn tick_that_the_dead_worker_refused_is_not_taken_for_one_that_it_stored() {
     let world =
@@ -175,7 +175,7 @@ async fn tick_that_the_dead_worker_refused_is_not_taken_for_one_that_it_stored()
         let body = format!(r#"{{"symbol":"{symbol}","price":1,"volume":1,"ts":{AFTERNOON_US},"seq":1}}"#);
         world.queue.send(body, None);
     }
-    // Ticks first, then rejects: the reject is not stored any more.
+    // Ticks come before rejects, so the worker dies before it stores the reject.
     let store = Stalling::new(&world.store, ObjectKind::Data, 2, false);
     let ports = Ports { store: store.clone(), ..world.ports() };
     let worker = tokio::spawn(async move {
@@ -184,7 +184,7 @@ async fn tick_that_the_dead_worker_refused_is_not_taken_for_one_that_it_stored()
         let config = settings.validate().unwrap();
         run(ports, &config, RunOptions::default(), Meters::new(&config), std::future::pending()).await
     });
-    tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker gets there");
+    tokio::time::timeout(MINUTE, store.stalled.notified()).await.expect("the worker stalls");
     while lake::ticks(&world.store.objects()).is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -1,18 +1,18 @@
-//! Stores that do not keep the first of several objects of one name, or refuse names without a reason.
+//! Tests stores that do not keep the first of several objects of one name, or that refuse names without a reason.
 
 use super::*;
 
-/// How a store decides between two objects of one name.
+/// How a store decides wrongly between two objects of one name.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Flaw {
-    /// It takes the second for a new one.
+    /// It takes the second for a new one, and overwrites the first.
     Overwrites,
-    /// It looks whether there is one, and then it writes: one writer after the other is told the truth, and of several
-    /// at once each wins.
+    /// It looks whether there is one, and then writes. Writers that come one after another get the right answer, but
+    /// several at once all win.
     LooksFirst,
 }
 
-/// A store that does not decide as it should.
+/// A store with a flaw.
 struct Flawed(MemoryStore, Flaw);
 
 #[async_trait]
@@ -73,7 +73,7 @@ async fn store_without_atomic_conditional_writes_is_refused_unless_less_is_asked
     }
 }
 
-/// A store that refuses the places of data files, as if there were objects.
+/// A store that refuses the names of data files, as if they were taken.
 struct RefusingFiles(Arc<MemoryStore>);
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! The pipeline while its store, its topic or its queue fails.
+//! Tests the pipeline while its store, its topic or its queue fails.
 
 use super::*;
 
@@ -29,7 +29,7 @@ async fn alerts_go_on_while_the_store_is_down() {
     assert_eq!(meters.stats.messages_released.get(), 121);
 }
 
-/// A store that fails, and can be mended.
+/// A store that fails until it is mended.
 #[derive(Default)]
 struct BrokenStore {
     store: MemoryStore,
@@ -113,7 +113,7 @@ async fn refused_store_ends_the_run_and_every_message_is_back() {
     assert_eq!(edges.queue.backlog().await.unwrap().total(), 100);
 }
 
-/// Invariant 7: a stop drains within its deadline; whatever is not committed by then is back in the queue.
+/// Invariant 7: a stop drains within its deadline. Messages that are not committed by then are back in the queue.
 #[tokio::test(flavor = "multi_thread")]
 async fn shutdown_gives_back_what_it_could_not_commit() {
     let edges = Edges::new();
@@ -140,7 +140,7 @@ async fn shutdown_gives_back_what_it_could_not_commit() {
     assert_eq!(edges.queue.receive(Duration::ZERO).await.unwrap().len(), 10, "visible at once");
 }
 
-/// Invariant 3, in bytes: what ticks weigh as columns counts, not what they weighed as text.
+/// Invariant 3, in bytes: the size of ticks as columns counts, not their size as text.
 #[tokio::test(flavor = "multi_thread")]
 async fn columns_count_against_the_budget() {
     let edges = Edges::new();
@@ -150,7 +150,7 @@ async fn columns_count_against_the_budget() {
     settings.threads.decode = 1;
     settings.budget.bytes_max = 20 << 20;
     let config = config(settings);
-    // A row takes more bytes than this text of it, and there are 80 MiB of text.
+    // A row takes more bytes than its text here. There are 80 MiB of text.
     let body = format!("[{}]", vec![r#"{"symbol":"A","price":1,"volume":1}"#; 29_000].join(","));
     for _ in 0..80 {
         edges.queue.send(body.clone(), None);
@@ -163,12 +163,12 @@ async fn columns_count_against_the_budget() {
     let ((result, meters), ()) = tokio::join!(drain(ports, &config), mend);
     result.unwrap();
     let peak = meters.budget.peak().bytes;
-    // Beyond the bound there may be what the one batch under decoding grew by: ten messages of twice their text.
+    // The one batch that is being decoded may exceed the bound as it grows: ten messages of twice their text.
     assert!((18 << 20..=40 << 20).contains(&peak), "{peak}");
     assert_eq!(meters.stats.ticks_stored.get(), 80 * 29_000);
 }
 
-/// A topic that refuses or breaks.
+/// A topic that refuses alerts or panics.
 struct BrokenTopic {
     panics: bool,
 }
@@ -181,8 +181,8 @@ impl Notifier for BrokenTopic {
     }
 }
 
-/// Invariant 1, for alerts: messages whose alerts are not out come again, are published then, and stored no second
-/// time.
+/// Invariant 1, for alerts: messages come again if their alerts were not published. Then the alerts are published, and
+/// no row is stored twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_whose_alerts_cannot_be_published_come_again_and_are_stored_once() {
     let mut settings = settings();
@@ -235,7 +235,7 @@ impl ObjectStore for SilentStore {
     }
 }
 
-/// A queue whose releases never answer.
+/// A queue that does not answer a release in time.
 struct SilentRelease(Arc<MemoryQueue>);
 
 #[async_trait]
@@ -286,14 +286,14 @@ async fn shutdown_against_a_dead_network_ends_by_its_deadline() {
     };
     let run = run(ports, &config, RunOptions::default(), meters.clone(), shutdown);
     let outcome = tokio::time::timeout(MINUTE / 2, run).await.expect("the deadline holds, whatever hangs");
-    // The committer gives up at the same moment at which it would be called late.
+    // The committer gives up at the same moment at which the engine would call it late, so both may happen.
     if let Err(error) = outcome {
         assert!(error.to_string().contains("the committer was late"), "{error}");
     }
     assert_eq!(edges.queue.backlog().await.unwrap().total(), 1, "and nothing was deleted");
 }
 
-/// A queue that half-fails deletes: every third entry fails the first time it is tried.
+/// A queue that half-fails deletes: every third entry that is tried fails, the first one included.
 struct HalfFailing {
     queue: Arc<MemoryQueue>,
     entries: AtomicUsize,

@@ -1,8 +1,8 @@
-//! Engines that share a queue, and messages that are held for long or come again.
+//! Tests engines that share a queue, and messages that are held for long or come again.
 
 use super::*;
 
-/// A queue whose first message of each worker waits until the other worker has one, too.
+/// A queue that holds back each worker's first messages until the other worker has some, too.
 struct Together {
     queue: Arc<MemoryQueue>,
     both: Arc<tokio::sync::Barrier>,
@@ -45,7 +45,7 @@ async fn two_engines_that_drain_one_queue_do_not_wait_for_each_other() {
     let edges = Edges::new();
     (0..100).for_each(|seq| drop(edges.queue.send(tick("AAPL", seq), None)));
     let mut settings = settings();
-    // Each holds messages that the other one counts, and no epoch closes by its age.
+    // Each engine holds messages that the other one counts, and no epoch closes by its age.
     settings.epoch.age_max = Duration::from_mins(10);
     settings.queue.receivers_max = 1;
     let config = config(settings);
@@ -75,7 +75,7 @@ async fn drain_ends_only_after_the_messages_that_others_hold() {
         while meters.stats.messages_deleted.get() < 10 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        // Longer than an empty queue has to be quiet.
+        // That is longer than an empty queue has to be quiet.
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert!(edges.queue.release(&receipts).await.unwrap().is_empty());
     };
@@ -98,7 +98,7 @@ async fn two_engines_run_in_one_process() {
     assert_eq!(lake::ticks(&second.objects())[0].symbol, "MSFT");
 }
 
-/// A visibility timeout that is far shorter than what the messages have to wait for.
+/// A visibility timeout that is far shorter than the time for which the messages have to wait.
 const SHORT: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,7 +188,7 @@ async fn message_that_is_not_ours_any_more_leaves_the_open_epoch_and_is_stored_b
     let run =
         run(Ports { queues: vec![queue], ..edges.ports() }, &config, RunOptions::default(), meters.clone(), stored);
     tokio::time::timeout(MINUTE, run).await.unwrap().unwrap();
-    // What comes while the open epoch holds the message is left alone, and comes again after its visibility timeout.
+    // A delivery while the open epoch holds the message is left alone. It comes again after its visibility timeout.
     let redelivered = meters.stats.messages_redelivered.get();
     assert!(meters.stats.messages_lapsed.get() == 1 && (1..=4).contains(&redelivered), "{redelivered}");
     let mut seqs: Vec<_> = lake::ticks(&edges.objects()).iter().map(|tick| tick.seq.unwrap()).collect();
