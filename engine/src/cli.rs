@@ -24,6 +24,8 @@ pub use local::DemoArgs;
 pub const EXIT_FAILED: u8 = 1;
 /// The command line or the configuration is wrong; nothing was started.
 pub const EXIT_USAGE: u8 = 2;
+/// A drained queue held messages or ticks that were rejected, or so many that receiving was halted.
+pub const EXIT_REJECTED: u8 = 3;
 /// A second SIGINT or SIGTERM ended the process without waiting for the drain.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
@@ -32,6 +34,7 @@ Exit codes:
   0    done: the queue is drained, the signal was obeyed, or everything that was checked is fine
   1    failed: the message on stderr says why
   2    the command line or the configuration is wrong; nothing was started
+  3    `run --drain` is done, and rejected some ticks: they are in the table `quarantine`
   130  a second SIGINT or SIGTERM ended the process at once; what was not committed is delivered again later";
 
 const ABOUT: &str = "\

@@ -73,7 +73,10 @@ impl Decoding {
                 self.decode(waiting, &mut decoded);
             }
             self.meters.stats.ticks_decoded.add(decoded.ticks.len());
-            self.meters.stats.ticks_rejected.add(decoded.rejects.len());
+            self.meters.stats.ticks_rejected.add(&decoded.rejects);
+            self.decoder
+                .take_left_out(|field, value, count| self.meters.stats.events_left_out.add(field, value, count));
+            self.meters.rejects.note(decoded.ticks.len(), &decoded.rejects, decoded.left_out.len());
             let is_taken = match delivery {
                 Delivered::First | Delivered::Again => self.hand_on(decoded).is_ok(),
                 Delivered::Seen => self.to_build.send(decoded).is_ok(),
@@ -104,8 +107,12 @@ impl Decoding {
             };
             self.decoder.decode(&body, &mut decoded.ticks, &mut decoded.rejects);
             let rejected = &decoded.rejects[rejects..];
-            let yielded = Yield { ticks: decoded.ticks.len() - ticks, rejects: rejected.len() };
-            let layout = Layout::of(&decoded.ticks.ts_us[ticks..], rejected);
+            let left_out = decoded.left_out.len();
+            decoded.left_out.extend(self.decoder.left_out());
+            let left_out = &decoded.left_out[left_out..];
+            let yielded =
+                Yield { ticks: decoded.ticks.len() - ticks, rejects: rejected.len(), left_out: left_out.len() };
+            let layout = Layout::of(&decoded.ticks.ts_us[ticks..], rejected, left_out);
             let rejects: usize = rejected.iter().map(Reject::bytes).sum();
             let guests: usize = decoded.ticks.guests[guests..].iter().map(|hold| hold.bytes()).sum();
             let rows = yielded.ticks * TickBatch::ROW_BYTES + rejects + guests;

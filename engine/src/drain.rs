@@ -15,6 +15,7 @@ use tracing::{debug, info};
 use crate::flush::Flush;
 use crate::notes::Notes;
 use crate::ports::{Backlog, PortError, Queue};
+use crate::rejected::RejectWatch;
 use crate::stats::Stats;
 use crate::stop::Stop;
 
@@ -30,6 +31,8 @@ pub(crate) struct Drain {
     /// Holds alerts of workers that died, which are adopted first.
     pub(crate) notes: Option<Arc<Notes>>,
     pub(crate) stats: Arc<Stats>,
+    /// Ends the receiving if nearly everything is rejected.
+    pub(crate) rejects: Arc<RejectWatch>,
     /// Tells the builder that waiting for more messages is pointless.
     pub(crate) flush: Arc<Flush>,
     pub(crate) stop: Stop,
@@ -55,6 +58,9 @@ impl Drain {
         let mut quiet = Quiet::default();
         loop {
             tokio::time::sleep(INTERVAL).await;
+            if self.rejects.halted().is_some() {
+                return self.stop.begin();
+            }
             let received = self.stats.messages_received.get();
             let held = self.stats.messages_held();
             let backlogs = try_join_all(self.queues.iter().map(|queue| backlog(&**queue))).await;

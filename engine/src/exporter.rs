@@ -2,7 +2,7 @@
 //!
 //! It does *not* own which metrics there are ([`crate::metrics`]), nor how the text is served ([`crate::endpoint`]).
 
-use metrics::with_local_recorder;
+use metrics::{Label, with_local_recorder};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusRecorder};
 
 use crate::meter::Meters;
@@ -26,7 +26,9 @@ impl Exporter {
         with_local_recorder(&recorder, || {
             for metric in &TABLE {
                 match metric.value {
-                    Value::Counter(_) => metrics::describe_counter!(metric.name, unit(metric.unit), metric.help),
+                    Value::Counter(_) | Value::Counters(..) => {
+                        metrics::describe_counter!(metric.name, unit(metric.unit), metric.help);
+                    }
                     Value::Gauge(_) => metrics::describe_gauge!(metric.name, unit(metric.unit), metric.help),
                 }
             }
@@ -48,6 +50,13 @@ impl Exporter {
             for metric in &TABLE {
                 match metric.value {
                     Value::Counter(value) => metrics::counter!(metric.name).absolute(value(&self.meters.stats)),
+                    Value::Counters(names, value) => {
+                        for (values, count) in value(&self.meters.stats) {
+                            let labels: Vec<Label> =
+                                names.iter().zip(values).map(|(name, value)| Label::new(*name, value)).collect();
+                            metrics::counter!(metric.name, labels).absolute(count);
+                        }
+                    }
                     Value::Gauge(value) => metrics::gauge!(metric.name).set(value(&self.meters)),
                 }
             }

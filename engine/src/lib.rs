@@ -24,6 +24,7 @@ pub mod meter;
 pub mod metrics;
 mod pace;
 pub mod quiet;
+pub mod rejected;
 pub mod retry;
 pub mod stats;
 pub mod stop;

@@ -15,27 +15,33 @@ use ticklake::redact;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => cli::configure(&args.config).map(|config| execute(cli::run::run(&args, config))),
-        Command::Check(args) if args.print => print_config(&args).map(Ok),
-        Command::Check(CheckArgs { symbol: Some(symbol), config, .. }) => print_rules(&symbol, &config).map(Ok),
-        Command::Check(args) => cli::configure(&args.config).map(|config| execute(check(config))),
-        Command::Detect(args) => Ok(cli::detect::run(&args)),
-        Command::Completions { shell } => Ok(cli::manual::completions(shell)),
-        Command::Man { dir } => Ok(cli::manual::man(dir.as_deref())),
+        Command::Check(args) if args.print => print_config(&args).map(|is_well| Ok(status(is_well))),
+        Command::Check(CheckArgs { symbol: Some(symbol), config, .. }) => {
+            print_rules(&symbol, &config).map(|is_well| Ok(status(is_well)))
+        }
+        Command::Check(args) => cli::configure(&args.config).map(|config| execute(check(config)).map(status)),
+        Command::Detect(args) => Ok(cli::detect::run(&args).map(status)),
+        Command::Completions { shell } => Ok(cli::manual::completions(shell).map(status)),
+        Command::Man { dir } => Ok(cli::manual::man(dir.as_deref()).map(status)),
         #[cfg(feature = "local")]
-        Command::LocalAws(args) => Ok(execute(ticklake::local_aws::run(args))),
+        Command::LocalAws(args) => Ok(execute(ticklake::local_aws::run(args)).map(status)),
         #[cfg(feature = "local")]
-        Command::Demo(args) => Ok(execute(ticklake::demo::run(args))),
+        Command::Demo(args) => Ok(execute(ticklake::demo::run(args)).map(status)),
     };
     match outcome {
-        Ok(Ok(true)) => ExitCode::SUCCESS,
-        Ok(Ok(false)) => ExitCode::from(EXIT_FAILED),
+        Ok(Ok(status)) => ExitCode::from(status),
         Ok(Err(error)) => report(&error, EXIT_FAILED),
         Err(error) => report(&error, EXIT_USAGE),
     }
 }
 
-/// Runs a command to its end; it tells whether all went well.
-fn execute(command: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Result<bool> {
+/// The exit status of a command that tells whether all went well.
+fn status(is_well: bool) -> u8 {
+    if is_well { 0 } else { EXIT_FAILED }
+}
+
+/// Runs a command to its end.
+fn execute<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Runtime::new().context("failed to start the I/O runtime")?;
     let outcome = runtime.block_on(command);
     // A name that is still being resolved would hold up an exit that has a deadline.

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::listeners::Listeners;
 use crate::ports::{Backlog, PortError, Queue};
 use crate::redact;
+use crate::rejected::RejectWatch;
 use crate::stats::{Counter, Stats};
 
 /// How often a queue is asked what it holds. SQS's own counts are up to a minute behind.
@@ -27,6 +28,8 @@ pub struct Meters {
     pub budget: Arc<Budget>,
     /// The same of each queue, and what else is known of it.
     pub queues: Arc<[Arc<QueueMeter>]>,
+    /// Whether so much is rejected that nothing more is received.
+    pub rejects: Arc<RejectWatch>,
     /// Who hears of alerts, beside the topic.
     pub listeners: Listeners,
 }
@@ -39,12 +42,16 @@ impl Meters {
         let budget = Budget::new(max);
         let share = config.share_of_queue().min(max.messages);
         let queues = config.queue_urls().map(|url| Arc::new(QueueMeter::new(url, budget.share(share)))).collect();
-        Self { stats: Arc::default(), budget, queues, listeners: Listeners::default() }
+        let rejects = Arc::new(RejectWatch::new(&config.decode));
+        Self { stats: Arc::default(), budget, queues, rejects, listeners: Listeners::default() }
     }
 
     /// Whether messages are being received, of every queue that is not gone.
     #[must_use]
     pub fn is_receiving(&self) -> bool {
+        if self.rejects.halted().is_some() {
+            return false;
+        }
         let is_receiving = |queue: &Arc<QueueMeter>| queue.is_receiving() || queue.is_gone();
         self.queues.iter().all(is_receiving) && self.queues.iter().any(|queue| queue.is_receiving())
     }

@@ -26,9 +26,14 @@ pub struct Metric {
 pub enum Value {
     /// It only grows.
     Counter(fn(&Stats) -> u64),
+    /// It only grows, and is counted by the values of labels, whose names stand first.
+    Counters(&'static [&'static str], fn(&Stats) -> Vec<Labelled>),
     /// It goes up and down.
     Gauge(fn(&Meters) -> f64),
 }
+
+/// The values of some labels, and what was counted of them.
+pub type Labelled = (Vec<String>, u64);
 
 /// What the values of a metric are in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +52,21 @@ const fn counter(name: &'static str, unit: Unit, help: &'static str, value: fn(&
     Metric { name, unit, help, value: Value::Counter(value) }
 }
 
+const fn counters(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    value: fn(&Stats) -> Vec<Labelled>,
+) -> Metric {
+    Metric { name, unit: Unit::Count, help, value: Value::Counters(labels, value) }
+}
+
 const fn gauge(name: &'static str, unit: Unit, help: &'static str, value: fn(&Meters) -> f64) -> Metric {
     Metric { name, unit, help, value: Value::Gauge(value) }
 }
 
 /// All metrics but those of single queues ([`QUEUE_TABLE`]) and the histograms of the stages.
-pub const TABLE: [Metric; 34] = [
+pub const TABLE: [Metric; 35] = [
     counter("ticklake_messages_received_total", Unit::Count, "messages received, redeliveries included", |s| {
         s.messages_received.get()
     }),
@@ -80,9 +94,21 @@ pub const TABLE: [Metric; 34] = [
     counter("ticklake_received_bytes_total", Unit::Bytes, "bytes of received bodies", |s| s.bytes_received.get()),
     counter("ticklake_receive_failures_total", Unit::Count, "receive calls that failed", |s| s.receive_failures.get()),
     counter("ticklake_ticks_decoded_total", Unit::Count, "good ticks", |s| s.ticks_decoded.get()),
-    counter("ticklake_ticks_rejected_total", Unit::Count, "bad ticks and bodies, for the quarantine", |s| {
-        s.ticks_rejected.get()
+    counters("ticklake_ticks_rejected_total", &["reason"], "bad ticks and bodies, for the quarantine", |s| {
+        s.ticks_rejected.by_reason().map(|(reason, count)| (vec![reason.to_string()], count)).collect()
     }),
+    counters(
+        "ticklake_events_left_out_total",
+        &["field", "value"],
+        "events that decode.only does not choose, which are stored nowhere",
+        |s| {
+            s.events_left_out
+                .by_value()
+                .into_iter()
+                .map(|((field, value), count)| (vec![field, value], count))
+                .collect()
+        },
+    ),
     counter("ticklake_ticks_stored_total", Unit::Count, "ticks in stored epochs", |s| s.ticks_stored.get()),
     counter("ticklake_rejects_stored_total", Unit::Count, "bad ticks and bodies in stored epochs", |s| {
         s.rejects_stored.get()

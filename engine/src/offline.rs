@@ -44,6 +44,8 @@ pub struct Summary {
     pub rejects: u64,
     /// The first of these: where it is, and what is wrong with it.
     pub first_reject: Option<String>,
+    /// Events that are not meant to be ticks.
+    pub left_out: u64,
     /// Symbols seen.
     pub symbols: usize,
     /// The first and the last event time, microseconds since the Unix epoch, UTC.
@@ -188,6 +190,7 @@ impl Desk<'_> {
             let (sent_at_us, received_at_us) = (None, now_us());
             let message = Message { id: &id, body: &line, content_encoding: None, sent_at_us, received_at_us };
             decoder.decode(&message, &mut self.ticks, &mut rejects);
+            self.summary.left_out += decoder.left_out().len() as u64;
             for reject in rejects.drain(..) {
                 self.reject(|| format!("line {}: {}: {}", number + 1, reject.reason.as_str(), reject.detail));
             }

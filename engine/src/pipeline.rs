@@ -195,6 +195,7 @@ impl<'a> Shared<'a> {
                 to_extend,
                 wait: if options.drain { Drain::WAIT } else { config.queue.wait },
                 to_decode: to_decode.clone(),
+                rejects: meters.rejects.clone(),
                 stop: stop.clone(),
                 stats: meters.stats.clone(),
             };
@@ -215,6 +216,7 @@ impl<'a> Shared<'a> {
             queues: self.ports.queues.clone(),
             notes: self.notes.clone(),
             stats: self.meters.stats.clone(),
+            rejects: self.meters.rejects.clone(),
             flush: self.flush.clone(),
             stop: self.stop.clone(),
         }
@@ -325,6 +327,7 @@ fn log_summary(stats: &Stats) {
         ticks_unwatched = stats.ticks_unwatched.get(),
         ticks_skipped = stats.ticks_skipped.get(),
         rejects_stored = stats.rejects_stored.get(),
+        events_left_out = stats.events_left_out.get(),
         rows_found_stored = stats.rows_found_stored.get(),
         alert_notes = stats.alert_notes.get(),
         alerts_published = stats.alerts_published.get(),

@@ -25,6 +25,7 @@ use crate::meter::QueueMeter;
 use crate::pace::Pace;
 use crate::ports::{Failure, PortError, Queue, RECEIVE_MAX, ReceivedMessage};
 use crate::quiet::Quiet;
+use crate::rejected::RejectWatch;
 use crate::retry::{Backoff, GaveUp, retry};
 use crate::stats::{Stage, Stats};
 use crate::stop::Stop;
@@ -71,6 +72,7 @@ pub(crate) struct Poll {
     /// Takes what is received to the heartbeat, which bounds it by the budget.
     pub(crate) to_extend: mpsc::UnboundedSender<Vec<Arc<Term>>>,
     pub(crate) to_decode: Sender<ReceivedBatch>,
+    pub(crate) rejects: Arc<RejectWatch>,
     pub(crate) stop: Stop,
     pub(crate) stats: Arc<Stats>,
 }
@@ -94,7 +96,8 @@ impl Receivers {
         // On a quiet queue the first answer takes 20 seconds, and nothing is wrong meanwhile.
         self.poll.meter.set_receiving(true);
         loop {
-            while polls.len() < self.pace.polls() && setbacks.are_over() && !stop.has_begun() {
+            let may_poll = |polls: &JoinSet<Polled>| polls.len() < self.pace.polls() && !self.poll.is_over();
+            while may_poll(&polls) && setbacks.are_over() {
                 polls.spawn(self.poll.clone().run());
             }
             tokio::select! {
@@ -117,7 +120,7 @@ impl Receivers {
                     Err(_) => stop.panicked("receiver"),
                 },
                 // Not guarded by the clock, which may have moved on since it was looked at above.
-                () = setbacks.over(), if polls.len() < self.pace.polls() && !stop.has_begun() => {}
+                () = setbacks.over(), if may_poll(&polls) => {}
                 () = stop.begun(), if polls.is_empty() => return self.poll.meter.set_receiving(false),
             }
         }
@@ -204,6 +207,11 @@ impl Setbacks {
 }
 
 impl Poll {
+    /// Whether no further poll is to be set off.
+    fn is_over(&self) -> bool {
+        self.stop.has_begun() || self.rejects.halted().is_some()
+    }
+
     /// Waits for room in the budget, polls once, and passes on what comes.
     async fn run(self) -> Polled {
         let permit = tokio::select! {

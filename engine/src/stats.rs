@@ -2,11 +2,13 @@
 //!
 //! Counters are bumped per batch and never per tick. This file owns the numbers, not how they are shown.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use ticklake_core::decode::{Reason, Reject};
 
 use crate::clock::now_us;
 
@@ -24,6 +26,55 @@ impl Counter {
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Bad ticks and bodies, by their reasons.
+#[derive(Debug, Default)]
+pub struct Rejected([Counter; Reason::ALL.len()]);
+
+impl Rejected {
+    /// Adds `rejects`.
+    pub(crate) fn add(&self, rejects: &[Reject]) {
+        for reject in rejects {
+            self.0[reject.reason as usize].add(1);
+        }
+    }
+
+    /// How many there were, whatever the reason.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.iter().map(Counter::get).sum()
+    }
+
+    /// How many there were, for each reason.
+    pub fn by_reason(&self) -> impl Iterator<Item = (Reason, u64)> {
+        Reason::ALL.into_iter().zip(&self.0).map(|(reason, counter)| (reason, counter.get()))
+    }
+}
+
+/// Events that were not meant to be ticks, by the field that decided it and its value. Each decoder bounds how many
+/// values there are.
+#[derive(Debug, Default)]
+pub struct LeftOut(Mutex<BTreeMap<(String, String), u64>>);
+
+impl LeftOut {
+    /// Adds events in which `field` had this value.
+    pub(crate) fn add(&self, field: &str, value: &str, count: u64) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry((field.to_owned(), value.to_owned())).or_default() += count;
+    }
+
+    /// How many there were, whatever the value.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
+    /// How many there were, for each field and value.
+    #[must_use]
+    pub fn by_value(&self) -> BTreeMap<(String, String), u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -92,7 +143,9 @@ pub struct Stats {
     /// Good ticks.
     pub ticks_decoded: Counter,
     /// Bad ticks and bodies.
-    pub ticks_rejected: Counter,
+    pub ticks_rejected: Rejected,
+    /// Events that are not meant to be ticks.
+    pub events_left_out: LeftOut,
     /// Ticks in committed epochs.
     pub ticks_stored: Counter,
     /// Bad ticks and bodies in committed epochs.

@@ -106,8 +106,8 @@ impl Worker {
         let (ticks, rejects) = self.world.load.decode(message, self.variant);
         let held = HeldMessage {
             hold,
-            layout: Layout::of(&ticks.ts_us, &rejects),
-            yielded: Yield { ticks: ticks.len(), rejects: rejects.len() },
+            layout: Layout::of(&ticks.ts_us, &rejects, &[]),
+            yielded: Yield { ticks: ticks.len(), rejects: rejects.len(), left_out: 0 },
             ticks: Vec::new(),
             rejects: Vec::new(),
         };

@@ -6,8 +6,8 @@ use ticklake_core::decode::{DecodeConfig, Decoder, Message, Reject};
 use ticklake_core::tick::{Dictionaries, TickBatch};
 
 /// Configurations of the feeds of the documentation: the canonical form, that of three fields, Binance, Coinbase,
-/// Polygon, and one in nanoseconds over several lines.
-pub const FEEDS: [&str; 6] = [
+/// Polygon, one in nanoseconds over several lines, and one of which some events are no ticks.
+pub const FEEDS: [&str; 7] = [
     "{}",
     "{}",
     r#"{"numbers_as_strings":true,"ts_unit":"ms","fields":{"symbol":"s","price":"p","volume":"q","ts":"T","seq":"t"}}"#,
@@ -15,6 +15,7 @@ pub const FEEDS: [&str; 6] = [
         "fields":{"symbol":"product_id","volume":"size","ts":"time","seq":"trade_id"}}"#,
     r#"{"ts_unit":"ms","fields":{"symbol":"sym","price":"p","volume":"s","ts":"t","seq":"q","venue":"x","conditions":"c"}}"#,
     r#"{"ts_unit":"ns","numbers_as_strings":true,"fields":{"symbol":"S","price":"p","volume":"s","ts":"t"}}"#,
+    r#"{"only":{"kind":["trade",""],"topic":["public.*"]}}"#,
 ];
 
 /// 2026-11-23T14:00:00Z.
@@ -31,6 +32,7 @@ const NAMES_MAX: usize = 100_000;
 pub struct Outcome {
     ticks: Vec<String>,
     rejects: Vec<Reject>,
+    left_out: Vec<u32>,
 }
 
 /// The configuration of feed `feed`, with few hours to a message, so that some have too many.
@@ -71,5 +73,5 @@ fn outcome(decoder: &mut Decoder, names: &Dictionaries, body: &[u8]) -> Outcome 
         ];
         format!("{names:?} {bits:?} {} {:?}", ticks.ts_us[row], ticks.seq[row])
     };
-    Outcome { ticks: (0..ticks.len()).map(named).collect(), rejects }
+    Outcome { ticks: (0..ticks.len()).map(named).collect(), rejects, left_out: decoder.left_out().collect() }
 }

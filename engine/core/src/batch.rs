@@ -9,13 +9,15 @@ use crate::decode::Reject;
 use crate::detect::Raised;
 use crate::tick::TickBatch;
 
-/// How many ticks and rejects one message gave.
+/// What one message gave, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Yield {
     /// Good ticks.
     pub ticks: usize,
     /// Bad ticks and bodies.
     pub rejects: usize,
+    /// Events that are not meant to be ticks.
+    pub left_out: usize,
 }
 
 /// What one batch of whole messages gave. `M` is whatever the caller needs to delete those messages.
@@ -27,13 +29,21 @@ pub struct Decoded<M> {
     pub ticks: TickBatch,
     /// Their bad ticks and bodies.
     pub rejects: Vec<Reject>,
+    /// The positions of their events that are not meant to be ticks, each in its message.
+    pub left_out: Vec<u32>,
     /// The alerts that their ticks made certain, or the clock while they were seen.
     pub alerts: Vec<Raised>,
 }
 
 impl<M> Default for Decoded<M> {
     fn default() -> Self {
-        Self { messages: Vec::new(), ticks: TickBatch::default(), rejects: Vec::new(), alerts: Vec::new() }
+        Self {
+            messages: Vec::new(),
+            ticks: TickBatch::default(),
+            rejects: Vec::new(),
+            left_out: Vec::new(),
+            alerts: Vec::new(),
+        }
     }
 }
 
@@ -51,19 +61,22 @@ impl<M> Decoded<M> {
         let mut keep = Vec::with_capacity(self.ticks.len());
         let mut rejects = Vec::with_capacity(self.rejects.len());
         let mut before = std::mem::take(&mut self.rejects).into_iter();
+        let left_out = std::mem::take(&mut self.left_out);
+        let mut left_out = left_out.as_slice();
         for (message, remaining) in self.messages.iter_mut().zip(remaining) {
-            let Yield { ticks, rejects: refused } = yielded(message);
+            let Yield { ticks, rejects: refused, left_out: others } = yielded(message);
+            let others = left_out.split_off(..others).unwrap_or_default();
             let times_us = &self.ticks.ts_us[keep.len()..keep.len() + ticks];
             let mut own: Vec<Reject> = before.by_ref().take(refused).collect();
             let layout = match remaining {
                 Remaining::Everything => {
                     keep.resize(keep.len() + ticks, true);
-                    Layout::of(times_us, &own)
+                    Layout::of(times_us, &own, others)
                 }
                 Remaining::Except(stored) => {
                     let is_left = |position| !stored.contains(position);
-                    let layout = Layout::of_kept(times_us, &own, is_left);
-                    let (of_ticks, of_rejects) = kept_rows(ticks, &own, is_left);
+                    let layout = Layout::of_kept(times_us, &own, others, is_left);
+                    let (of_ticks, of_rejects) = kept_rows(ticks, &own, others, is_left);
                     keep.extend(of_ticks);
                     let mut of_rejects = of_rejects.into_iter();
                     own.retain(|_| of_rejects.next().unwrap_or(true));
@@ -77,11 +90,11 @@ impl<M> Decoded<M> {
                 Remaining::InDoubt => {
                     keep.resize(keep.len() + ticks, false);
                     own = vec![whole(message)];
-                    Layout::of(&[], &own)
+                    Layout::of(&[], &own, &[])
                 }
             };
             let kept = keep[keep.len() - ticks..].iter().filter(|keep| **keep).count();
-            give(message, Yield { ticks: kept, rejects: own.len() }, layout);
+            give(message, Yield { ticks: kept, rejects: own.len(), left_out: 0 }, layout);
             rejects.append(&mut own);
         }
         self.ticks.retain(&keep);
@@ -128,7 +141,7 @@ impl<M> Contents<M> {
         }
         let (mut rows, mut rejects) = (Vec::with_capacity(self.rows()), Vec::with_capacity(self.rejects.len()));
         for (message, &kept) in self.messages.iter().zip(&kept) {
-            let Yield { ticks, rejects: rejected } = yielded(message);
+            let Yield { ticks, rejects: rejected, .. } = yielded(message);
             rows.extend(std::iter::repeat_n(kept, ticks));
             rejects.extend(std::iter::repeat_n(kept, rejected));
         }
@@ -146,7 +159,7 @@ impl<M> Contents<M> {
 
 impl<M> From<Decoded<M>> for Contents<M> {
     fn from(batch: Decoded<M>) -> Self {
-        let Decoded { messages, ticks, rejects, alerts } = batch;
+        let Decoded { messages, ticks, rejects, left_out: _, alerts } = batch;
         let alerts = alerts.into_iter().map(|raised| raised.alert).collect();
         Self { messages, ticks: vec![ticks], rejects, alerts }
     }
@@ -208,7 +221,7 @@ pub(crate) mod tests {
                 let of = |_| Tick { seq: Some(number as i64), ..batch(1, &[0]).ticks.rows().next().unwrap() };
                 (0..rows).map(of).for_each(|tick| ticks.push(tick));
                 contents.rejects.extend((0..rejected).map(|_| reject(number)));
-                contents.messages.push((number, Yield { ticks: rows, rejects: rejected }, kept));
+                contents.messages.push((number, Yield { ticks: rows, rejects: rejected, left_out: 0 }, kept));
             }
             // Batches end anywhere.
             let rows: Vec<Tick> = ticks.rows().collect();
@@ -232,25 +245,49 @@ pub(crate) mod tests {
         }
     }
 
-    /// Of each element its hour, or that it is refused.
-    fn decoded(messages: &[Vec<Option<i64>>]) -> (Decoded<u32>, Vec<Yield>) {
+    /// What an element of a message is.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Element {
+        /// A tick of this hour.
+        Tick(i64),
+        Refused,
+        LeftOut,
+    }
+
+    fn decoded(messages: &[Vec<Element>]) -> (Decoded<u32>, Vec<Yield>) {
         let mut decoded = batch(0, &[]);
         let mut yields = Vec::new();
         for (number, elements) in (0_u32..).zip(messages) {
-            let hours: Vec<i64> = elements.iter().flatten().copied().collect();
-            decoded.ticks.append(&mut batch(0, &hours).ticks);
-            let refused = (0_u32..).zip(elements).filter(|(_, element)| element.is_none());
-            let rejects = refused.map(|(at, _)| Reject { index: Some(at), ..reject(u64::from(number)) });
-            let before = decoded.rejects.len();
-            decoded.rejects.extend(rejects);
+            let mut yielded = Yield::default();
+            for (at, element) in (0_u32..).zip(elements) {
+                match element {
+                    Element::Tick(hour) => {
+                        decoded.ticks.append(&mut batch(0, &[*hour]).ticks);
+                        yielded.ticks += 1;
+                    }
+                    Element::Refused => {
+                        decoded.rejects.push(Reject { index: Some(at), ..reject(u64::from(number)) });
+                        yielded.rejects += 1;
+                    }
+                    Element::LeftOut => {
+                        decoded.left_out.push(at);
+                        yielded.left_out += 1;
+                    }
+                }
+            }
             decoded.messages.push(number);
-            yields.push(Yield { ticks: hours.len(), rejects: decoded.rejects.len() - before });
+            yields.push(yielded);
         }
         (decoded, yields)
     }
 
-    fn elements() -> impl Strategy<Value = Vec<Option<i64>>> {
-        prop::collection::vec(prop::option::weighted(0.7, 0..3_i64), 0..6)
+    fn elements() -> impl Strategy<Value = Vec<Element>> {
+        let element = prop_oneof![
+            4 => (0..3_i64).prop_map(Element::Tick),
+            1 => Just(Element::Refused),
+            1 => Just(Element::LeftOut),
+        ];
+        prop::collection::vec(element, 0..6)
     }
 
     fn remainings() -> impl Strategy<Value = Remaining> {
@@ -289,18 +326,24 @@ pub(crate) mod tests {
                 let mut expected: BTreeMap<Partition, Vec<u32>> = BTreeMap::new();
                 let before = (hours.len(), rejects.len());
                 for (at, element) in left {
-                    let hour = |hour: &i64| Partition::of(Table::Ticks, hour * 3_600_000_000);
-                    expected.entry(element.as_ref().map_or(quarantine(), hour)).or_default().push(at);
-                    match element {
-                        Some(hour) => hours.push(hour * 3_600_000_000),
-                        None => rejects.push((number.to_string(), Some(at))),
-                    }
+                    let partition = match *element {
+                        Element::Tick(hour) => {
+                            hours.push(hour * 3_600_000_000);
+                            Partition::of(Table::Ticks, hour * 3_600_000_000)
+                        }
+                        Element::Refused => {
+                            rejects.push((number.to_string(), Some(at)));
+                            quarantine()
+                        }
+                        Element::LeftOut => continue,
+                    };
+                    expected.entry(partition).or_default().push(at);
                 }
                 if *remaining == Remaining::InDoubt {
                     rejects.push((number.to_string(), None));
                     expected.insert(quarantine(), Vec::new());
                 }
-                let given = Yield { ticks: hours.len() - before.0, rejects: rejects.len() - before.1 };
+                let given = Yield { ticks: hours.len() - before.0, rejects: rejects.len() - before.1, left_out: 0 };
                 prop_assert_eq!(yielded, given);
                 let files: Vec<Partition> = expected.keys().copied().collect();
                 let mut parts = layout.shape(&files).unwrap().parts;

@@ -9,7 +9,9 @@
 //! to the same result. This file does *not* own what happens to ticks and rejects afterwards.
 
 mod config;
+mod only;
 mod reject;
+mod share;
 
 mod envelope;
 
@@ -32,10 +34,13 @@ mod ts;
 mod tests;
 
 pub use config::{DecodeConfig, DecodeConfigError, FieldNames, TsMin, TsUnit};
+pub use only::{Only, Wanted};
 pub use reject::{Reason, Reject};
+pub use share::{RejectShare, Share, Verdict};
 
 use body::BodyReader;
 use envelope::Envelope;
+use only::LeftOutId;
 use sorter::{Sorter, Spread};
 
 use crate::tick::{Dictionaries, TickBatch};
@@ -63,10 +68,11 @@ pub struct Message<'a> {
 /// lines that are not one value together; blank lines do not count. Where a body, a line or an element of an array is
 /// not JSON, it is one reject; where a tick is not acceptable, that tick is. The empty array is a message of no ticks;
 /// an empty body is a reject. Unknown keys are skipped, null is the same as a missing key, and a key that fills a
-/// column may not occur twice.
+/// column may not occur twice. An event that [`DecodeConfig::only`] does not choose is neither a tick nor a reject.
 pub struct Decoder {
     envelope: Envelope,
     bodies: BodyReader,
+    left_out: Vec<(u32, LeftOutId)>,
     spread: Spread,
 }
 
@@ -77,6 +83,7 @@ impl Decoder {
         Self {
             envelope: Envelope::new(config.decompressed_max_bytes),
             bodies: BodyReader::new(config, names),
+            left_out: Vec::new(),
             spread: Spread::new(config.partitions_per_message_max),
         }
     }
@@ -91,16 +98,31 @@ impl Decoder {
         decoder
     }
 
-    /// Adds the good ticks of `message` to `ticks`, in their order, and everything else to `rejects`. A name that is
+    /// Adds the good ticks of `message` to `ticks`, in their order, and everything else to `rejects`, but for
+    /// events that are not meant to be ticks: [`Decoder::left_out`] has their positions. A name that is
     /// new to a full table makes a tick as any other: `ticks` keeps it.
     pub fn decode(&mut self, message: &Message<'_>, ticks: &mut TickBatch, rejects: &mut Vec<Reject>) {
-        let Self { envelope, bodies, spread } = self;
-        let mut sorter = Sorter::new(message, ticks, rejects, spread);
+        let Self { envelope, bodies, left_out, spread } = self;
+        let mut sorter = Sorter::new(message, ticks, rejects, left_out, spread);
         match envelope.open(message.body, message.content_encoding) {
             Ok(text) => bodies.read(text.trim_ascii(), &mut sorter),
             Err(refusal) => sorter.refuse_body(refusal),
         }
         envelope.shrink();
+        for (_, value) in left_out {
+            bodies.filter().count(*value);
+        }
         bodies.hand_over_guests(ticks);
+    }
+
+    /// The positions of those elements of the last message that are events, and not meant to be ticks
+    /// ([`DecodeConfig::only`]).
+    pub fn left_out(&self) -> impl ExactSizeIterator<Item = u32> {
+        self.left_out.iter().map(|(position, _)| *position)
+    }
+
+    /// Tells of the events that were left out since the last call: a field, its value, and how many events had it.
+    pub fn take_left_out(&mut self, tell: impl FnMut(&str, &str, u64)) {
+        self.bodies.filter().take(tell);
     }
 }

@@ -168,6 +168,8 @@ impl<M> EpochBuilder<M> {
         self.contents.messages.append(&mut batch.messages);
         self.add_ticks(&mut batch.ticks);
         self.contents.rejects.append(&mut batch.rejects);
+        // The layouts of the messages hold them.
+        batch.left_out.clear();
         self.contents.alerts.extend(batch.alerts.drain(..).map(|raised| raised.alert));
     }
 

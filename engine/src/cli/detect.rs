@@ -160,6 +160,9 @@ fn print(summary: &Summary, rate: f64) -> io::Result<()> {
         write!(out, ", {:.0} to {:.0}", time(first), time(last))?;
     }
     writeln!(out, "\nspeed      {rate:.1} million per second")?;
+    if summary.left_out > 0 {
+        writeln!(out, "left out   {}, events that decode.only does not choose", summary.left_out)?;
+    }
     if summary.rejects > 0 {
         let first = summary.first_reject.as_deref().unwrap_or_default();
         writeln!(out, "rejects    {}, the first: {first}", summary.rejects)?;

@@ -1,8 +1,9 @@
 //! `ticklake run`: the engine over AWS, with its metrics, until a signal or the end of a drain.
 
 use anyhow::Context as _;
+use tracing::{error, warn};
 
-use super::{RunArgs, signals};
+use super::{EXIT_REJECTED, RunArgs, signals};
 use crate::adapters;
 use crate::aws::Clients;
 use crate::config::Config;
@@ -11,18 +12,28 @@ use crate::exporter::Exporter;
 use crate::meter::Meters;
 use crate::pipeline::{self, RunOptions};
 
-/// Runs one engine to its end. Returns `true`: every failure is an error.
-pub async fn run(args: &RunArgs, config: Config) -> anyhow::Result<bool> {
+/// Runs one engine to its end; returns the exit status.
+pub async fn run(args: &RunArgs, config: Config) -> anyhow::Result<u8> {
     let shutdown = signals::shutdown().context("failed to listen for signals")?;
     let clients = Clients::connect(&config.aws).await;
     let ports = adapters::ports(&clients, &config);
     let (options, meters) = (RunOptions { drain: args.drain }, Meters::new(&config));
     let endpoint = endpoint(&config, &meters).await?;
-    pipeline::run(ports, &config, options, meters, shutdown).await?;
+    pipeline::run(ports, &config, options, meters.clone(), shutdown).await?;
     if let Some(endpoint) = endpoint {
         endpoint.abort();
     }
-    Ok(true)
+    let rejected = meters.stats.ticks_rejected.get();
+    if !args.drain || rejected == 0 {
+        return Ok(0);
+    }
+    match meters.rejects.halted() {
+        Some(why) => error!(rejected, why, "the queue is not drained: receiving was halted"),
+        None => {
+            warn!(rejected, "the queue is drained, and some of its ticks were rejected: see the table `quarantine`")
+        }
+    }
+    Ok(EXIT_REJECTED)
 }
 
 /// Serves metrics and health, if that is configured. If the address is taken, for example by another worker on the same
@@ -34,7 +45,7 @@ async fn endpoint(config: &Config, meters: &Meters) -> anyhow::Result<Option<tok
     match Endpoint::bind(listen.parse()?, exporter).await {
         Ok(endpoint) => Ok(Some(tokio::spawn(endpoint.serve()))),
         Err(error) => {
-            tracing::warn!(listen, %error, "failed to listen, so there are no metrics; set metrics.listen to another address, or to an empty string");
+            warn!(listen, %error, "failed to listen, so there are no metrics; set metrics.listen to another address, or to an empty string");
             Ok(None)
         }
     }

@@ -39,7 +39,10 @@ pub(super) fn answer(request: &Request<Incoming>, exporter: &Exporter) -> Answer
             let gone = meters.queues_gone().map(|queue| format!("not receiving: {queue} is gone\n"));
             text(StatusCode::OK, format!("receiving\n{}", gone.collect::<String>()))
         }
-        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not receiving\n"),
+        "/readyz" => {
+            let why = meters.rejects.halted().map(|why| format!(": {why}")).unwrap_or_default();
+            text(StatusCode::SERVICE_UNAVAILABLE, format!("not receiving{why}\n"))
+        }
         // A HEAD asks only for the headers. The body of a stream would never end.
         "/alerts" if request.method() == Method::HEAD => whole(StatusCode::OK, EVENT_STREAM, ""),
         "/alerts" => events(meters.listeners.listen()),

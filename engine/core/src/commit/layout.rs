@@ -21,23 +21,23 @@ enum Form {
 
 impl Layout {
     /// The layout of a message that gave ticks with these event times, microseconds since the Unix epoch, and these
-    /// rejects.
+    /// rejects, and has events at the positions `left_out` that are neither.
     #[must_use]
-    pub fn of(times_us: &[i64], rejects: &[Reject]) -> Self {
+    pub fn of(times_us: &[i64], rejects: &[Reject], left_out: &[u32]) -> Self {
         let hour = times_us.first().map(|&first| Partition::of(Table::Ticks, first));
-        if let (Some(hour), []) = (hour, rejects) {
+        if let (Some(hour), [], []) = (hour, rejects, left_out) {
             let range = hour.times_us();
             if times_us.iter().all(|ts_us| range.contains(ts_us)) {
                 return Self(Form::Whole(times_us.len() as u32, hour));
             }
         }
-        Self(Form::Mixed(Box::new(mixed(times_us, rejects, |_| true))))
+        Self(Form::Mixed(Box::new(mixed(times_us, rejects, left_out, |_| true))))
     }
 
     /// The layout of the elements that are left of the same message, those for which `keep` says so.
     #[must_use]
-    pub fn of_kept(times_us: &[i64], rejects: &[Reject], keep: impl Fn(u32) -> bool) -> Self {
-        Self(Form::Mixed(Box::new(mixed(times_us, rejects, keep))))
+    pub fn of_kept(times_us: &[i64], rejects: &[Reject], left_out: &[u32], keep: impl Fn(u32) -> bool) -> Self {
+        Self(Form::Mixed(Box::new(mixed(times_us, rejects, left_out, keep))))
     }
 
     /// The layout of a message of which nothing is left to store.
@@ -81,20 +81,21 @@ impl Layout {
     }
 }
 
-/// The positions of a message's good ticks, which are in order: those that no reject has. `None` if a reject stands for
-/// more than one element, or for one that is not known.
-fn positions(ticks: usize, rejects: &[Reject]) -> Option<impl Iterator<Item = u32>> {
-    let elements = (ticks + rejects.len()) as u32;
-    let mut refused: Vec<u32> = rejects.iter().map(|reject| reject.index).collect::<Option<_>>()?;
-    refused.sort_unstable();
-    let are_distinct = refused.windows(2).all(|two| two[0] < two[1]);
-    let are_within = refused.last().is_none_or(|last| *last < elements);
-    (are_distinct && are_within).then(|| (0..elements).filter(move |at| refused.binary_search(at).is_err()))
+/// The positions of a message's good ticks, which are in order: those that no reject and no event that was left out has.
+/// `None` if a reject stands for more than one element, or for one that is not known.
+fn positions(ticks: usize, rejects: &[Reject], left_out: &[u32]) -> Option<impl Iterator<Item = u32>> {
+    let elements = (ticks + rejects.len() + left_out.len()) as u32;
+    let mut others: Vec<u32> = rejects.iter().map(|reject| reject.index).collect::<Option<_>>()?;
+    others.extend(left_out);
+    others.sort_unstable();
+    let are_distinct = others.windows(2).all(|two| two[0] < two[1]);
+    let are_within = others.last().is_none_or(|last| *last < elements);
+    (are_distinct && are_within).then(|| (0..elements).filter(move |at| others.binary_search(at).is_err()))
 }
 
-fn mixed(times_us: &[i64], rejects: &[Reject], keep: impl Fn(u32) -> bool) -> Shape<Partition> {
+fn mixed(times_us: &[i64], rejects: &[Reject], left_out: &[u32], keep: impl Fn(u32) -> bool) -> Shape<Partition> {
     let mut parts: Vec<(Partition, Elements)> = Vec::new();
-    let Some(good) = positions(times_us.len(), rejects) else {
+    let Some(good) = positions(times_us.len(), rejects, left_out) else {
         for partition in partitions(times_us, rejects) {
             if !parts.iter().any(|(of, _)| *of == partition) {
                 parts.push((partition, Elements::default()));
@@ -112,7 +113,7 @@ fn mixed(times_us: &[i64], rejects: &[Reject], keep: impl Fn(u32) -> bool) -> Sh
             None => parts.push((partition, [at].into_iter().collect())),
         }
     }
-    Shape { elements: Some((times_us.len() + rejects.len()) as u32), parts }
+    Shape { elements: Some((times_us.len() + rejects.len() + left_out.len()) as u32), parts }
 }
 
 fn partitions<'a>(times_us: &'a [i64], rejects: &'a [Reject]) -> impl Iterator<Item = Partition> + 'a {
@@ -122,8 +123,13 @@ fn partitions<'a>(times_us: &'a [i64], rejects: &'a [Reject]) -> impl Iterator<I
 
 /// Which rows of a message stay: of each tick, then of each reject, whether `keep` says so of its position. All of them
 /// where positions are not known.
-pub fn kept_rows(ticks: usize, rejects: &[Reject], keep: impl Fn(u32) -> bool + Copy) -> (Vec<bool>, Vec<bool>) {
-    match positions(ticks, rejects) {
+pub fn kept_rows(
+    ticks: usize,
+    rejects: &[Reject],
+    left_out: &[u32],
+    keep: impl Fn(u32) -> bool + Copy,
+) -> (Vec<bool>, Vec<bool>) {
+    match positions(ticks, rejects, left_out) {
         Some(good) => {
             let of_reject = |reject: &Reject| reject.index.is_none_or(keep);
             (good.map(keep).collect(), rejects.iter().map(of_reject).collect())

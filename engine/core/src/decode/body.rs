@@ -7,14 +7,15 @@
 use super::config::DecodeConfig;
 use super::document::Documents;
 use super::fields::split_value;
-use super::reader::TickReader;
+use super::only::Filter;
+use super::reader::{Read, TickReader};
 use super::reject::{Reason, Refusal};
 use super::scan::PADDING;
 use super::shape::{Dialect, Draft, skip_blanks};
 use super::sorter::Sorter;
 use super::speculation::Speculation;
 use super::split::{Form, elements, is_array_of_parts, lines, value_len};
-use crate::tick::{Dictionaries, Tick, TickBatch};
+use crate::tick::{Dictionaries, TickBatch};
 
 /// How much of the end of a body is copied, to have padding behind it. A tick that begins before it and is longer is
 /// left to simd-json.
@@ -32,7 +33,11 @@ pub(super) struct BodyReader {
 
 impl BodyReader {
     pub(super) fn new(config: &DecodeConfig, names: &Dictionaries) -> Self {
-        let dialect = Dialect { keys: config.fields.keys().map(String::from), ts_unit: config.ts_unit };
+        let dialect = Dialect {
+            keys: config.fields.keys().map(String::from),
+            ts_unit: config.ts_unit,
+            only: config.only.clone(),
+        };
         Self {
             documents: Documents::new(),
             reader: TickReader::new(config, names),
@@ -54,6 +59,11 @@ impl BodyReader {
     /// Lets `ticks` keep the names beyond a table's bound that ticks had since the last call.
     pub(super) fn hand_over_guests(&mut self, ticks: &mut TickBatch) {
         self.reader.hand_over_guests(ticks);
+    }
+
+    /// Counts the events that are no ticks.
+    pub(super) fn filter(&mut self) -> &mut Filter {
+        self.reader.filter()
     }
 
     /// Sorts the ticks of `text`, which is trimmed.
@@ -188,11 +198,13 @@ impl Guessed<'_, '_> {
 
     /// What simd-json and the rules make of one tick, from which more may be learnt.
     #[cold]
-    fn parse(&mut self, tick: &[u8]) -> Result<Result<Tick, Refusal>, simd_json::Error> {
+    fn parse(&mut self, tick: &[u8]) -> Result<Result<Read, Refusal>, simd_json::Error> {
         let times = self.sorter.times();
         let read = self.documents.parse(tick, |nodes| self.reader.read(nodes, times))?;
-        if let Ok(read) = &read {
-            self.speculation.learn(tick, read, !self.reader.has_guest(read));
+        match &read {
+            Ok(Read::Tick(read)) => self.speculation.learn(tick, read, !self.reader.has_guest(read)),
+            Ok(Read::LeftOut(_)) => self.speculation.excuse(),
+            Err(_) => {}
         }
         Ok(read)
     }

@@ -10,35 +10,45 @@ use jiff::civil::Date;
 use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
 
+use super::only::{FIELDS_MAX, Only};
+
 /// How message bodies become ticks. The default reads the canonical form of `tick.schema.json`, which includes the
 /// three-field form `{"symbol","price","volume"}`.
 ///
 /// Public feeds need no translation layer, only their names (keys that are not named keep their canonical name):
 ///
 /// ```toml
-/// # Binance, stream `<symbol>@trade`
+/// # Binance, streams `<symbol>@trade` and `<symbol>@aggTrade`
+/// only = { e = ["trade", "aggTrade"] }
 /// numbers_as_strings = true
 /// ts_unit = "ms"
 /// fields = { symbol = "s", price = "p", volume = "q", ts = "T", seq = "t" }
 ///
-/// # Coinbase Exchange, channel `matches`
+/// # Coinbase Exchange, channel `matches`. `last_match` repeats a trade from before the subscription.
+/// only = { type = ["match"] }
 /// numbers_as_strings = true
 /// ts_unit = "rfc3339"
 /// fields = { symbol = "product_id", volume = "size", ts = "time", seq = "trade_id" }
 ///
 /// # Polygon, stocks cluster, `T.*`
+/// only = { ev = ["T"] }
 /// ts_unit = "ms"
 /// fields = { symbol = "sym", price = "p", volume = "s", ts = "t", seq = "q", venue = "x", conditions = "c" }
 ///
-/// # Alpaca, stock trades
+/// # Alpaca, stock trades. `T` is `c` for a correction, and `x` for a cancelled trade.
+/// only = { T = ["t"] }
 /// ts_unit = "rfc3339"
 /// fields = { symbol = "S", price = "p", volume = "s", ts = "t", seq = "i", venue = "x", conditions = "c" }
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecodeConfig {
-    /// The producer's key for each column.
+    /// The producer's key for each column. A tick without the key that is named for `ts` is rejected. Without a name, a
+    /// tick that has no `ts` happened when its message was sent.
     pub fields: FieldNames,
+    /// Which events are ticks: for each of at most four fields the values that make one. All other events are counted by
+    /// value, and are stored nowhere. Without it every event has to be a tick.
+    pub only: Only,
     /// The unit of the event time.
     pub ts_unit: TsUnit,
     /// Whether price, volume, seq and a numeric event time may also be strings that hold a JSON number. Numbers proper
@@ -62,12 +72,18 @@ pub struct DecodeConfig {
     /// The largest body after decompression. A body beyond it goes to the quarantine, and no more than this is
     /// allocated for its text.
     pub decompressed_max_bytes: usize,
+    /// The share of the last 10,000 ticks that may be rejected, 0 to 1. Above it the log warns once a minute.
+    pub rejects_share_max: f64,
+    /// The share above which no more messages are received, 0 to 1, once 1,000 ticks were seen. 1 never stops. A wrong
+    /// mapping would drain the whole queue into the quarantine.
+    pub rejects_share_stop: f64,
 }
 
 impl Default for DecodeConfig {
     fn default() -> Self {
         Self {
             fields: FieldNames::default(),
+            only: Only::default(),
             ts_unit: TsUnit::Us,
             numbers_as_strings: false,
             symbol_max_bytes: 64,
@@ -77,6 +93,8 @@ impl Default for DecodeConfig {
             ts_future_max: Duration::from_hours(24),
             partitions_per_message_max: 64,
             decompressed_max_bytes: 16 << 20,
+            rejects_share_max: 0.1,
+            rejects_share_stop: 0.99,
         }
     }
 }
@@ -192,6 +210,26 @@ pub enum DecodeConfigError {
         /// Their key.
         key: String,
     },
+    /// No event could be a tick.
+    #[error("failed to choose events: `only.{field}` lists no value")]
+    NoValue {
+        /// The field.
+        field: String,
+    },
+    /// A decision by many fields is a mistake in most cases.
+    #[error("failed to choose events: `only` names {fields} fields, at most {FIELDS_MAX} are possible")]
+    ManyFields {
+        /// How many.
+        fields: usize,
+    },
+    /// No share of a whole.
+    #[error("failed to bound rejects: `{setting}` is {value}, and has to be between 0 and 1")]
+    Share {
+        /// The setting.
+        setting: &'static str,
+        /// Its value as text, for two of these are compared.
+        value: String,
+    },
     /// Nothing could be accepted.
     #[error("failed to bound ticks: `{setting}` is zero")]
     Zero {
@@ -201,6 +239,11 @@ pub enum DecodeConfigError {
 }
 
 impl DecodeConfig {
+    /// Whether a tick has to have an event time of its own: the mapping names a key for it.
+    pub(super) fn needs_ts(&self) -> bool {
+        self.fields.ts != FieldNames::default().ts
+    }
+
     /// Whether the settings can be met by any tick at all.
     pub fn validate(&self) -> Result<(), DecodeConfigError> {
         let keys = self.fields.keys();
@@ -212,6 +255,16 @@ impl DecodeConfig {
                 let other = FieldNames::COLUMNS[earlier];
                 return Err(DecodeConfigError::SharedKey { column, other, key: key.to_owned() });
             }
+        }
+        if self.only.len() > FIELDS_MAX {
+            return Err(DecodeConfigError::ManyFields { fields: self.only.len() });
+        }
+        if let Some((field, _)) = self.only.iter().find(|(_, wanted)| wanted.is_empty()) {
+            return Err(DecodeConfigError::NoValue { field: field.to_owned() });
+        }
+        let shares = [("rejects_share_max", self.rejects_share_max), ("rejects_share_stop", self.rejects_share_stop)];
+        if let Some((setting, share)) = shares.into_iter().find(|(_, share)| !(0.0..=1.0).contains(share)) {
+            return Err(DecodeConfigError::Share { setting, value: share.to_string() });
         }
         let bounds = [
             ("symbol_max_bytes", self.symbol_max_bytes),

@@ -8,10 +8,19 @@ use simd_json::{Node, StaticNode};
 
 use super::config::FieldNames;
 use super::number::Number;
+use super::only::{FIELDS_MAX, Only};
 use super::reject::{Reason, Refusal};
 
-/// The value of each column of a tick, in the order of [`FieldNames::COLUMNS`]; null is the same as none.
-pub(super) type Fields<'n, 't> = [Option<&'n [Node<'t>]>; 7];
+/// The values of fields; null is the same as none.
+type Values<'n, 't, const N: usize> = [Option<&'n [Node<'t>]>; N];
+
+/// What is read of one object.
+pub(super) struct Fields<'n, 't> {
+    /// The value of each column of a tick, in the order of [`FieldNames::COLUMNS`].
+    pub(super) columns: Values<'n, 't, 7>,
+    /// The values that decide whether the object is a tick, in the order of [`Only`].
+    pub(super) only: Values<'n, 't, FIELDS_MAX>,
+}
 
 /// Parts `nodes` behind the value at their beginning; `None` where there is no more value.
 pub(super) fn split_value<'n, 't>(nodes: &'n [Node<'t>]) -> Option<(&'n [Node<'t>], &'n [Node<'t>])> {
@@ -21,25 +30,41 @@ pub(super) fn split_value<'n, 't>(nodes: &'n [Node<'t>]) -> Option<(&'n [Node<'t
     }
 }
 
-/// Finds the fields of the object `nodes` whose keys are in `keys`.
+/// Finds the fields of the object `nodes` whose keys are in `keys` or `only`.
 ///
 /// A repeated key is refused: parsers disagree on which value counts, and a price is no place to guess.
-pub(super) fn gather<'n, 't>(nodes: &'n [Node<'t>], keys: &[String; 7]) -> Result<Fields<'n, 't>, Refusal> {
+pub(super) fn gather<'n, 't>(
+    nodes: &'n [Node<'t>],
+    keys: &[String; 7],
+    only: &Only,
+) -> Result<Fields<'n, 't>, Refusal> {
     let Some((Node::Object { .. }, mut rest)) = nodes.split_first() else {
         return Err(Refusal::new(Reason::NotATick, "value is not a JSON object"));
     };
-    let mut fields: Fields<'n, 't> = [None; 7];
+    let (mut columns, mut decisive): (Values<'n, 't, 7>, Values<'n, 't, FIELDS_MAX>) = ([None; 7], [None; FIELDS_MAX]);
     while let Some((Node::String(key), tail)) = rest.split_first()
         && let Some((value, tail)) = split_value(tail)
     {
         rest = tail;
-        let Some(column) = keys.iter().position(|known| known == key) else { continue };
-        if fields[column].replace(value).is_some() {
+        if let Some(column) = keys.iter().position(|known| known == key)
+            && columns[column].replace(value).is_some()
+        {
             let detail = format!("key of {} occurs twice", FieldNames::COLUMNS[column]);
             return Err(Refusal::new(Reason::DuplicateField, detail));
         }
+        if !only.is_empty()
+            && let Some(field) = only.position(key)
+            && decisive[field].replace(value).is_some()
+        {
+            let field = only.at(field).map_or("", |(field, _)| field);
+            return Err(Refusal::new(Reason::DuplicateField, format!("key `{field}` occurs twice")));
+        }
     }
-    Ok(fields.map(|value| value.filter(|nodes| !matches!(nodes, [Node::Static(StaticNode::Null)]))))
+    Ok(Fields { columns: columns.map(not_null), only: decisive.map(not_null) })
+}
+
+fn not_null<'n, 't>(value: Option<&'n [Node<'t>]>) -> Option<&'n [Node<'t>]> {
+    value.filter(|nodes| !matches!(nodes, [Node::Static(StaticNode::Null)]))
 }
 
 /// The string that `value` is.

@@ -8,6 +8,7 @@ use simd_json::Node;
 use super::config::{DecodeConfig, TsUnit};
 use super::fields::{Fields, NoName, gather, name, number, text};
 use super::number::Number;
+use super::only::{Filter, LeftOutId};
 use super::reject::{Reason, Refusal};
 use super::shape::Draft;
 use super::ts;
@@ -29,9 +30,19 @@ impl MessageTimes {
     }
 }
 
+/// What an object that is not refused is.
+#[derive(Debug)]
+pub(super) enum Read {
+    Tick(Tick),
+    /// An event that is not meant to be a tick.
+    LeftOut(LeftOutId),
+}
+
 /// Makes ticks of JSON objects.
 pub(super) struct TickReader {
     keys: [String; 7],
+    filter: Filter,
+    needs_ts: bool,
     ts_unit: TsUnit,
     numbers_as_strings: bool,
     symbol_max_bytes: usize,
@@ -50,6 +61,8 @@ impl TickReader {
     pub(super) fn new(config: &DecodeConfig, names: &Dictionaries) -> Self {
         Self {
             keys: config.fields.keys().map(String::from),
+            filter: Filter::new(&config.only),
+            needs_ts: config.needs_ts(),
             ts_unit: config.ts_unit,
             numbers_as_strings: config.numbers_as_strings,
             symbol_max_bytes: config.symbol_max_bytes,
@@ -64,10 +77,17 @@ impl TickReader {
         }
     }
 
-    /// The tick that the value `nodes` is.
-    pub(super) fn read(&mut self, nodes: &[Node<'_>], times: MessageTimes) -> Result<Tick, Refusal> {
-        let fields: Fields<'_, '_> = gather(nodes, &self.keys)?;
-        let [symbol, price, volume, ts, seq, venue, conditions] = fields;
+    /// The tick that the value `nodes` is, if it is one of the events that are meant.
+    pub(super) fn read(&mut self, nodes: &[Node<'_>], times: MessageTimes) -> Result<Read, Refusal> {
+        let Fields { columns, only } = gather(nodes, &self.keys, self.filter.only())?;
+        match self.filter.admit(&only) {
+            Ok(()) => self.tick(columns, times).map(Read::Tick),
+            Err(left_out) => Ok(Read::LeftOut(left_out)),
+        }
+    }
+
+    fn tick(&mut self, columns: [Option<&[Node<'_>]>; 7], times: MessageTimes) -> Result<Tick, Refusal> {
+        let [symbol, price, volume, ts, seq, venue, conditions] = columns;
 
         let symbol = symbol.ok_or_else(|| Refusal::new(Reason::MissingSymbol, "tick has no symbol"))?;
         let symbol = checked_symbol(text(symbol), self.symbol_max_bytes)?;
@@ -95,6 +115,11 @@ impl TickReader {
             conditions: intern(&mut self.conditions, conditions),
             received_at_us: times.received_at_us,
         })
+    }
+
+    /// What decides whether an object is a tick, and counts those that are none.
+    pub(super) fn filter(&mut self) -> &mut Filter {
+        &mut self.filter
     }
 
     /// Whether a name of `tick` is a guest, whose id is not to be remembered.
@@ -131,6 +156,11 @@ impl TickReader {
 
     fn event_time(&self, ts: Option<&[Node<'_>]>, times: MessageTimes) -> Result<i64, Refusal> {
         let us = match (ts, self.ts_unit) {
+            // The producer's own mapping names a time. A message without it is another event, or has changed.
+            (None, _) if self.needs_ts => {
+                let detail = format!("tick has no event time: no key `{}`", self.keys[3]);
+                return Err(Refusal::new(Reason::MissingTs, detail));
+            }
             (None, _) => Some(times.message_us().into()),
             (Some(ts), TsUnit::Rfc3339) => text(ts).and_then(ts::from_rfc3339),
             (Some(ts), unit) => number(ts, self.numbers_as_strings).and_then(|number| ts::from_number(number, unit)),

@@ -66,6 +66,8 @@ pub enum Reason {
     MissingPrice,
     /// No volume, or null.
     MissingVolume,
+    /// No event time, or null, although `decode.fields.ts` names its key.
+    MissingTs,
     /// The symbol is not text of the allowed pattern and length.
     BadSymbol,
     /// The price is not a finite number of at least 0.
@@ -92,6 +94,32 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them, each at the index that it is as a number.
+    pub const ALL: [Reason; 22] = [
+        Reason::EmptyBody,
+        Reason::UnknownEncoding,
+        Reason::BadEncoding,
+        Reason::TooLarge,
+        Reason::NotJson,
+        Reason::NotATick,
+        Reason::DuplicateField,
+        Reason::MissingSymbol,
+        Reason::MissingPrice,
+        Reason::MissingVolume,
+        Reason::MissingTs,
+        Reason::BadSymbol,
+        Reason::BadPrice,
+        Reason::BadVolume,
+        Reason::BadTs,
+        Reason::TsOutOfRange,
+        Reason::BadSeq,
+        Reason::BadVenue,
+        Reason::BadConditions,
+        Reason::TooManyPartitions,
+        Reason::DecodedDifferently,
+        Reason::TooManyRejects,
+    ];
+
     /// The word in the `reason` column of the quarantine table.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -106,6 +134,7 @@ impl Reason {
             Reason::MissingSymbol => "missing_symbol",
             Reason::MissingPrice => "missing_price",
             Reason::MissingVolume => "missing_volume",
+            Reason::MissingTs => "missing_ts",
             Reason::BadSymbol => "bad_symbol",
             Reason::BadPrice => "bad_price",
             Reason::BadVolume => "bad_volume",
@@ -137,5 +166,19 @@ pub(super) struct Refusal {
 impl Refusal {
     pub(super) fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_place_and_its_own_word() {
+        for (at, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, at);
+            assert_eq!(Reason::ALL.into_iter().filter(|other| other.as_str() == reason.as_str()).count(), 1);
+        }
+        assert_eq!(Reason::ALL.last(), Some(&Reason::TooManyRejects), "the last one that is declared");
     }
 }

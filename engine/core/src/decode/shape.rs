@@ -6,6 +6,7 @@
 
 use super::config::TsUnit;
 use super::number::Number;
+use super::only::{Only, Wanted};
 use super::scan::{MASKS, decimal, integer, plain_string, two_words, words};
 use super::split::{string_len, value_len};
 use super::tokens::{Kind, Tokens};
@@ -70,6 +71,19 @@ pub(super) struct Dialect {
     /// The producer's keys, in the order of [`FieldNames::COLUMNS`](super::config::FieldNames::COLUMNS).
     pub(super) keys: [String; 7],
     pub(super) ts_unit: TsUnit,
+    /// What decides whether an object is a tick.
+    pub(super) only: Only,
+}
+
+impl Dialect {
+    /// How many bytes of `value` have decided that the object with this `key` is a tick; `None` if the key decides
+    /// nothing. `value` is that of a tick.
+    fn decisive_len(&self, key: &[u8], value: &[u8]) -> Option<usize> {
+        let (_, wanted) = self.only.iter().find(|(field, _)| field.as_bytes() == key)?;
+        let begins = |prefix: &&str| value.strip_prefix(b"\"").is_some_and(|text| text.starts_with(prefix.as_bytes()));
+        let prefix = wanted.iter().filter_map(Wanted::prefix).find(begins);
+        Some(prefix.map_or(value.len(), |prefix| 1 + prefix.len()))
+    }
 }
 
 /// The bytes between the values of a tick, and the kinds of the values.
@@ -178,10 +192,17 @@ impl Shape {
             if key.contains(&b'\\') || steps.len() >= STEPS_MAX {
                 return None;
             }
-            // null is the same as missing, and so part of the shape.
-            if &tick[start..end] != b"null" {
-                let column = dialect.keys.iter().position(|known| known.as_bytes() == key);
-                let (value, inner) = Value::learn(column, tick, start, end, dialect.ts_unit)?;
+            let column = dialect.keys.iter().position(|known| known.as_bytes() == key);
+            let decisive = dialect.decisive_len(key, &tick[start..end]);
+            if decisive.is_some() && column.is_some() {
+                return None;
+            }
+            // null is the same as missing, and so part of the shape. A value that made the object a tick is as well.
+            if &tick[start..end] != b"null" && decisive != Some(end - start) {
+                let (value, inner) = match decisive {
+                    Some(len) => (Value::SkippedText, start + len..end - 1),
+                    None => Value::learn(column, tick, start, end, dialect.ts_unit)?,
+                };
                 if let Value::Name(name, kind) = value {
                     spelled[name] = Some((kind, &tick[inner.clone()]));
                 }

@@ -8,7 +8,8 @@ use rustc_hash::FxHashSet;
 use ticklake_schemas::Table;
 
 use super::Message;
-use super::reader::MessageTimes;
+use super::only::LeftOutId;
+use super::reader::{MessageTimes, Read};
 use super::reject::{Reason, Refusal, Reject};
 use super::shape::Draft;
 use crate::lake::Partition;
@@ -27,6 +28,8 @@ pub(super) struct Sorter<'a> {
     before: (usize, usize),
     /// Ticks of this message refused so far.
     refused: usize,
+    /// The events of this message that are no ticks, by position.
+    left_out: &'a mut Vec<(u32, LeftOutId)>,
     spread: &'a mut Spread,
 }
 
@@ -35,20 +38,22 @@ impl<'a> Sorter<'a> {
         message: &'a Message<'a>,
         ticks: &'a mut TickBatch,
         rejects: &'a mut Vec<Reject>,
+        left_out: &'a mut Vec<(u32, LeftOutId)>,
         spread: &'a mut Spread,
     ) -> Self {
         spread.clear();
+        left_out.clear();
         let before = (ticks.len(), rejects.len());
-        Self { message, ticks, rejects, before, refused: 0, spread }
+        Self { message, ticks, rejects, before, refused: 0, left_out, spread }
     }
 
     pub(super) fn times(&self) -> MessageTimes {
         MessageTimes { sent_at_us: self.message.sent_at_us, received_at_us: self.message.received_at_us }
     }
 
-    /// How many ticks of this message came through, good and bad.
+    /// How many elements of this message came through, good and bad.
     pub(super) fn count(&self) -> usize {
-        self.ticks.len() - self.before.0 + self.refused
+        self.ticks.len() - self.before.0 + self.refused + self.left_out.len()
     }
 
     /// Takes back everything of this message.
@@ -56,13 +61,20 @@ impl<'a> Sorter<'a> {
         self.ticks.truncate(self.before.0);
         self.rejects.truncate(self.before.1);
         self.refused = 0;
+        self.left_out.clear();
         self.spread.clear();
     }
 
-    /// Takes the `index`-th tick of the message, or why it is none; `bytes` finds its text, should that be needed.
+    /// Takes what the `index`-th element of the message is, or why it is no tick; `bytes` finds its text, should that be
+    /// needed.
     #[inline]
-    pub(super) fn sort<'t>(&mut self, read: Result<Tick, Refusal>, index: usize, bytes: impl FnOnce() -> &'t [u8]) {
-        match read.and_then(|tick| self.spread.admit(tick.ts_us).map(|()| tick)) {
+    pub(super) fn sort<'t>(&mut self, read: Result<Read, Refusal>, index: usize, bytes: impl FnOnce() -> &'t [u8]) {
+        let admitted = match read {
+            Ok(Read::Tick(tick)) => self.spread.admit(tick.ts_us).map(|()| tick),
+            Ok(Read::LeftOut(id)) => return self.left_out.push((index as u32, id)),
+            Err(refusal) => Err(refusal),
+        };
+        match admitted {
             Ok(tick) => self.ticks.push(tick),
             Err(refusal) => self.refuse(index, refusal, bytes()),
         }

@@ -114,6 +114,11 @@ impl Speculation {
         }
     }
 
+    /// The last miss was an event that is no tick. It says nothing about the shapes of ticks.
+    pub(super) fn excuse(&mut self) {
+        self.strikes = self.strikes.saturating_sub(1);
+    }
+
     /// Learns from the text of a tick that simd-json has made `tick` of. Not during a pause: what is learnt then costs
     /// more than it saves. Spellings are learnt only if the table of names `keeps` all names of the tick, for they are
     /// never forgotten.

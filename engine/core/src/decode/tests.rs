@@ -1,6 +1,7 @@
 //! What the decoder promises, message by message.
 
 mod bad_input;
+mod events;
 mod feeds;
 mod guests;
 mod speculation;

@@ -18,6 +18,7 @@ const TICKS: [(&str, &str); agreement::FEEDS.len()] = [
     (r#"{"type":"match","trade_id":$,"maker":"$","time":"$","product_id":"$","size":"$","price":"$"}"#, "isrsnn"),
     (r#"{"ev":"T","sym":"$","x":$,"z":$,"p":$,"s":$,"c":[$],"t":$,"q":$}"#, "svnnnlmi"),
     ("{\n \"S\": \"$\",\n \"p\": \"$\",\n \"s\": $,\n \"t\": $\n}", "snnN"),
+    (r#"{"kind":$,"topic":"$","symbol":"$","price":$,"volume":$}"#, "kpsnn"),
 ];
 
 /// Values that are plain, and now and then one that is not, or that is no value at all.
@@ -57,7 +58,12 @@ fn value(kind: char) -> BoxedStrategy<String> {
         Just("{}"),
         Just("a \"quoted\" word"),
     ];
-    let over_lines = if kind == 'l' { "[0-9]{1,2},\n[0-9]{1,2}".boxed() } else { usual(kind) };
+    let over_lines = match kind {
+        'l' => "[0-9]{1,2},\n[0-9]{1,2}".boxed(),
+        'k' => r#""ticker"|"trades"|7|"tr\\u0061de"|"""#.boxed(),
+        'p' => r"private\.[A-C]|public|pub|p\\u0075blic\.A".boxed(),
+        _ => usual(kind),
+    };
     prop_oneof![30 => usual(kind), 3 => over_lines, 1 => odd.prop_map(str::to_owned)].boxed()
 }
 
@@ -73,6 +79,8 @@ fn usual(kind: char) -> BoxedStrategy<String> {
         'i' => any::<u32>().prop_map(|seq| seq.to_string()).boxed(),
         'c' => r"(@ )?[IT]?".boxed(),
         'v' => "[0-9]{1,2}".boxed(),
+        'k' => r#""trade"|null"#.boxed(),
+        'p' => r"public\.[A-C]{0,2}".boxed(),
         'l' => r#"([0-9]{1,2}(, ?[0-9]{1,2})?)?|"@","I""#.boxed(),
         _ => "true|false|null".boxed(),
     }
@@ -155,7 +163,11 @@ proptest! {
     ) {
         let config = config_of(feed);
         let names = Dictionaries::new(100);
-        let dialect = shape::Dialect { keys: config.fields.keys().map(String::from), ts_unit: config.ts_unit };
+        let dialect = shape::Dialect {
+            keys: config.fields.keys().map(String::from),
+            ts_unit: config.ts_unit,
+            only: config.only.clone(),
+        };
         let mut tokens = tokens::Tokens::default();
         for text in &ticks {
             let mut batch = TickBatch::default();
@@ -184,6 +196,7 @@ fn second_tick_of_every_documented_feed_is_read_by_the_shape_of_the_first() {
         &["10", "ac928c66-ca53-498f-9c13-a110027a60e8", "2014-11-07T08:19:27.028459Z", "BTC-USD", "5.23512", "400.23"],
         &["MSFT", "4", "3", "114.125", "100", "0,12", "1536036818784", "3681328"],
         &["A", "1.5", "100", "1795442399123456789"],
+        &["\"trade\"", "public.A", "A", "1.5", "100"],
     ];
     for ((feed, (template, _)), values) in TICKS.iter().enumerate().zip(values) {
         let config = config_of(feed);

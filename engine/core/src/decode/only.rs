@@ -1,0 +1,258 @@
+//! The events that are meant: which values of which fields make a JSON object a tick.
+//!
+//! A public feed sends trades beside tickers, quotes, corrections and heartbeats, and some of these have a symbol, a
+//! price and a size as well. This file owns the setting, the comparison, and the count of what was left out by value. It
+//! does *not* own where the fields are found ([`super::fields`]).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use simd_json::{Node, StaticNode};
+
+use super::fields::{number, text};
+use super::number::Number;
+
+/// At most so many fields decide.
+pub(super) const FIELDS_MAX: usize = 4;
+
+/// Values that are counted one by one. More of them are counted together: a feed must not fill the memory with them.
+const VALUES_MAX: usize = 64;
+
+/// Values that are longer are cut in the count.
+const VALUE_MAX_BYTES: usize = 64;
+
+/// The value that stands for all values beyond [`VALUES_MAX`].
+const OTHER: &str = "(other)";
+
+/// For each field the values that make a tick. An object is a tick if each of the fields has one of its values.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Only(BTreeMap<String, Vec<Wanted>>);
+
+/// A value that makes a tick.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Wanted {
+    /// A JSON boolean.
+    Bool(bool),
+    /// A JSON integer.
+    Integer(i64),
+    /// JSON text. With `*` at its end, any text that begins like this. Empty: no such field, null, or no text in it.
+    Text(String),
+}
+
+impl Only {
+    /// The fields and their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[Wanted])> {
+        self.0.iter().map(|(field, wanted)| (field.as_str(), wanted.as_slice()))
+    }
+
+    /// How many fields decide.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether every object is meant to be a tick.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The position of the field `key`.
+    pub(super) fn position(&self, key: &str) -> Option<usize> {
+        self.0.keys().position(|field| field == key)
+    }
+
+    /// The field at `position` and its values.
+    pub(super) fn at(&self, position: usize) -> Option<(&str, &[Wanted])> {
+        self.iter().nth(position)
+    }
+}
+
+impl<const N: usize> From<[(&str, Vec<Wanted>); N]> for Only {
+    fn from(fields: [(&str, Vec<Wanted>); N]) -> Self {
+        Self(fields.into_iter().map(|(field, wanted)| (field.to_owned(), wanted)).collect())
+    }
+}
+
+impl From<&str> for Wanted {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl Wanted {
+    /// What text has to begin with, if that is all that is asked of it.
+    pub(super) fn prefix(&self) -> Option<&str> {
+        match self {
+            Wanted::Text(text) => text.strip_suffix('*'),
+            Wanted::Bool(_) | Wanted::Integer(_) => None,
+        }
+    }
+
+    /// Whether `value`, which is not null, is this one.
+    fn is(&self, value: Option<&[Node<'_>]>) -> bool {
+        match (self, value) {
+            (Wanted::Text(wanted), None) => wanted.is_empty(),
+            (Wanted::Text(wanted), Some(value)) => text(value).is_some_and(|text| match self.prefix() {
+                Some(prefix) => text.starts_with(prefix),
+                None => text == wanted,
+            }),
+            (Wanted::Integer(wanted), Some(value)) => number(value, false) == Some(Number::Integer((*wanted).into())),
+            (Wanted::Bool(wanted), Some([Node::Static(StaticNode::Bool(value))])) => wanted == value,
+            (Wanted::Integer(_) | Wanted::Bool(_), _) => false,
+        }
+    }
+}
+
+/// Which value an object was left out for: an index into [`LeftOut`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LeftOutId(u32);
+
+/// Decides on objects, and counts those that it leaves out.
+#[derive(Debug)]
+pub(super) struct Filter {
+    only: Only,
+    /// The position of a field, one of its values, and the number of objects with it since they were last asked for.
+    left_out: Vec<(usize, String, u64)>,
+}
+
+impl Filter {
+    pub(super) fn new(only: &Only) -> Self {
+        Self { only: only.clone(), left_out: Vec::new() }
+    }
+
+    pub(super) fn only(&self) -> &Only {
+        &self.only
+    }
+
+    /// Whether the object with these fields, in their order, is meant; if not, for which value.
+    pub(super) fn admit(&mut self, fields: &[Option<&[Node<'_>]>; FIELDS_MAX]) -> Result<(), LeftOutId> {
+        let differs =
+            self.only.iter().zip(fields).position(|((_, wanted), value)| !wanted.iter().any(|one| one.is(*value)));
+        differs.map_or(Ok(()), |field| Err(self.note(field, fields[field])))
+    }
+
+    #[cold]
+    fn note(&mut self, field: usize, value: Option<&[Node<'_>]>) -> LeftOutId {
+        let value = shown(value);
+        let known = |left_out: &[(usize, String, u64)], value: &str| {
+            left_out.iter().position(|(of, known, _)| *of == field && known == value)
+        };
+        let position = known(&self.left_out, &value).or_else(|| {
+            let is_full = self.left_out.len() >= VALUES_MAX;
+            let value = if is_full { OTHER.to_owned() } else { value };
+            known(&self.left_out, &value).or_else(|| {
+                self.left_out.push((field, value, 0));
+                Some(self.left_out.len() - 1)
+            })
+        });
+        LeftOutId(position.unwrap_or_default() as u32)
+    }
+
+    /// Counts an object that was left out.
+    pub(super) fn count(&mut self, id: LeftOutId) {
+        if let Some((.., count)) = self.left_out.get_mut(id.0 as usize) {
+            *count += 1;
+        }
+    }
+
+    /// Tells field, value and number of what was counted since the last call.
+    pub(super) fn take(&mut self, mut tell: impl FnMut(&str, &str, u64)) {
+        for (field, value, count) in &mut self.left_out {
+            if let (Some((field, _)), 1..) = (self.only.at(*field), *count) {
+                tell(field, value, std::mem::take(count));
+            }
+        }
+    }
+}
+
+/// The value as the count shows it, on one line.
+fn shown(value: Option<&[Node<'_>]>) -> String {
+    match value {
+        None => String::new(),
+        Some([Node::Static(value)]) => value.to_string(),
+        Some(value) => text(value).map_or_else(
+            || "(no text)".to_owned(),
+            |text| {
+                let end = text.floor_char_boundary(VALUE_MAX_BYTES);
+                text[..end].chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
+            },
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admits(only: &Only, value: &str) -> bool {
+        let mut value = value.as_bytes().to_vec();
+        let tape = simd_json::to_tape(&mut value).unwrap();
+        let value = Some(tape.0.as_slice()).filter(|nodes| *nodes != [Node::Static(StaticNode::Null)]);
+        Filter::new(only).admit(&[value, None, None, None]).is_ok()
+    }
+
+    fn only(json: &str) -> Only {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn values_are_compared_as_what_they_are() {
+        let one_of = only(r#"{"e":["trade","aggTrade"]}"#);
+        assert!(admits(&one_of, r#""trade""#) && admits(&one_of, r#""agg\u0054rade""#));
+        for value in [r#""24hrTicker""#, r#""Trade""#, r#""""#, "1", "true", "null", "{}", r#"["trade"]"#] {
+            assert!(!admits(&one_of, value), "{value}");
+        }
+        let rtype = only(r#"{"rtype":[0]}"#);
+        assert!(admits(&rtype, "0"));
+        for value in [r#""0""#, "1", "0.5", "false"] {
+            assert!(!admits(&rtype, value), "{value}");
+        }
+        let flag = only(r#"{"m":[true]}"#);
+        assert!(admits(&flag, "true") && !admits(&flag, "false") && !admits(&flag, r#""true""#));
+    }
+
+    #[test]
+    fn star_at_the_end_stands_for_any_text() {
+        let topic = only(r#"{"topic":["publicTrade.*"]}"#);
+        assert!(admits(&topic, r#""publicTrade.BTCUSDT""#) && admits(&topic, r#""publicTrade.""#));
+        assert!(!admits(&topic, r#""publicTrade""#) && !admits(&topic, r#""kline.1.BTCUSDT""#));
+    }
+
+    #[test]
+    fn empty_text_stands_for_no_such_field() {
+        let absent = only(r#"{"event":[""]}"#);
+        assert!(admits(&absent, "null") && admits(&absent, r#""""#) && !admits(&absent, r#""subscribe""#));
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_by_value_within_a_bound() {
+        let mut filter = Filter::new(&only(r#"{"e":["trade"]}"#));
+        let leave_out = |filter: &mut Filter, value: &str| {
+            let node = [Node::String(value)];
+            let id = filter.admit(&[Some(&node), None, None, None]).unwrap_err();
+            filter.count(id);
+        };
+        for number in 0..200 {
+            leave_out(&mut filter, &format!("v{number}"));
+        }
+        leave_out(&mut filter, "v0");
+        let mut told = Vec::new();
+        filter.take(|field, value, count| told.push((field.to_owned(), value.to_owned(), count)));
+        assert_eq!(told.len(), VALUES_MAX + 1);
+        assert_eq!(told[0], ("e".to_owned(), "v0".to_owned(), 2));
+        assert_eq!(told[VALUES_MAX], ("e".to_owned(), OTHER.to_owned(), 200 - VALUES_MAX as u64));
+        filter.take(|_, _, _| panic!("they were told already"));
+    }
+
+    #[test]
+    fn shown_values_are_short_and_on_one_line() {
+        let long = "ä".repeat(100);
+        assert_eq!(shown(Some(&[Node::String(&long)])).len(), VALUE_MAX_BYTES);
+        assert_eq!(shown(Some(&[Node::String("a\nb")])), "a b");
+        assert_eq!(shown(Some(&[Node::Static(StaticNode::I64(7))])), "7");
+        assert_eq!(shown(None), "");
+    }
+}
