@@ -4,6 +4,7 @@
 //! does *not* own the engine's ports or their retries.
 
 pub mod error;
+pub mod place;
 mod skew;
 
 use aws_config::retry::RetryConfig;
@@ -15,7 +16,7 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
 use self::skew::ClockWatch;
-use crate::config::Aws;
+use crate::config::{Aws, Config};
 
 /// Attempts per request inside the SDK. Few, because the pipeline retries on top of it with its own cap and jitter, and
 /// knows what waiting costs; the SDK's share is the connection that was closed while idle and the odd 503.
@@ -26,7 +27,8 @@ pub(crate) const ATTEMPTS: u32 = 3;
 const REGION_OF_CUSTOM_ENDPOINT: &str = "us-east-1";
 
 /// Where the SDK looks for the endpoint of a single service.
-const ENDPOINT_VARIABLES: [&str; 3] = ["AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_SNS"];
+const ENDPOINT_VARIABLES: [&str; 3] = [SQS_ENDPOINT_VARIABLE, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_SNS"];
+const SQS_ENDPOINT_VARIABLE: &str = "AWS_ENDPOINT_URL_SQS";
 
 /// One client per service, over one connection pool. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -37,6 +39,8 @@ pub struct Clients {
     pub s3: aws_sdk_s3::Client,
     /// Amazon SNS.
     pub sns: aws_sdk_sns::Client,
+    /// The endpoint of SQS, unless it is that of the region.
+    pub sqs_endpoint: Option<String>,
 }
 
 impl Clients {
@@ -44,29 +48,42 @@ impl Clients {
     /// instance), asked in this order, so that the metadata service is waited for only when nothing else knows.
     ///
     /// Sends nothing to the three services, and so cannot fail: credentials are loaded by the first request.
-    pub async fn connect(config: &Aws) -> Self {
-        Self::over(loader(config).load().await, config)
+    ///
+    /// If the URLs of the queues name a server that is not AWS, or a VPC endpoint, SQS is asked there, unless an
+    /// endpoint is configured.
+    pub async fn connect(config: &Config) -> Self {
+        let sdk = loader(&config.aws).load().await;
+        let is_configured = sdk.endpoint_url().is_some() || std::env::var_os(SQS_ENDPOINT_VARIABLE).is_some();
+        let queue_endpoint = if is_configured { None } else { place::endpoint_of(config.queue_urls()) };
+        Self::over(sdk, &config.aws, queue_endpoint)
     }
 
     /// Clients that sign as `credentials` and ask nobody for others: for endpoints that know no roles.
     pub async fn connect_as(config: &Aws, credentials: Credentials) -> Self {
-        Self::over(loader(config).credentials_provider(credentials).load().await, config)
+        Self::over(loader(config).credentials_provider(credentials).load().await, config, None)
     }
 
-    fn over(mut sdk: SdkConfig, config: &Aws) -> Self {
-        let custom =
-            sdk.endpoint_url().is_some() || ENDPOINT_VARIABLES.iter().any(|name| std::env::var_os(name).is_some());
+    fn over(mut sdk: SdkConfig, config: &Aws, queue_endpoint: Option<String>) -> Self {
+        let custom = sdk.endpoint_url().is_some()
+            || queue_endpoint.is_some()
+            || ENDPOINT_VARIABLES.iter().any(|name| std::env::var_os(name).is_some());
         if sdk.region().is_none() && custom {
             sdk = sdk.into_builder().region(Region::new(REGION_OF_CUSTOM_ENDPOINT)).build();
         }
+        let configured = std::env::var(SQS_ENDPOINT_VARIABLE).ok().or_else(|| sdk.endpoint_url().map(str::to_owned));
+        let sqs_endpoint = queue_endpoint.clone().or(configured);
         let watch = ClockWatch::default();
         let s3 = aws_sdk_s3::config::Builder::from(&sdk).force_path_style(config.s3_path_style);
-        let sqs = aws_sdk_sqs::config::Builder::from(&sdk).interceptor(watch.clone());
+        let mut sqs = aws_sdk_sqs::config::Builder::from(&sdk).interceptor(watch.clone());
+        if let Some(endpoint) = &queue_endpoint {
+            sqs = sqs.endpoint_url(endpoint);
+        }
         let sns = aws_sdk_sns::config::Builder::from(&sdk).interceptor(watch.clone());
         Self {
             sqs: aws_sdk_sqs::Client::from_conf(sqs.build()),
             s3: aws_sdk_s3::Client::from_conf(s3.interceptor(watch).build()),
             sns: aws_sdk_sns::Client::from_conf(sns.build()),
+            sqs_endpoint,
         }
     }
 }
@@ -93,4 +110,29 @@ fn loader(config: &Aws) -> ConfigLoader {
         loader = loader.endpoint_url(url);
     }
     loader
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    async fn sqs_endpoint(url: &str, endpoint: Option<&str>) -> Option<String> {
+        let mut settings = Settings::default();
+        settings.queue.url = url.to_owned();
+        settings.lake.bucket = "lake".to_owned();
+        settings.aws.region = Some("eu-west-1".to_owned());
+        settings.aws.endpoint_url = endpoint.map(str::to_owned);
+        Clients::connect(&settings.validate().unwrap()).await.sqs_endpoint
+    }
+
+    #[tokio::test]
+    async fn server_that_a_queue_url_names_is_asked_unless_an_endpoint_is_configured() {
+        let url = "http://elasticmq:9324/000000000000/ticks";
+        assert_eq!(sqs_endpoint(url, None).await.as_deref(), Some("http://elasticmq:9324"));
+        let configured = "http://localhost:4566";
+        assert_eq!(sqs_endpoint(url, Some(configured)).await.as_deref(), Some(configured));
+        let at_aws = "https://sqs.eu-west-1.amazonaws.com/123456789012/ticks";
+        assert_eq!(sqs_endpoint(at_aws, None).await, None);
+    }
 }

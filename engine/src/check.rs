@@ -98,7 +98,7 @@ impl fmt::Display for Finding {
 /// Asks all three services at the same time.
 pub async fn check(config: &Config, clients: &Clients) -> Report {
     // The SDK's futures are tens of kilobytes; boxed, they do not pile up in the caller's.
-    let queues = config.queue_urls().map(|url| patiently(Subject::Queue, Box::pin(queue::check(&clients.sqs, url))));
+    let queues = config.queue_urls().map(|url| patiently(Subject::Queue, Box::pin(queue::check(clients, url))));
     let (queues, bucket, topic) = tokio::join!(
         join_all(queues),
         patiently(Subject::Bucket, Box::pin(bucket::check(&clients.s3, &config.lake))),

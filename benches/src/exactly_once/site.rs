@@ -61,8 +61,7 @@ impl Site {
         let queue_url = endpoints.queue.as_ref().unwrap_or(&served.url);
         let store_url = endpoints.store.as_ref().unwrap_or(&served.url);
         let local = connect(&served.url).await;
-        let clients =
-            Clients { sqs: connect(queue_url).await.sqs, s3: connect(store_url).await.s3, sns: local.sns.clone() };
+        let clients = Clients { s3: connect(store_url).await.s3, sns: local.sns.clone(), ..connect(queue_url).await };
         let bucket = format!("lake-{name}");
         clients.s3.create_bucket().bucket(&bucket).send().await.context("failed to create the bucket")?;
         let mut site = Self {

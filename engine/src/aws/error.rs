@@ -32,6 +32,8 @@ const DENIED: &[&str] = &[
     "KMSAccessDenied",
     "KmsAccessDenied",
 ];
+/// Denied by the key with which the service encrypts, and not by the service.
+const KEY_DENIED: &[&str] = &["KMS.AccessDeniedException", "KMSAccessDenied", "KmsAccessDenied"];
 const REFUSED_CREDENTIALS: &[&str] = &[
     "ExpiredToken",
     "ExpiredTokenException",
@@ -221,13 +223,29 @@ impl Answer<'_> {
             Trouble::RefusedCredentials { detail: self.text() }
         } else if is(DENIED) || status == 403 {
             let detail = if message.is_empty() { String::new() } else { format!(" ({message})") };
-            Trouble::Denied { action: action.to_owned(), detail }
+            Trouble::Denied { action: self.denied(action), detail }
         } else if is(NOT_FOUND) || status == 404 {
             Trouble::NotFound
         } else if status >= 500 || is(TRANSIENT) {
             Trouble::Unavailable { detail: self.text() }
         } else {
             Trouble::Other { detail: self.text() }
+        }
+    }
+
+    /// The IAM action that is missing: `action`, or the one on the key of an encrypted queue, bucket or topic, which the
+    /// text names or the code implies.
+    fn denied(self, action: &str) -> String {
+        let named = self.message.split_once("not authorized to perform: ").map_or("", |(_, rest)| rest);
+        let named = named.split([' ', ',']).next().unwrap_or_default();
+        if named.starts_with("kms:") {
+            return named.to_owned();
+        }
+        let is_of_key = KEY_DENIED.contains(&self.code);
+        match action {
+            "sqs:ReceiveMessage" | "s3:GetObject" if is_of_key => "kms:Decrypt".to_owned(),
+            _ if is_of_key => "kms:GenerateDataKey and kms:Decrypt".to_owned(),
+            _ => action.to_owned(),
         }
     }
 
@@ -322,6 +340,25 @@ mod tests {
             let trouble = of(code, message);
             assert!(matches!(trouble, Trouble::RefusedCredentials { .. }) && !trouble.is_retryable(), "{trouble:?}");
         }
+    }
+
+    #[test]
+    fn denied_action_is_that_of_the_key_where_the_key_denies() {
+        let of = |code, message, action: &str| match (Answer { status: 400, code, message, bucket_region: None })
+            .trouble(action)
+        {
+            Trouble::Denied { action, .. } => action,
+            other => panic!("{other:?}"),
+        };
+        for code in KEY_DENIED {
+            assert_eq!(of(code, "The ciphertext refers to a key", "sqs:ReceiveMessage"), "kms:Decrypt");
+            assert_eq!(of(code, "", "sns:Publish"), "kms:GenerateDataKey and kms:Decrypt");
+        }
+        let text = "User: arn:aws:sts::123456789012:assumed-role/w/i is not authorized to perform: kms:GenerateDataKey on \
+                    resource: arn:aws:kms:eu-west-1:123456789012:key/k because no identity-based policy allows the \
+                    kms:GenerateDataKey action";
+        assert_eq!(of("AccessDenied", text, "s3:PutObject"), "kms:GenerateDataKey");
+        assert_eq!(of("AccessDenied", "Access Denied", "s3:PutObject"), "s3:PutObject");
     }
 
     #[test]

@@ -8,17 +8,30 @@ use aws_sdk_sqs::types::{
 };
 
 use super::Findings;
+use crate::aws::Clients;
 use crate::aws::error::Trouble;
+use crate::aws::place::{self, Place};
 
 /// No queue ever gave this receipt. A role with the permission gets the answer that the receipt is not valid. A role
 /// without it is denied first.
 const BOGUS_RECEIPT: &str = "ticklake-check";
 
-pub(super) async fn check(sqs: &Client, url: &str) -> Findings {
-    let mut findings = Findings::default();
-    if let Some(trouble) = misplaced(sqs, url) {
+pub(super) async fn check(clients: &Clients, url: &str) -> Findings {
+    let (sqs, mut findings) = (&clients.sqs, Findings::default());
+    if let Some(trouble) = place::misplaced(url, region(sqs)) {
         findings.fail(format!("{url}: {trouble}"));
         return findings;
+    }
+    let named = Place::of(url);
+    let asked = clients.sqs_endpoint.as_deref().map(|endpoint| endpoint.trim_end_matches('/'));
+    match (asked, named.as_ref().and_then(Place::endpoint)) {
+        (Some(asked), Some(named)) if asked != named => findings
+            .note(format!("SQS is asked at {asked}, the configured endpoint, and not at {named}, the host of the URL")),
+        (None, Some(named)) => findings.warn(format!(
+            "SQS is asked at the endpoint of the region, and not at {named}, the host of the URL, because other queues are at \
+             other hosts: run a worker for each host"
+        )),
+        _ => {}
     }
     match attributes(sqs, url).await {
         Ok(summary) => {
@@ -95,13 +108,6 @@ async fn denied_visibility(sqs: &Client, url: &str) -> Option<Trouble> {
 /// `None` if the queue only refused the receipt, which is expected. It may refuse the entry or the whole request.
 fn unless_invalid(trouble: Trouble) -> Option<Trouble> {
     (!matches!(trouble, Trouble::Other { .. })).then_some(trouble)
-}
-
-/// A queue's URL at AWS names its region. For a queue of another region, SQS would answer only "not found".
-fn misplaced(sqs: &Client, url: &str) -> Option<Trouble> {
-    let host = url.split_once("://")?.1.split('/').next()?;
-    let actual = host.strip_prefix("sqs.").and_then(|rest| rest.split_once(".amazonaws.com"))?.0;
-    (region(sqs)? != actual).then(|| Trouble::WrongRegion { actual: actual.to_owned() })
 }
 
 fn region(sqs: &Client) -> Option<&str> {

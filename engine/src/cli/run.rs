@@ -1,11 +1,11 @@
 //! `ticklake run`: the engine over AWS, with its metrics, until a signal or the end of a drain.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tracing::{error, warn};
 
 use super::{EXIT_REJECTED, RunArgs, signals};
 use crate::adapters;
-use crate::aws::Clients;
+use crate::aws::{Clients, place};
 use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::exporter::Exporter;
@@ -15,7 +15,12 @@ use crate::pipeline::{self, RunOptions};
 /// Runs one engine to its end; returns the exit status.
 pub async fn run(args: &RunArgs, config: Config) -> anyhow::Result<u8> {
     let shutdown = signals::shutdown().context("failed to listen for signals")?;
-    let clients = Clients::connect(&config.aws).await;
+    let clients = Clients::connect(&config).await;
+    for url in config.queue_urls() {
+        if let Some(trouble) = place::misplaced(url, clients.sqs.config().region().map(AsRef::as_ref)) {
+            bail!("{url}: {trouble}");
+        }
+    }
     let ports = adapters::ports(&clients, &config);
     let (options, meters) = (RunOptions { drain: args.drain }, Meters::new(&config));
     let endpoint = endpoint(&config, &meters).await?;
