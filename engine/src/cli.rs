@@ -3,6 +3,7 @@
 //! This file owns commands and flags. A flag for a config key only names the key, and [`crate::config`] decides what it
 //! means. This file does *not* own what the commands do.
 
+pub mod decode;
 pub mod detect;
 #[cfg(feature = "local")]
 mod local;
@@ -59,6 +60,9 @@ pub enum Command {
     /// Check the configuration, the queue, the bucket and the topic
     #[command(long_about = CHECK_ABOUT, after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// Print what a message becomes, or guess how to read it
+    #[command(long_about = decode::DECODE_ABOUT, after_help = decode::DECODE_EXAMPLES)]
+    Decode(decode::DecodeArgs),
     /// Run the detectors over a file
     #[command(long_about = detect::DETECT_ABOUT, after_help = detect::DETECT_EXAMPLES)]
     Detect(detect::DetectArgs),

@@ -148,7 +148,7 @@ impl Committer {
         }
         let partitions: Vec<Partition> = files.iter().map(|file| file.partition).collect();
         let named = messages.iter().flatten().map(|message| (message.id, &message.layout));
-        let Some(entry) = Entry::naming(id.to_string(), partitions, named) else {
+        let Some(entry) = Entry::naming(id.to_string(), self.ledger.splitting(), partitions, named) else {
             commit.abort();
             let text = "a message has rows in a file that its epoch does not have".to_owned();
             self.stop.fail(PortError::stop("announce an epoch", text));

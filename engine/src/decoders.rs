@@ -74,6 +74,7 @@ impl Decoding {
             }
             self.meters.stats.ticks_decoded.add(decoded.ticks.len());
             self.meters.stats.ticks_rejected.add(&decoded.rejects);
+            self.meters.stats.fields_unreadable.add(self.decoder.take_unreadable());
             self.decoder
                 .take_left_out(|field, value, count| self.meters.stats.events_left_out.add(field, value, count));
             self.meters.rejects.note(decoded.ticks.len(), &decoded.rejects, decoded.left_out.len());

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
-use ticklake_core::commit::{Decision, Fate, Look, Step};
+use ticklake_core::commit::{Decision, Fate, Look, SPLITTING, Step};
 use ticklake_core::lake::{Partition, entry_key};
 use ticklake_schemas::Table;
 use tokio::sync::{Mutex, OnceCell};
@@ -46,6 +46,8 @@ pub(crate) struct Ledger {
     voids: BTreeMap<Table, Bytes>,
     stop: Stop,
     grace: Duration,
+    /// How this worker splits bodies into elements.
+    splitting: u32,
     known: Mutex<Known>,
     /// Entries of epochs whose messages are all deleted, and when they may go.
     retired: std::sync::Mutex<VecDeque<(Instant, String)>>,
@@ -63,7 +65,17 @@ impl Ledger {
     /// The ledger of the lake below `prefix`.
     pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: String, voids: BTreeMap<Table, Bytes>, stop: Stop) -> Self {
         let (known, retired, is_proven) = Default::default();
-        Self { store, prefix, voids, stop, grace: GRACE_MIN, known, retired, is_proven }
+        Self { store, prefix, voids, stop, grace: GRACE_MIN, splitting: SPLITTING, known, retired, is_proven }
+    }
+
+    /// The same for a worker that splits bodies into elements in this way.
+    pub(crate) fn for_splitting(self, splitting: u32) -> Self {
+        Self { splitting, ..self }
+    }
+
+    /// How this worker splits bodies into elements.
+    pub(crate) fn splitting(&self) -> u32 {
+        self.splitting
     }
 
     /// The same for messages that come back after `visibility_timeout`.

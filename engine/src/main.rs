@@ -20,6 +20,7 @@ fn main() -> ExitCode {
             print_rules(&symbol, &config).map(|is_well| Ok(status(is_well)))
         }
         Command::Check(args) => cli::configure(&args.config).map(|config| execute(check(config)).map(status)),
+        Command::Decode(args) => Ok(cli::decode::run(&args).map(status)),
         Command::Detect(args) => Ok(cli::detect::run(&args).map(status)),
         Command::Completions { shell } => Ok(cli::manual::completions(shell).map(status)),
         Command::Man { dir } => Ok(cli::manual::man(dir.as_deref()).map(status)),
@@ -50,7 +51,7 @@ fn execute<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
 }
 
 async fn check(config: Config) -> anyhow::Result<bool> {
-    let clients = Clients::connect(&config.aws).await;
+    let clients = Clients::connect(&config).await;
     let report = check::check(&config, &clients).await;
     write!(io::stdout(), "{report}").context("failed to print the report")?;
     Ok(report.passed())

@@ -66,7 +66,7 @@ const fn gauge(name: &'static str, unit: Unit, help: &'static str, value: fn(&Me
 }
 
 /// All metrics but those of single queues ([`QUEUE_TABLE`]) and the histograms of the stages.
-pub const TABLE: [Metric; 35] = [
+pub const TABLE: [Metric; 36] = [
     counter("ticklake_messages_received_total", Unit::Count, "messages received, redeliveries included", |s| {
         s.messages_received.get()
     }),
@@ -97,6 +97,12 @@ pub const TABLE: [Metric; 35] = [
     counters("ticklake_ticks_rejected_total", &["reason"], "bad ticks and bodies, for the quarantine", |s| {
         s.ticks_rejected.by_reason().map(|(reason, count)| (vec![reason.to_string()], count)).collect()
     }),
+    counters(
+        "ticklake_fields_unreadable_total",
+        &["field"],
+        "values of seq, venue and conditions that could not be read, and are null in the lake",
+        |s| s.fields_unreadable.by_column().map(|(column, count)| (vec![column.to_owned()], count)).collect(),
+    ),
     counters(
         "ticklake_events_left_out_total",
         &["field", "value"],

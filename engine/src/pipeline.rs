@@ -162,7 +162,8 @@ impl<'a> Shared<'a> {
         let stop = Stop::new(config.shutdown.deadline);
         let (store, prefix) = (&ports.store, &config.lake.prefix);
         let ledger = Ledger::new(store.clone(), prefix.clone(), voids(&config.encode)?, stop.clone())
-            .outlasting(config.queue.visibility_timeout);
+            .outlasting(config.queue.visibility_timeout)
+            .for_splitting(config.decode.splitting());
         let is_exact = config.lake.delivery == Delivery::ExactlyOnce;
         let stats = &meters.stats;
         let notes =

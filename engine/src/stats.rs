@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use ticklake_core::decode::{Reason, Reject};
+use ticklake_core::decode::{Reason, Reject, UnreadableFields};
 
 use crate::clock::now_us;
 
@@ -50,6 +50,24 @@ impl Rejected {
     /// How many there were, for each reason.
     pub fn by_reason(&self) -> impl Iterator<Item = (Reason, u64)> {
         Reason::ALL.into_iter().zip(&self.0).map(|(reason, counter)| (reason, counter.get()))
+    }
+}
+
+/// Values of optional fields that could not be read, by column.
+#[derive(Debug, Default)]
+pub struct Unreadable([Counter; UnreadableFields::COLUMNS.len()]);
+
+impl Unreadable {
+    /// Adds `fields`.
+    pub(crate) fn add(&self, fields: UnreadableFields) {
+        for (counter, (_, count)) in self.0.iter().zip(fields.by_column()) {
+            counter.add(count as usize);
+        }
+    }
+
+    /// How many there were, of each column.
+    pub fn by_column(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        UnreadableFields::COLUMNS.into_iter().zip(&self.0).map(|(column, counter)| (column, counter.get()))
     }
 }
 
@@ -144,6 +162,8 @@ pub struct Stats {
     pub ticks_decoded: Counter,
     /// Bad ticks and bodies.
     pub ticks_rejected: Rejected,
+    /// Values of optional fields that could not be read: the column is null there.
+    pub fields_unreadable: Unreadable,
     /// Events that are not meant to be ticks.
     pub events_left_out: LeftOut,
     /// Ticks in committed epochs.

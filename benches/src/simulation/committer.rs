@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use ticklake_core::alert::Alert;
-use ticklake_core::commit::{AlertCommit, Commit, Entry, Fate, OwnLook, OwnPut, OwnPutStep, Phase};
+use ticklake_core::commit::{AlertCommit, Commit, Entry, Fate, OwnLook, OwnPut, OwnPutStep, Phase, SPLITTING};
 use ticklake_core::decode::Reason;
 use ticklake_core::lake::Partition;
 use ticklake_schemas::Table;
@@ -84,7 +84,8 @@ impl Worker {
         }
         let partitions: Vec<Partition> = files.keys().copied().collect();
         let named = messages.iter().flatten().map(|message| (message.hold.id, &message.layout));
-        let Some(entry) = Entry::naming(format!("w{}-{}", epoch.worker, epoch.number), partitions, named) else {
+        let Some(entry) = Entry::naming(format!("w{}-{}", epoch.worker, epoch.number), SPLITTING, partitions, named)
+        else {
             commit.abort();
             return false;
         };

@@ -2,7 +2,7 @@
 //!
 //! Shared by the fuzz target and the tests of the crate, which replay the corpus and what they have made up themselves.
 
-use ticklake_core::decode::{DecodeConfig, Decoder, Message, Reject};
+use ticklake_core::decode::{DecodeConfig, Decoder, Message, Reject, UnreadableFields};
 use ticklake_core::tick::{Dictionaries, TickBatch};
 
 /// Configurations of the feeds of the documentation: the canonical form, that of three fields, Binance, Coinbase,
@@ -33,6 +33,7 @@ pub struct Outcome {
     ticks: Vec<String>,
     rejects: Vec<Reject>,
     left_out: Vec<u32>,
+    unreadable: UnreadableFields,
 }
 
 /// The configuration of feed `feed`, with few hours to a message, so that some have too many.
@@ -73,5 +74,10 @@ fn outcome(decoder: &mut Decoder, names: &Dictionaries, body: &[u8]) -> Outcome 
         ];
         format!("{names:?} {bits:?} {} {:?}", ticks.ts_us[row], ticks.seq[row])
     };
-    Outcome { ticks: (0..ticks.len()).map(named).collect(), rejects, left_out: decoder.left_out().collect() }
+    Outcome {
+        ticks: (0..ticks.len()).map(named).collect(),
+        rejects,
+        left_out: decoder.left_out().collect(),
+        unreadable: decoder.take_unreadable(),
+    }
 }

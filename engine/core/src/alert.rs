@@ -243,13 +243,13 @@ impl Alert {
     /// epoch): `spike-up-AAPL-1795442400000001`. `detector` is the kind and what tells its events of one symbol apart:
     /// the direction, or the line.
     ///
-    /// Nothing else enters, so that a replay of the same ticks raises the same ids. Of an id that would be longer than
-    /// [`Alert::ID_BYTES_MAX`] because of its symbol, with what is said of it later behind, a hash is kept in place of
-    /// detector and symbol.
+    /// Nothing else enters, so that a replay of the same ticks raises the same ids. An id may be longer than
+    /// [`Alert::ID_BYTES_MAX`] because of its symbol, with what is said of it later behind, or hold what is no part of a
+    /// deduplication id: a blank, or a letter that is not ASCII. Then a hash stands in place of detector and symbol.
     #[must_use]
     pub fn id_of(detector: &str, symbol: &str, opened_us: i64) -> String {
         let id = format!("{detector}-{symbol}-{opened_us}");
-        if id.len() + Self::STATE_BYTES_MAX <= Self::ID_BYTES_MAX {
+        if id.len() + Self::STATE_BYTES_MAX <= Self::ID_BYTES_MAX && id.bytes().all(|byte| byte.is_ascii_graphic()) {
             return id;
         }
         format!("{:016x}-{opened_us}", fnv1a(id.as_bytes()))
@@ -461,6 +461,10 @@ pub(crate) mod tests {
         );
         assert_ne!(Alert::id_of("spike", &long, 1), Alert::id_of("spike", &longer, 1));
         assert_eq!(Alert::id_of("spike", "AAPL", 1), "spike-AAPL-1");
+        for symbol in ["BRK B", "Ä"] {
+            let id = Alert::id_of("spike", symbol, 1);
+            assert!(id.bytes().all(|byte| byte.is_ascii_graphic()), "{id}");
+        }
     }
 
     #[test]

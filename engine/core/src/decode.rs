@@ -9,11 +9,14 @@
 //! to the same result. This file does *not* own what happens to ticks and rejects afterwards.
 
 mod config;
+mod guess;
 mod only;
+mod preset;
 mod reject;
 mod share;
 
 mod envelope;
+mod wrap;
 
 mod body;
 mod sorter;
@@ -26,17 +29,23 @@ mod tokens;
 mod document;
 mod fields;
 mod number;
+mod path;
 mod reader;
 mod split;
 mod ts;
+mod walk;
 
 #[cfg(test)]
 mod tests;
 
 pub use config::{DecodeConfig, DecodeConfigError, FieldNames, TsMin, TsUnit};
+pub use guess::{Guess, guess};
 pub use only::{Only, Wanted};
+pub use path::{PathError, TicksPath};
+pub use preset::Preset;
 pub use reject::{Reason, Reject};
 pub use share::{RejectShare, Share, Verdict};
+pub use wrap::Wrap;
 
 use body::BodyReader;
 use envelope::Envelope;
@@ -71,9 +80,25 @@ pub struct Message<'a> {
 /// column may not occur twice. An event that [`DecodeConfig::only`] does not choose is neither a tick nor a reject.
 pub struct Decoder {
     envelope: Envelope,
+    wrap: Wrap,
     bodies: BodyReader,
-    left_out: Vec<(u32, LeftOutId)>,
+    left_out: Vec<(u32, Option<LeftOutId>)>,
+    unreadable: UnreadableFields,
     spread: Spread,
+}
+
+/// How many values of optional fields could not be read: the column is null there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UnreadableFields([u64; 3]);
+
+impl UnreadableFields {
+    /// The columns, in the order of their counts.
+    pub const COLUMNS: [&'static str; 3] = ["seq", "venue", "conditions"];
+
+    /// Each column and its count.
+    pub fn by_column(self) -> impl Iterator<Item = (&'static str, u64)> {
+        Self::COLUMNS.into_iter().zip(self.0)
+    }
 }
 
 impl Decoder {
@@ -82,8 +107,10 @@ impl Decoder {
     pub fn new(config: &DecodeConfig, names: &Dictionaries) -> Self {
         Self {
             envelope: Envelope::new(config.decompressed_max_bytes),
+            wrap: config.envelope,
             bodies: BodyReader::new(config, names),
             left_out: Vec::new(),
+            unreadable: UnreadableFields::default(),
             spread: Spread::new(config.partitions_per_message_max),
         }
     }
@@ -102,15 +129,29 @@ impl Decoder {
     /// events that are not meant to be ticks: [`Decoder::left_out`] has their positions. A name that is
     /// new to a full table makes a tick as any other: `ticks` keeps it.
     pub fn decode(&mut self, message: &Message<'_>, ticks: &mut TickBatch, rejects: &mut Vec<Reject>) {
-        let Self { envelope, bodies, left_out, spread } = self;
+        let Self { envelope, wrap, bodies, left_out, unreadable, spread } = self;
         let mut sorter = Sorter::new(message, ticks, rejects, left_out, spread);
         match envelope.open(message.body, message.content_encoding) {
-            Ok(text) => bodies.read(text.trim_ascii(), &mut sorter),
+            Ok(text) if *wrap == Wrap::None || text.trim_ascii().is_empty() => {
+                bodies.read(text.trim_ascii(), &mut sorter);
+            }
+            Ok(text) => wrap.each(text.trim_ascii(), |body| {
+                if *wrap == Wrap::Kinesis {
+                    sorter.begin_part(body.text);
+                }
+                match body.message {
+                    Ok(message) => bodies.read(message.trim_ascii(), &mut sorter),
+                    Err(refusal) => sorter.refuse_body(refusal),
+                }
+            }),
             Err(refusal) => sorter.refuse_body(refusal),
+        }
+        for (sum, count) in unreadable.0.iter_mut().zip(sorter.unreadable()) {
+            *sum += count;
         }
         envelope.shrink();
         for (_, value) in left_out {
-            bodies.filter().count(*value);
+            value.iter().for_each(|value| bodies.filter().count(*value));
         }
         bodies.hand_over_guests(ticks);
     }
@@ -119,6 +160,11 @@ impl Decoder {
     /// ([`DecodeConfig::only`]).
     pub fn left_out(&self) -> impl ExactSizeIterator<Item = u32> {
         self.left_out.iter().map(|(position, _)| *position)
+    }
+
+    /// How many values of optional fields could not be read since the last call.
+    pub fn take_unreadable(&mut self) -> UnreadableFields {
+        std::mem::take(&mut self.unreadable)
     }
 
     /// Tells of the events that were left out since the last call: a field, its value, and how many events had it.

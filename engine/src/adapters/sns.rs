@@ -65,7 +65,26 @@ fn entry(
         // SNS drops a repeat within five minutes, and keeps the alerts of each symbol in order.
         let symbol =
             notification.attributes.iter().find(|(name, _)| *name == "symbol").map(|(_, symbol)| symbol.as_str());
-        entry = entry.message_deduplication_id(&notification.id).message_group_id(symbol.unwrap_or("alerts"));
+        entry = entry.message_deduplication_id(&notification.id).message_group_id(group_id(symbol.unwrap_or("alerts")));
     }
     entry.build()
+}
+
+/// The message group of a symbol: at most 128 characters of ASCII without blanks, as SNS wants it
+/// (<https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>). Two symbols may share one, which orders more than is
+/// needed.
+fn group_id(symbol: &str) -> String {
+    symbol.chars().take(128).map(|character| if character.is_ascii_graphic() { character } else { '_' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn group_id_is_what_sns_takes() {
+        assert_eq!(group_id("BTC/USDT"), "BTC/USDT");
+        assert_eq!(group_id("SPY   261218P00540000"), "SPY___261218P00540000");
+        assert_eq!(group_id(&"Ä".repeat(200)), "_".repeat(128));
+    }
 }

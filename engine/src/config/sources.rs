@@ -12,11 +12,15 @@ use figment::error::Kind;
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
+use ticklake_core::decode::Preset;
+
 use super::Settings;
 use crate::redact;
 
 /// The file that is read when none is named and this one exists.
 pub const DEFAULT_FILE: &str = "ticklake.toml";
+
+const PRESET_KEY: &str = "decode.preset";
 
 const ENVIRONMENT_PREFIX: &str = "TICKLAKE_";
 
@@ -53,6 +57,12 @@ impl Origins {
     pub fn of(&self, key: &str) -> Option<&str> {
         self.0.find_metadata(key).map(|metadata| &*metadata.name)
     }
+
+    /// Whether any key of this section was set.
+    #[must_use]
+    pub fn has(&self, section: &str) -> bool {
+        self.0.find_value(section).is_ok()
+    }
 }
 
 /// Why the settings could not be read. Each of them stops the process: the operator has to change something.
@@ -88,10 +98,27 @@ pub fn load(file: Option<&Path>, assignments: &[Assignment]) -> Result<Loaded, S
         }
         figment = figment.merge(defaults.layer(assignment));
     }
+    let figment = with_preset(figment)?;
     match figment.extract() {
         Ok(settings) => Ok(Loaded { settings, origins: Origins(figment) }),
         Err(error) => Err(explain(&error, &figment, &defaults)),
     }
+}
+
+/// Puts the settings of the preset that `decode.preset` names below all that was set.
+fn with_preset(figment: Figment) -> Result<Figment, SourceError> {
+    let Ok(name) = figment.extract_inner::<String>(PRESET_KEY) else { return Ok(figment) };
+    let Some(preset) = Preset::named(&name) else {
+        // An empty name is none. Another one is refused with all other values.
+        return Ok(figment);
+    };
+    let origin = format!("preset {name}");
+    let settings = Value::serialize(preset.settings()).map_err(|error| SourceError::WrongValue {
+        key: PRESET_KEY.to_owned(),
+        origin: origin.clone(),
+        problem: error.to_string(),
+    })?;
+    Ok(figment.join(Layer { origin, values: Dict::from([("decode".to_owned(), settings)]) }))
 }
 
 /// The assignments that environment variables make: `TICKLAKE_EPOCH__ROWS_MAX=1000` sets `epoch.rows_max`.

@@ -58,7 +58,7 @@ impl Ledger {
                     let text = format!("{key}: {error}; rows of its messages may be in the lake, so no redelivered message can be stored");
                     GaveUp::Stop(PortError::stop("read the ledger", text))
                 })?;
-                known.entries.insert(key, Read::new(entry));
+                known.entries.insert(key, Read::new(entry.as_split_by(self.splitting)));
             }
         }
         Ok(messages.iter().map(|&id| known.entries.values().flat_map(|read| read.naming(id)).collect()).collect())

@@ -378,8 +378,8 @@ fn every_example_is_a_valid_configuration() {
     let mut names = Vec::new();
     for example in std::fs::read_dir(&examples).unwrap() {
         let path = example.unwrap().path();
-        let settings: Settings = toml::from_str(&std::fs::read_to_string(&path).unwrap())
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let settings =
+            sources::load(Some(&path), &[]).unwrap_or_else(|error| panic!("{}: {error}", path.display())).settings;
         settings.validate().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         names.push(path.file_name().unwrap().to_owned());
     }

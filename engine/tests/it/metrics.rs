@@ -10,7 +10,7 @@ use ticklake::memory::{MemoryNotifier, MemoryQueue, MemoryStore};
 use ticklake::meter::Meters;
 use ticklake::metrics::{QUEUE_TABLE, TABLE};
 use ticklake::pipeline::{RunOptions, run};
-use ticklake::ports::Ports;
+use ticklake::ports::{Ports, Queue as _};
 use ticklake::stats::Stage;
 use ticklake_core::detect::ThresholdConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -29,6 +29,48 @@ async fn ask(address: std::net::SocketAddr, request: &str) -> (u16, String) {
 fn value(metrics: &str, name: &str) -> f64 {
     let line = metrics.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
     line.unwrap_or_else(|| panic!("no {name} in {metrics}")).rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// A wrong mapping does not drain the queue into the quarantine.
+#[tokio::test(flavor = "multi_thread")]
+async fn engine_that_rejects_nearly_everything_stops_receiving_and_says_why() {
+    let queue = Arc::new(MemoryQueue::new(Duration::from_mins(1)));
+    let mut settings = Settings::default();
+    "http://127.0.0.1/000000000000/ticks".clone_into(&mut settings.queue.url);
+    "lake".clone_into(&mut settings.lake.bucket);
+    settings.epoch.age_max = Duration::from_millis(100);
+    settings.decode.only = [("kind", vec!["trade".into()])].into();
+    // So that receiving does not run far ahead of decoding.
+    (settings.budget.messages_max, settings.epoch.messages_max) = (2_000, 500);
+    let config = settings.validate().unwrap();
+    let meters = Meters::new(&config);
+    let endpoint =
+        Endpoint::bind("127.0.0.1:0".parse().unwrap(), Exporter::new(meters.clone()).unwrap()).await.unwrap();
+    let address = endpoint.address().unwrap();
+    tokio::spawn(endpoint.serve());
+    queue.send(r#"[{"kind":"quote","p":1},{"kind":"quote","p":2}]"#.to_owned(), None);
+    for _ in 0..20_000 {
+        queue.send(r#"{"kind":"trade","sym":"A","p":1}"#.to_owned(), None);
+    }
+    let stats = meters.stats.clone();
+    let watch = async {
+        while !ask(address, "GET /readyz").await.1.contains("were rejected") || stats.messages_held() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let (status, why) = ask(address, "GET /readyz").await;
+        assert_eq!(status, 503);
+        assert!(why.starts_with("not receiving: ") && why.contains("missing_symbol: tick has no symbol"), "{why}");
+        assert_eq!(ask(address, "GET /healthz").await.0, 200);
+    };
+    let ports = Ports { queues: vec![queue.clone()], store: Arc::<MemoryStore>::default(), notifier: None };
+    let run = run(ports, &config, RunOptions::default(), meters.clone(), watch);
+    tokio::time::timeout(Duration::from_mins(1), run).await.expect("it is halted").unwrap();
+    let (_, metrics) = ask(address, "GET /metrics").await;
+    assert_eq!(value(&metrics, "ticklake_receiving"), 0.0);
+    let rejected = value(&metrics, r#"ticklake_ticks_rejected_total{reason="missing_symbol"}"#);
+    assert!((1_000.0..20_000.0).contains(&rejected), "{rejected} of 20,000: polls that were under way go on");
+    assert_eq!(value(&metrics, r#"ticklake_events_left_out_total{field="kind",value="quote"}"#), 2.0);
+    assert!(queue.backlog().await.unwrap().total() > 0, "the rest stays in the queue");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -117,6 +117,54 @@ async fn drain_exits_with_success_when_the_queue_is_empty() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn drain_that_rejects_a_tick_has_an_exit_code_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::start(dir.path()).await.unwrap();
+    send(&sandbox).await;
+    let body = r#"{"symbol":"AAPL","price":"dear","volume":1}"#;
+    sandbox.clients.sqs.send_message().queue_url(&sandbox.queue_url).message_body(body).send().await.unwrap();
+    let child = Process::start(&sandbox, &["run", "--drain"]);
+    assert_eq!(child.ended().await, Some(3));
+    let objects = lake::objects_in(&sandbox.lake);
+    assert_eq!((lake::ticks(&objects).len(), lake::rejects(&objects).len()), (1, 1));
+}
+
+/// A new user pastes one message, and has a working mapping.
+#[test]
+fn message_that_is_pasted_gives_a_mapping_that_reads_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let decode = |body: &str, args: &[&str]| {
+        std::fs::write(dir.path().join("message.json"), body).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ticklake"));
+        command.args(["decode", "message.json"]).args(args).current_dir(dir.path());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let trade = r#"{"e":"trade","E":1795392001000,"s":"BNBBTC","t":5,"p":"0.001","q":"100","T":1795392001000}"#;
+    let envelope = serde_json::json!({"detail-type": "t", "source": "s", "detail": serde_json::from_str::<serde_json::Value>(trade).unwrap()});
+    let unknown = r#"{"rows":[{"ticker":"A","px":1.5,"qty":2,"when":"x"}]}"#;
+    for body in [trade, &envelope.to_string(), unknown] {
+        let (status, guessed, stderr) = decode(body, &[]);
+        assert_eq!(status, Some(0), "{stderr}");
+        assert!(guessed.contains("# 1 ticks, 0 rejected, 0 left out"), "{guessed}");
+        std::fs::write(dir.path().join("guessed.toml"), guessed).unwrap();
+        let (status, printed, stderr) = decode(body, &["--config", "guessed.toml"]);
+        assert_eq!(status, Some(0), "{stderr}");
+        assert!(printed.ends_with("\n1 ticks, 0 rejected, 0 left out\n"), "{printed}");
+    }
+    let ticker = trade.replace("\"trade\"", "\"24hrTicker\"");
+    let (status, printed, _) = decode(&ticker, &["--set", "decode.preset=binance"]);
+    assert_eq!(printed, "left out  1 with e = \"24hrTicker\"\n0 ticks, 0 rejected, 1 left out\n");
+    assert_eq!(status, Some(0));
+    let (status, printed, _) = decode(&trade.replace("0.001", "dear"), &["--set", "decode.preset=binance"]);
+    assert!(printed.starts_with("rejected  no. 0, bad_price: "), "{printed}");
+    assert_eq!(status, Some(1));
+    let (status, _, stderr) = decode("{}", &[]);
+    assert!(stderr.contains("no mapping fits"), "{stderr}");
+    assert_eq!(status, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refusal_of_a_service_and_of_a_configuration_have_their_exit_codes() {
     let dir = tempfile::tempdir().unwrap();
     let sandbox = Sandbox::start(dir.path()).await.unwrap();

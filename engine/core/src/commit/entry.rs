@@ -24,8 +24,9 @@ const MAGIC: [u8; 3] = *b"TLE";
 const VERSION: u8 = 2;
 const UNKNOWN: u32 = u32::MAX;
 
-/// How bodies are split into elements. Positions of another way of splitting cannot be compared: a decoder that numbers
-/// elements differently counts this up.
+/// How bodies are split into elements, if ticks stand alone. Positions of another way of splitting cannot be compared: a
+/// decoder that numbers elements differently counts this up. See
+/// [`DecodeConfig::splitting`](crate::decode::DecodeConfig::splitting).
 pub const SPLITTING: u32 = 1;
 
 const CRC_BYTES: usize = 4;
@@ -62,6 +63,8 @@ impl MessageId {
 pub struct Entry {
     /// The epoch's name.
     pub epoch: String,
+    /// How the bodies of its messages were split into elements.
+    pub splitting: u32,
     /// Its files, by what they hold: together with the epoch that is their name.
     pub files: Vec<Partition>,
     /// How messages lie in the files, which are given by position. Most messages share one shape.
@@ -95,6 +98,7 @@ impl Entry {
     #[must_use]
     pub fn naming<'a>(
         epoch: String,
+        splitting: u32,
         files: Vec<Partition>,
         messages: impl Iterator<Item = (MessageId, &'a Layout)>,
     ) -> Option<Self> {
@@ -115,7 +119,16 @@ impl Entry {
             Some((id, at))
         });
         let messages = named.collect::<Option<_>>()?;
-        Some(Self { epoch, files, shapes, messages, alerts: Vec::new() })
+        Some(Self { epoch, splitting, files, shapes, messages, alerts: Vec::new() })
+    }
+
+    /// The entry as a worker sees it that splits bodies by `splitting`: positions of another way mean nothing to it.
+    #[must_use]
+    pub fn as_split_by(mut self, splitting: u32) -> Self {
+        if self.splitting != splitting {
+            self.shapes.iter_mut().for_each(|shape| shape.elements = None);
+        }
+        self
     }
 
     /// Its bytes.
@@ -125,7 +138,7 @@ impl Entry {
         bytes.extend(MAGIC);
         bytes.push(VERSION);
         put_text(&mut bytes, &self.epoch);
-        put_number(&mut bytes, SPLITTING);
+        put_number(&mut bytes, self.splitting);
         put_len(&mut bytes, self.files.len());
         for file in &self.files {
             bytes.push(code_of(file.table()));
@@ -220,10 +233,10 @@ struct Reader<'a>(&'a [u8]);
 impl<'a> Reader<'a> {
     fn entry(&mut self) -> Option<Entry> {
         let epoch = self.text()?;
-        let are_comparable = self.number()? == SPLITTING;
+        let splitting = self.number()?;
         let files = self.list(Self::file)?;
         let shapes = self.list(|reader| {
-            let elements = Some(reader.number()?).filter(|count| *count != UNKNOWN && are_comparable);
+            let elements = Some(reader.number()?).filter(|count| *count != UNKNOWN);
             let parts = reader.list(|reader| {
                 let file = reader.number()?;
                 let runs = reader.list(|reader| Some(reader.number()?..reader.number()?))?;
@@ -234,7 +247,7 @@ impl<'a> Reader<'a> {
             Some(Shape { elements, parts })
         })?;
         let messages = self.messages()?;
-        Some(Entry { epoch, files, shapes, messages, alerts: Vec::new() })
+        Some(Entry { epoch, splitting, files, shapes, messages, alerts: Vec::new() })
     }
 
     /// Without positions: what its files hold of a message is known only if all of them, or none, are stored.
@@ -251,7 +264,7 @@ impl<'a> Reader<'a> {
             parts: set.into_iter().filter(is_of_message).map(|file| (file, Elements::default())).collect(),
         };
         let shapes = sets.into_iter().map(shape).collect();
-        Some(Entry { epoch, files, shapes, messages, alerts })
+        Some(Entry { epoch, splitting: 0, files, shapes, messages, alerts })
     }
 
     fn file(&mut self) -> Option<Partition> {
@@ -307,13 +320,16 @@ mod tests {
         let files = prop::collection::vec((prop::sample::select(&Table::ALL[..]), any::<i64>()), 0..5);
         let shapes = prop::collection::vec(shapes(), 0..3);
         let messages = prop::collection::vec((any::<u128>(), 0..3_u32), 0..20);
-        ("[a-z0-9-]{0,40}", files, shapes, messages).prop_map(|(epoch, files, shapes, messages)| Entry {
-            epoch,
-            files: files.into_iter().map(|(table, slot)| Partition::at(table, slot)).collect(),
-            shapes,
-            messages: messages.into_iter().map(|(id, shape)| (MessageId(id), shape)).collect(),
-            alerts: Vec::new(),
-        })
+        ("[a-z0-9-]{0,40}", any::<u32>(), files, shapes, messages).prop_map(
+            |(epoch, splitting, files, shapes, messages)| Entry {
+                epoch,
+                splitting,
+                files: files.into_iter().map(|(table, slot)| Partition::at(table, slot)).collect(),
+                shapes,
+                messages: messages.into_iter().map(|(id, shape)| (MessageId(id), shape)).collect(),
+                alerts: Vec::new(),
+            },
+        )
     }
 
     proptest! {
@@ -398,12 +414,9 @@ mod tests {
     #[test]
     fn positions_of_another_way_of_splitting_are_not_known() {
         let shape = Shape { elements: Some(2), parts: Vec::new() };
-        let mut bytes = Entry { shapes: vec![shape], ..Entry::default() }.encode();
-        let splitting = 8..12;
-        bytes[splitting].copy_from_slice(&(SPLITTING + 1).to_le_bytes());
-        let body = bytes.len() - CRC_BYTES;
-        let crc = crc32fast::hash(&bytes[..body]);
-        bytes[body..].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(Entry::decode(&bytes).unwrap().shapes[0].elements, None);
+        let entry = Entry { shapes: vec![shape], splitting: SPLITTING, ..Entry::default() };
+        let entry = Entry::decode(&entry.encode()).unwrap();
+        assert_eq!(entry.clone().as_split_by(SPLITTING).shapes[0].elements, Some(2));
+        assert_eq!(entry.as_split_by(SPLITTING + 1).shapes[0].elements, None);
     }
 }

@@ -4,10 +4,15 @@
 //! one before, and hands single ticks to simd-json where it has not. The second one is simd-json for the body as a
 //! whole, and decides whatever the first one cannot. This file does *not* own how a tick is read, by either of them.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use simd_json::Node;
+
 use super::config::DecodeConfig;
 use super::document::Documents;
-use super::fields::split_value;
 use super::only::Filter;
+use super::path::{Hop, Mapping};
 use super::reader::{Read, TickReader};
 use super::reject::{Reason, Refusal};
 use super::scan::PADDING;
@@ -15,6 +20,7 @@ use super::shape::{Dialect, Draft, skip_blanks};
 use super::sorter::Sorter;
 use super::speculation::Speculation;
 use super::split::{Form, elements, is_array_of_parts, lines, value_len};
+use super::walk::{isolated, values};
 use crate::tick::{Dictionaries, TickBatch};
 
 /// How much of the end of a body is copied, to have padding behind it. A tick that begins before it and is longer is
@@ -25,7 +31,8 @@ const TAIL_BYTES: usize = 1024;
 pub(super) struct BodyReader {
     documents: Documents,
     reader: TickReader,
-    /// `None` where it is not wanted.
+    mapping: Arc<Mapping>,
+    /// `None` where it is not wanted, or ticks cannot be read by their shapes.
     speculation: Option<Speculation>,
     /// The end of the body, and padding.
     tail: Vec<u8>,
@@ -38,10 +45,15 @@ impl BodyReader {
             ts_unit: config.ts_unit,
             only: config.only.clone(),
         };
+        // The configuration is valid.
+        let mapping = Arc::new(Mapping::new(config).unwrap_or_default());
+        let is_plain = config.price_digits == 0 && !config.skip_zero_volume;
+        let can_guess = is_plain && mapping.is_flat() && !mapping.layers[0].has_positions();
         Self {
             documents: Documents::new(),
-            reader: TickReader::new(config, names),
-            speculation: Some(Speculation::new(dialect)),
+            reader: TickReader::new(config, mapping.clone(), names),
+            speculation: can_guess.then(|| Speculation::new(dialect)),
+            mapping,
             tail: Vec::with_capacity(TAIL_BYTES + PADDING),
         }
     }
@@ -86,7 +98,8 @@ impl BodyReader {
             }
             sorter.start_again();
         }
-        parse(text, &mut self.documents, &mut self.reader, sorter);
+        let Self { documents, reader, mapping, .. } = self;
+        Parsed { documents, reader, hops: &mapping.hops, sorter, index: 0 }.read(text, mapping.begins_in_array());
         if let Some(speculation) = &mut self.speculation {
             speculation.sleep(sorter.count());
         }
@@ -153,7 +166,7 @@ impl Guessed<'_, '_> {
         match self.guess(0, false) {
             Some(end) if end == self.text.len() => self.sorter.take(&self.draft, 0, || self.text),
             // More follows the first object: one per line, or garbage.
-            _ if Form::of(self.text) == Form::Lines => self.lines(),
+            _ if Form::of(self.text, false) == Form::Lines => self.lines(),
             _ => match self.parse(self.text) {
                 Ok(read) => self.sorter.sort(read, 0, || self.text),
                 Err(error) => self.sorter.refuse_body(not_json(&error)),
@@ -202,7 +215,9 @@ impl Guessed<'_, '_> {
         let times = self.sorter.times();
         let read = self.documents.parse(tick, |nodes| self.reader.read(nodes, times))?;
         match &read {
-            Ok(Read::Tick(read)) => self.speculation.learn(tick, read, !self.reader.has_guest(read)),
+            Ok(Read::Tick(read, unreadable)) => {
+                self.speculation.learn(tick, read, *unreadable, !self.reader.has_guest(read));
+            }
             Ok(Read::LeftOut(_)) => self.speculation.excuse(),
             Err(_) => {}
         }
@@ -214,53 +229,91 @@ fn is_no_blank(byte: u8) -> bool {
     !byte.is_ascii_whitespace()
 }
 
-/// Reads a body by simd-json alone.
-fn parse(text: &[u8], documents: &mut Documents, reader: &mut TickReader, sorter: &mut Sorter<'_>) {
-    let times = sorter.times();
-    match Form::of(text) {
-        Form::Array => parse_array(text, documents, reader, sorter),
-        Form::Document => match documents.parse(text, |nodes| reader.read(nodes, times)) {
-            Ok(read) => sorter.sort(read, 0, || text),
-            Err(error) => sorter.refuse_body(not_json(&error)),
-        },
-        Form::Lines => parse_parts(lines(text), documents, reader, sorter),
-    }
+/// A body that is read by simd-json alone.
+struct Parsed<'a, 'm> {
+    documents: &'a mut Documents,
+    reader: &'a mut TickReader,
+    /// The way to the ticks of a message.
+    hops: &'a [Hop],
+    sorter: &'a mut Sorter<'m>,
+    /// The position of the next tick.
+    index: usize,
 }
-/// Each part is a document of its own: one that is damaged does not touch the others.
-fn parse_parts<'t>(
-    parts: impl Iterator<Item = &'t [u8]>,
-    documents: &mut Documents,
-    reader: &mut TickReader,
-    sorter: &mut Sorter<'_>,
-) {
-    let times = sorter.times();
-    for (index, part) in parts.enumerate() {
-        let read = documents.parse(part, |nodes| reader.read(nodes, times));
-        sorter.sort(read.unwrap_or_else(|error| Err(not_json(&error))), index, || part);
+
+impl Parsed<'_, '_> {
+    fn read(&mut self, text: &[u8], arrays_are_messages: bool) {
+        match Form::of(text, arrays_are_messages) {
+            Form::Array => self.array(text),
+            Form::Document => {
+                if let Err(error) = self.document(text) {
+                    self.sorter.refuse_body(not_json(&error));
+                }
+            }
+            Form::Lines => self.parts(lines(text)),
+        }
+    }
+
+    /// One message: a tick, or ticks with something around them.
+    fn document(&mut self, text: &[u8]) -> Result<(), simd_json::Error> {
+        let Self { documents, reader, hops, sorter, index } = self;
+        documents.parse(text, |nodes| message(reader, nodes, sorter, hops, index, || text))
+    }
+
+    /// Each part is a document of its own: one that is damaged does not touch the others.
+    fn parts<'t>(&mut self, parts: impl Iterator<Item = &'t [u8]>) {
+        for part in parts {
+            if let Err(error) = self.document(part) {
+                self.sorter.sort(Err(not_json(&error)), self.index, || part);
+                self.index += 1;
+            }
+        }
+    }
+
+    fn array(&mut self, text: &[u8]) {
+        let Self { documents, reader, hops, sorter, index } = self;
+        // The tape does not say where a value stood; the bytes of a bad tick are looked up, which good ticks need not
+        // pay.
+        let mut originals = elements(text).enumerate();
+        let visited = documents.parse(text, |nodes| {
+            for (at, element) in values(nodes).enumerate() {
+                let original = || originals.find(|(of, _)| *of == at).map(|(_, bytes)| bytes).unwrap_or_default();
+                message(reader, element, sorter, hops, index, original);
+            }
+        });
+        match visited {
+            Ok(()) => {}
+            // One damaged element (a bare NaN, say) spoils the array as a document, and not the ticks beside it. Where
+            // even the brackets and quotes do not match, nothing says where a tick begins.
+            Err(_) if is_array_of_parts(text) => self.parts(elements(text)),
+            Err(error) => self.sorter.refuse_body(not_json(&error)),
+        }
     }
 }
 
-fn parse_array(text: &[u8], documents: &mut Documents, reader: &mut TickReader, sorter: &mut Sorter<'_>) {
-    let times = sorter.times();
-    // The tape does not say where a value stood; the bytes of a bad tick are looked up, which good ticks need not pay.
-    let mut originals = elements(text).enumerate();
-    let visited = documents.parse(text, |nodes| {
-        let mut rest = nodes.get(1..).unwrap_or_default();
-        let mut index = 0;
-        while let Some((element, tail)) = split_value(rest) {
-            let bytes = || originals.find(|(at, _)| *at == index).map(|(_, bytes)| bytes).unwrap_or_default();
-            sorter.sort(reader.read(element, times), index, bytes);
-            rest = tail;
-            index += 1;
-        }
+/// Sorts what the message `nodes` holds; `text` finds its bytes. A tick that is refused keeps what is around it, so that
+/// it can be read again.
+fn message<'t>(
+    reader: &mut TickReader,
+    nodes: &[Node<'_>],
+    sorter: &mut Sorter<'_>,
+    hops: &[Hop],
+    index: &mut usize,
+    mut text: impl FnMut() -> &'t [u8],
+) {
+    let (times, mut original, mut position) = (sorter.times(), None, 0);
+    reader.read_all(nodes, times, &mut |read| {
+        let bytes = || {
+            let text = *original.get_or_insert_with(&mut text);
+            if hops.is_empty() {
+                Cow::from(text)
+            } else {
+                isolated(text, hops, position).map_or(text.into(), Cow::from)
+            }
+        };
+        sorter.sort(read, *index, bytes);
+        *index += 1;
+        position += 1;
     });
-    match visited {
-        Ok(()) => {}
-        // One damaged element (a bare NaN, say) spoils the array as a document, and not the ticks beside it. Where even
-        // the brackets and quotes do not match, nothing says where a tick begins.
-        Err(_) if is_array_of_parts(text) => parse_parts(elements(text), documents, reader, sorter),
-        Err(error) => sorter.refuse_body(not_json(&error)),
-    }
 }
 
 fn not_json(error: &simd_json::Error) -> Refusal {

@@ -11,6 +11,13 @@ use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
 
 use super::only::{FIELDS_MAX, Only};
+use super::path::{Mapping, TicksPath};
+use super::preset::Preset;
+use super::wrap::Wrap;
+use crate::commit::SPLITTING;
+
+/// Decimal digits of an integer of 64 bits.
+const PRICE_DIGITS_MAX: u32 = 18;
 
 /// How message bodies become ticks. The default reads the canonical form of `tick.schema.json`, which includes the
 /// three-field form `{"symbol","price","volume"}`.
@@ -43,14 +50,32 @@ use super::only::{FIELDS_MAX, Only};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecodeConfig {
-    /// The producer's key for each column. A tick without the key that is named for `ts` is rejected. Without a name, a
+    /// The name of a public feed, whose settings are the defaults of all others here. Whoever loads the configuration applies
+    /// it ([`Preset`]).
+    pub preset: String,
+    /// What AWS has put around the producer's message: `sns`, `eventbridge` or `kinesis`; `none` for nothing.
+    pub envelope: Wrap,
+    /// Where in a message its ticks stand, such as `data[]`. Empty where the message is the tick.
+    pub ticks: TicksPath,
+    /// The producer's key for each column. With a slash before it, it is a field around the ticks: `/channel` of the
+    /// message, `/events/type` of the element of `events` that holds the tick. In a tick that is an array, keys are
+    /// positions: `"0"`. A tick without the key that is named for `ts` is rejected. Without a name, a
     /// tick that has no `ts` happened when its message was sent.
     pub fields: FieldNames,
     /// Which events are ticks: for each of at most four fields the values that make one. All other events are counted by
     /// value, and are stored nowhere. Without it every event has to be a tick.
     pub only: Only,
+    /// Text at the beginning of a symbol that is no part of it, such as that of a channel: `live_trades_`.
+    pub symbol_prefix: String,
+    /// How many decimal digits a price has that is sent as an integer: with 9, `1500000000` is 1.5. 0 for prices that are
+    /// sent as they are.
+    pub price_digits: u32,
+    /// Whether an event whose volume is 0 is left out. Some feeds send changes of the price as trades of nothing.
+    pub skip_zero_volume: bool,
     /// The unit of the event time.
     pub ts_unit: TsUnit,
+    /// Whether a tick without an event time is rejected, also if `fields` names no key for it.
+    pub ts_required: bool,
     /// Whether price, volume, seq and a numeric event time may also be strings that hold a JSON number. Numbers proper
     /// are always accepted.
     pub numbers_as_strings: bool,
@@ -82,9 +107,16 @@ pub struct DecodeConfig {
 impl Default for DecodeConfig {
     fn default() -> Self {
         Self {
+            preset: String::new(),
+            envelope: Wrap::None,
+            ticks: TicksPath::default(),
             fields: FieldNames::default(),
             only: Only::default(),
+            symbol_prefix: String::new(),
+            price_digits: 0,
+            skip_zero_volume: false,
             ts_unit: TsUnit::Us,
+            ts_required: false,
             numbers_as_strings: false,
             symbol_max_bytes: 64,
             name_max_bytes: 64,
@@ -210,6 +242,24 @@ pub enum DecodeConfigError {
         /// Their key.
         key: String,
     },
+    /// The way to the ticks does not pass by this field.
+    #[error("failed to find `{key}`: `ticks` does not pass by it; a key with a slash is a field around the ticks")]
+    NotAround {
+        /// The key.
+        key: String,
+    },
+    /// No feed has this name.
+    #[error("failed to find the preset `{preset}`: there are {}", Preset::names())]
+    NoPreset {
+        /// The name.
+        preset: String,
+    },
+    /// More digits than an integer of 64 bits has.
+    #[error("failed to read prices: `price_digits` is {digits}, at most {PRICE_DIGITS_MAX} are possible")]
+    Digits {
+        /// How many.
+        digits: u32,
+    },
     /// No event could be a tick.
     #[error("failed to choose events: `only.{field}` lists no value")]
     NoValue {
@@ -239,9 +289,20 @@ pub enum DecodeConfigError {
 }
 
 impl DecodeConfig {
+    /// The way in which bodies are split into elements. Workers of different ways cannot compare the positions of elements:
+    /// to them a redelivered message was decoded differently.
+    #[must_use]
+    pub fn splitting(&self) -> u32 {
+        if self.ticks == TicksPath::default() && self.envelope == Wrap::None {
+            return SPLITTING;
+        }
+        // The highest bit is never that of a version.
+        crc32fast::hash(format!("{SPLITTING} {:?} {}", self.envelope, self.ticks).as_bytes()) | 1 << 31
+    }
+
     /// Whether a tick has to have an event time of its own: the mapping names a key for it.
     pub(super) fn needs_ts(&self) -> bool {
-        self.fields.ts != FieldNames::default().ts
+        self.ts_required || self.fields.ts != FieldNames::default().ts
     }
 
     /// Whether the settings can be met by any tick at all.
@@ -262,6 +323,13 @@ impl DecodeConfig {
         if let Some((field, _)) = self.only.iter().find(|(_, wanted)| wanted.is_empty()) {
             return Err(DecodeConfigError::NoValue { field: field.to_owned() });
         }
+        if self.price_digits > PRICE_DIGITS_MAX {
+            return Err(DecodeConfigError::Digits { digits: self.price_digits });
+        }
+        if !self.preset.is_empty() && Preset::named(&self.preset).is_none() {
+            return Err(DecodeConfigError::NoPreset { preset: self.preset.clone() });
+        }
+        Mapping::new(self)?;
         let shares = [("rejects_share_max", self.rejects_share_max), ("rejects_share_stop", self.rejects_share_stop)];
         if let Some((setting, share)) = shares.into_iter().find(|(_, share)| !(0.0..=1.0).contains(share)) {
             return Err(DecodeConfigError::Share { setting, value: share.to_string() });
@@ -314,6 +382,21 @@ mod tests {
         config.fields.volume = "price".to_owned();
         let error = config.validate().unwrap_err();
         assert_eq!(error.to_string(), "failed to map column `volume`: column `price` has the same key `price`");
+    }
+
+    #[test]
+    fn other_way_to_the_ticks_splits_bodies_differently() {
+        let of = |json: &str| serde_json::from_str::<DecodeConfig>(json).unwrap().splitting();
+        let ways = [
+            "{}",
+            r#"{"ticks":"data[]"}"#,
+            r#"{"ticks":"data"}"#,
+            r#"{"envelope":"sns"}"#,
+            r#"{"envelope":"sns","ticks":"data"}"#,
+        ];
+        let numbers: std::collections::BTreeSet<u32> = ways.map(of).into();
+        assert_eq!(numbers.len(), ways.len());
+        assert_eq!(of(r#"{"fields":{"symbol":"s"},"only":{"e":["t"]},"preset":"binance"}"#), of("{}"));
     }
 
     #[test]

@@ -8,18 +8,31 @@ use simd_json::{Node, StaticNode};
 
 use super::config::FieldNames;
 use super::number::Number;
-use super::only::{FIELDS_MAX, Only};
+use super::only::FIELDS_MAX;
+use super::path::{Hop, Layer, Target};
 use super::reject::{Reason, Refusal};
+use super::walk::child;
 
 /// The values of fields; null is the same as none.
 type Values<'n, 't, const N: usize> = [Option<&'n [Node<'t>]>; N];
 
-/// What is read of one object.
+/// What is read of a tick and of what is around it.
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Fields<'n, 't> {
     /// The value of each column of a tick, in the order of [`FieldNames::COLUMNS`].
     pub(super) columns: Values<'n, 't, 7>,
-    /// The values that decide whether the object is a tick, in the order of [`Only`].
+    /// The values that decide whether there is a tick, in the order of [`Only`](super::Only).
     pub(super) only: Values<'n, 't, FIELDS_MAX>,
+}
+
+impl<'n, 't> Fields<'n, 't> {
+    fn set(&mut self, target: Target, value: &'n [Node<'t>]) {
+        let value = Some(value).filter(|nodes| !matches!(nodes, [Node::Static(StaticNode::Null)]));
+        match target {
+            Target::Column(column) => self.columns[column] = value,
+            Target::Decisive(field) => self.only[field] = value,
+        }
+    }
 }
 
 /// Parts `nodes` behind the value at their beginning; `None` where there is no more value.
@@ -30,41 +43,72 @@ pub(super) fn split_value<'n, 't>(nodes: &'n [Node<'t>]) -> Option<(&'n [Node<'t
     }
 }
 
-/// Finds the fields of the object `nodes` whose keys are in `keys` or `only`.
+/// Adds to `found` the fields of `layer` that the object or the array `nodes` has. A tick has to be one of these.
 ///
 /// A repeated key is refused: parsers disagree on which value counts, and a price is no place to guess.
 pub(super) fn gather<'n, 't>(
     nodes: &'n [Node<'t>],
-    keys: &[String; 7],
-    only: &Only,
-) -> Result<Fields<'n, 't>, Refusal> {
-    let Some((Node::Object { .. }, mut rest)) = nodes.split_first() else {
-        return Err(Refusal::new(Reason::NotATick, "value is not a JSON object"));
-    };
-    let (mut columns, mut decisive): (Values<'n, 't, 7>, Values<'n, 't, FIELDS_MAX>) = ([None; 7], [None; FIELDS_MAX]);
+    layer: &Layer,
+    is_tick: bool,
+    found: &mut Fields<'n, 't>,
+) -> Result<(), Refusal> {
+    match nodes.first() {
+        Some(Node::Object { .. }) => gather_named(&nodes[1..], layer, found),
+        Some(Node::Array { .. }) if layer.has_positions() => {
+            gather_placed(&nodes[1..], layer, found);
+            Ok(())
+        }
+        _ if is_tick => Err(Refusal::new(Reason::NotATick, "value is not a JSON object")),
+        _ => Ok(()),
+    }
+}
+
+fn gather_named<'n, 't>(mut rest: &'n [Node<'t>], layer: &Layer, found: &mut Fields<'n, 't>) -> Result<(), Refusal> {
+    let mut seen = 0_u16;
     while let Some((Node::String(key), tail)) = rest.split_first()
         && let Some((value, tail)) = split_value(tail)
     {
         rest = tail;
-        if let Some(column) = keys.iter().position(|known| known == key)
-            && columns[column].replace(value).is_some()
-        {
-            let detail = format!("key of {} occurs twice", FieldNames::COLUMNS[column]);
-            return Err(Refusal::new(Reason::DuplicateField, detail));
-        }
-        if !only.is_empty()
-            && let Some(field) = only.position(key)
-            && decisive[field].replace(value).is_some()
-        {
-            let field = only.at(field).map_or("", |(field, _)| field);
-            return Err(Refusal::new(Reason::DuplicateField, format!("key `{field}` occurs twice")));
+        for (bit, (known, target)) in layer.fields.iter().enumerate() {
+            if known.name != *key {
+                continue;
+            }
+            if seen & 1 << bit != 0 {
+                return Err(repeated(&known.name, *target));
+            }
+            seen |= 1 << bit;
+            if let Some(value) = inside(value, &known.below) {
+                found.set(*target, value);
+            }
         }
     }
-    Ok(Fields { columns: columns.map(not_null), only: decisive.map(not_null) })
+    Ok(())
 }
 
-fn not_null<'n, 't>(value: Option<&'n [Node<'t>]>) -> Option<&'n [Node<'t>]> {
-    value.filter(|nodes| !matches!(nodes, [Node::Static(StaticNode::Null)]))
+fn gather_placed<'n, 't>(mut rest: &'n [Node<'t>], layer: &Layer, found: &mut Fields<'n, 't>) {
+    let mut position = 0;
+    while let Some((value, tail)) = split_value(rest) {
+        for (key, target) in layer.fields.iter().filter(|(key, _)| key.position == Some(position)) {
+            if let Some(value) = inside(value, &key.below) {
+                found.set(*target, value);
+            }
+        }
+        rest = tail;
+        position += 1;
+    }
+}
+
+/// The value at the end of the way `hops` into `value`.
+fn inside<'n, 't>(value: &'n [Node<'t>], hops: &[Hop]) -> Option<&'n [Node<'t>]> {
+    hops.iter().try_fold(value, child)
+}
+
+fn repeated(key: &str, target: Target) -> Refusal {
+    let detail = match target {
+        Target::Column(column) => format!("key of {} occurs twice", FieldNames::COLUMNS[column]),
+        Target::Decisive(_) => format!("key `{key}` occurs twice"),
+    };
+    Refusal::new(Reason::DuplicateField, detail)
 }
 
 /// The string that `value` is.
@@ -89,12 +133,12 @@ pub(super) fn number(value: &[Node<'_>], strings: bool) -> Option<Number> {
 pub(super) enum NoName {
     /// It is of another kind, or too long.
     Other,
-    /// It holds a control character, which would break the output of whoever prints it.
-    Control,
+    /// It holds this character, which would break the output of a program that prints it, at this byte.
+    Character(char, usize),
 }
 
 /// The name that `value` is: text, an integer, or an array of these joined by blanks. It has at most `max` bytes and no
-/// control characters. Feeds number their venues and list their conditions. The name lies in `buffer` where it is not
+/// characters that are refused ([`refused_character`]). Feeds number their venues and list their conditions. The name lies in `buffer` where it is not
 /// text as it stands.
 pub(super) fn name<'a>(value: &[Node<'a>], max: usize, buffer: &'a mut String) -> Result<&'a str, NoName> {
     let name = match text(value) {
@@ -102,14 +146,22 @@ pub(super) fn name<'a>(value: &[Node<'a>], max: usize, buffer: &'a mut String) -
         None => joined(value, max, buffer),
     };
     let name = name.ok_or(NoName::Other)?;
-    if is_printable(name) { Ok(name) } else { Err(NoName::Control) }
+    refused_character(name).map_or(Ok(name), |(at, character)| Err(NoName::Character(character, at)))
 }
 
-/// Whether `name` holds no control character, neither of ASCII nor of Latin-1 (U+0080 to U+009F).
-fn is_printable(name: &str) -> bool {
+/// The first character of `name` that no name may hold, and at which byte it stands: a control character of ASCII or
+/// Latin-1, a line or paragraph separator, or one that changes the direction of the text around it (Unicode Standard
+/// Annex 9, explicit formatting).
+pub(super) fn refused_character(name: &str) -> Option<(usize, char)> {
     // Names are short and mostly ASCII: a look at the bytes is enough for those.
     let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
-    name.bytes().all(is_plain) || !name.chars().any(char::is_control)
+    if name.bytes().all(is_plain) {
+        return None;
+    }
+    let is_refused = |character: char| {
+        character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    name.char_indices().find(|(_, character)| is_refused(*character))
 }
 
 /// An integer, or the text and integers of an array, joined by blanks.
@@ -164,9 +216,18 @@ mod tests {
     }
 
     #[test]
-    fn names_hold_no_control_characters() {
-        for value in [r#""a\nb""#, r#""\u0000""#, r#""\u001b[1m""#, r#""\u007f""#, r#""\u0085""#, r#"["@","\t"]"#] {
-            assert_eq!(named(value), Err(NoName::Control), "{value}");
+    fn names_hold_no_character_that_breaks_output() {
+        let values = [
+            r#""a\nb""#,
+            r#""\u0000""#,
+            r#""\u001b[1m""#,
+            r#""\u007f""#,
+            r#""\u0085""#,
+            r#""\u202e""#,
+            r#"["@","\t"]"#,
+        ];
+        for value in values {
+            assert!(matches!(named(value), Err(NoName::Character(..))), "{value}");
         }
         assert_eq!(named(r#""\u00fc \u20ac""#).as_deref(), Ok("\u{fc} \u{20ac}"), "other characters stay");
     }

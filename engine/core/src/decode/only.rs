@@ -11,6 +11,7 @@ use simd_json::{Node, StaticNode};
 
 use super::fields::{number, text};
 use super::number::Number;
+use super::path::{Layer, Target};
 
 /// At most so many fields decide.
 pub(super) const FIELDS_MAX: usize = 4;
@@ -37,7 +38,8 @@ pub enum Wanted {
     Bool(bool),
     /// A JSON integer.
     Integer(i64),
-    /// JSON text. With `*` at its end, any text that begins like this. Empty: no such field, null, or no text in it.
+    /// JSON text. With `*` at its end, any text that begins like this; `*` alone, any value. Empty: no such field, null, or
+    /// no text in it.
     Text(String),
 }
 
@@ -57,11 +59,6 @@ impl Only {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// The position of the field `key`.
-    pub(super) fn position(&self, key: &str) -> Option<usize> {
-        self.0.keys().position(|field| field == key)
     }
 
     /// The field at `position` and its values.
@@ -91,10 +88,16 @@ impl Wanted {
         }
     }
 
+    /// Whether any value will do that is there.
+    pub(super) fn is_any(&self) -> bool {
+        matches!(self, Wanted::Text(text) if text == "*")
+    }
+
     /// Whether `value`, which is not null, is this one.
     fn is(&self, value: Option<&[Node<'_>]>) -> bool {
         match (self, value) {
             (Wanted::Text(wanted), None) => wanted.is_empty(),
+            (any, Some(_)) if any.is_any() => true,
             (Wanted::Text(wanted), Some(value)) => text(value).is_some_and(|text| match self.prefix() {
                 Some(prefix) => text.starts_with(prefix),
                 None => text == wanted,
@@ -110,28 +113,36 @@ impl Wanted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LeftOutId(u32);
 
+impl LeftOutId {
+    /// The volume is 0.
+    pub(super) const ZERO_VOLUME: Self = Self(u32::MAX);
+}
+
 /// Decides on objects, and counts those that it leaves out.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Filter {
     only: Only,
     /// The position of a field, one of its values, and the number of objects with it since they were last asked for.
     left_out: Vec<(usize, String, u64)>,
+    zero_volumes: u64,
 }
 
 impl Filter {
     pub(super) fn new(only: &Only) -> Self {
-        Self { only: only.clone(), left_out: Vec::new() }
+        Self { only: only.clone(), left_out: Vec::new(), zero_volumes: 0 }
     }
 
-    pub(super) fn only(&self) -> &Only {
-        &self.only
-    }
-
-    /// Whether the object with these fields, in their order, is meant; if not, for which value.
-    pub(super) fn admit(&mut self, fields: &[Option<&[Node<'_>]>; FIELDS_MAX]) -> Result<(), LeftOutId> {
-        let differs =
-            self.only.iter().zip(fields).position(|((_, wanted), value)| !wanted.iter().any(|one| one.is(*value)));
-        differs.map_or(Ok(()), |field| Err(self.note(field, fields[field])))
+    /// Whether what has these values in the fields of `layer` is meant; if not, for which value.
+    pub(super) fn admit(&mut self, layer: &Layer, values: &[Option<&[Node<'_>]>; FIELDS_MAX]) -> Result<(), LeftOutId> {
+        for (_, target) in &layer.fields {
+            if let Target::Decisive(field) = *target
+                && let Some((_, wanted)) = self.only.at(field)
+                && !wanted.iter().any(|one| one.is(values[field]))
+            {
+                return Err(self.note(field, values[field]));
+            }
+        }
+        Ok(())
     }
 
     #[cold]
@@ -153,7 +164,9 @@ impl Filter {
 
     /// Counts an object that was left out.
     pub(super) fn count(&mut self, id: LeftOutId) {
-        if let Some((.., count)) = self.left_out.get_mut(id.0 as usize) {
+        if id == LeftOutId::ZERO_VOLUME {
+            self.zero_volumes += 1;
+        } else if let Some((.., count)) = self.left_out.get_mut(id.0 as usize) {
             *count += 1;
         }
     }
@@ -164,6 +177,9 @@ impl Filter {
             if let (Some((field, _)), 1..) = (self.only.at(*field), *count) {
                 tell(field, value, std::mem::take(count));
             }
+        }
+        if self.zero_volumes > 0 {
+            tell("volume", "0", std::mem::take(&mut self.zero_volumes));
         }
     }
 }
@@ -186,12 +202,17 @@ fn shown(value: Option<&[Node<'_>]>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::path::Key;
+
+    fn first_field() -> Layer {
+        Layer { fields: vec![(Key { name: "x".to_owned(), position: None, below: Vec::new() }, Target::Decisive(0))] }
+    }
 
     fn admits(only: &Only, value: &str) -> bool {
         let mut value = value.as_bytes().to_vec();
         let tape = simd_json::to_tape(&mut value).unwrap();
         let value = Some(tape.0.as_slice()).filter(|nodes| *nodes != [Node::Static(StaticNode::Null)]);
-        Filter::new(only).admit(&[value, None, None, None]).is_ok()
+        Filter::new(only).admit(&first_field(), &[value, None, None, None]).is_ok()
     }
 
     fn only(json: &str) -> Only {
@@ -222,6 +243,13 @@ mod tests {
     }
 
     #[test]
+    fn star_alone_stands_for_any_value() {
+        let there = only(r#"{"t":["*"]}"#);
+        assert!(admits(&there, "7") && admits(&there, r#""x""#) && admits(&there, "{}"));
+        assert!(!admits(&there, "null"));
+    }
+
+    #[test]
     fn empty_text_stands_for_no_such_field() {
         let absent = only(r#"{"event":[""]}"#);
         assert!(admits(&absent, "null") && admits(&absent, r#""""#) && !admits(&absent, r#""subscribe""#));
@@ -232,7 +260,7 @@ mod tests {
         let mut filter = Filter::new(&only(r#"{"e":["trade"]}"#));
         let leave_out = |filter: &mut Filter, value: &str| {
             let node = [Node::String(value)];
-            let id = filter.admit(&[Some(&node), None, None, None]).unwrap_err();
+            let id = filter.admit(&first_field(), &[Some(&node), None, None, None]).unwrap_err();
             filter.count(id);
         };
         for number in 0..200 {

@@ -3,15 +3,20 @@
 //! This file owns the judgement of symbol, price, volume, time and names, and interns what has passed. It does *not*
 //! know how the object came in, nor what becomes of one that is refused.
 
+use std::sync::Arc;
+
 use simd_json::Node;
 
 use super::config::{DecodeConfig, TsUnit};
-use super::fields::{Fields, NoName, gather, name, number, text};
+use super::fields::{Fields, NoName, gather, name, number, refused_character, text};
 use super::number::Number;
 use super::only::{Filter, LeftOutId};
+use super::path::Mapping;
 use super::reject::{Reason, Refusal};
 use super::shape::Draft;
 use super::ts;
+use super::walk::{Met, walk};
+use super::wrap::hint;
 use crate::names::{NameCache, NameId};
 use crate::tick::{Dictionaries, Tick, TickBatch};
 
@@ -30,19 +35,48 @@ impl MessageTimes {
     }
 }
 
+/// The optional fields that were there and could not be read, and are null for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Unreadable(u8);
+
+impl Unreadable {
+    pub(super) const NONE: Self = Self(0);
+    pub(super) const SEQ: Self = Self(1);
+    const VENUE: Self = Self(2);
+    const CONDITIONS: Self = Self(4);
+
+    /// The columns that [`UnreadableFields`](super::UnreadableFields) counts, in its order.
+    const ALL: [Self; 3] = [Self::SEQ, Self::VENUE, Self::CONDITIONS];
+
+    /// Adds each of these to its count.
+    pub(super) fn count(self, counts: &mut [u64; 3]) {
+        for (count, one) in counts.iter_mut().zip(Self::ALL) {
+            *count += u64::from(self.0 & one.0 != 0);
+        }
+    }
+
+    fn set(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
 /// What an object that is not refused is.
 #[derive(Debug)]
 pub(super) enum Read {
-    Tick(Tick),
-    /// An event that is not meant to be a tick.
-    LeftOut(LeftOutId),
+    Tick(Tick, Unreadable),
+    /// An event that is not meant to be a tick, or one that holds no ticks.
+    LeftOut(Option<LeftOutId>),
 }
 
 /// Makes ticks of JSON objects.
 pub(super) struct TickReader {
-    keys: [String; 7],
+    mapping: Arc<Mapping>,
     filter: Filter,
-    needs_ts: bool,
+    /// The key of the event time, if a tick has to have one.
+    ts_key: Option<String>,
+    symbol_prefix: String,
+    price_digits: u32,
+    skip_zero_volume: bool,
     ts_unit: TsUnit,
     numbers_as_strings: bool,
     symbol_max_bytes: usize,
@@ -58,11 +92,14 @@ pub(super) struct TickReader {
 }
 
 impl TickReader {
-    pub(super) fn new(config: &DecodeConfig, names: &Dictionaries) -> Self {
+    pub(super) fn new(config: &DecodeConfig, mapping: Arc<Mapping>, names: &Dictionaries) -> Self {
         Self {
-            keys: config.fields.keys().map(String::from),
             filter: Filter::new(&config.only),
-            needs_ts: config.needs_ts(),
+            ts_key: config.needs_ts().then(|| config.fields.ts.clone()),
+            mapping,
+            symbol_prefix: config.symbol_prefix.clone(),
+            price_digits: config.price_digits,
+            skip_zero_volume: config.skip_zero_volume,
             ts_unit: config.ts_unit,
             numbers_as_strings: config.numbers_as_strings,
             symbol_max_bytes: config.symbol_max_bytes,
@@ -77,44 +114,85 @@ impl TickReader {
         }
     }
 
-    /// The tick that the value `nodes` is, if it is one of the events that are meant.
+    /// What the message `nodes`, in which nothing is around the tick, is.
     pub(super) fn read(&mut self, nodes: &[Node<'_>], times: MessageTimes) -> Result<Read, Refusal> {
-        let Fields { columns, only } = gather(nodes, &self.keys, self.filter.only())?;
-        match self.filter.admit(&only) {
-            Ok(()) => self.tick(columns, times).map(Read::Tick),
-            Err(left_out) => Ok(Read::LeftOut(left_out)),
+        let (layer, mut fields) = (&self.mapping.layers[0], Fields::default());
+        gather(nodes, layer, true, &mut fields)?;
+        match self.filter.admit(layer, &fields.only) {
+            Ok(()) => self.tick(fields.columns, times).map_err(|refusal| match (refusal.reason, hint(nodes)) {
+                (Reason::MissingSymbol, Some(hint)) => Refusal::new(Reason::Envelope, hint),
+                _ => refusal,
+            }),
+            // The message may be inside of something, so that the field is not where it was looked for.
+            Err(_) if let Some(hint) = hint(nodes) => Err(Refusal::new(Reason::Envelope, hint)),
+            Err(left_out) => Ok(Read::LeftOut(Some(left_out))),
         }
     }
 
-    fn tick(&mut self, columns: [Option<&[Node<'_>]>; 7], times: MessageTimes) -> Result<Tick, Refusal> {
+    /// Tells `take` what the message `nodes` holds, in its order. There is at least one.
+    pub(super) fn read_all(
+        &mut self,
+        nodes: &[Node<'_>],
+        times: MessageTimes,
+        take: &mut dyn FnMut(Result<Read, Refusal>),
+    ) {
+        if self.mapping.is_flat() {
+            return take(self.read(nodes, times));
+        }
+        let (mapping, mut filter) = (self.mapping.clone(), std::mem::take(&mut self.filter));
+        walk(&mapping, &mut filter, nodes, &mut |met| {
+            take(match met {
+                Met::Tick(fields) => self.tick(fields.columns, times),
+                Met::LeftOut(left_out) => Ok(Read::LeftOut(left_out)),
+                Met::Refused(refusal) => Err(refusal),
+            });
+        });
+        self.filter = filter;
+    }
+
+    fn tick(&mut self, columns: [Option<&[Node<'_>]>; 7], times: MessageTimes) -> Result<Read, Refusal> {
         let [symbol, price, volume, ts, seq, venue, conditions] = columns;
 
         let symbol = symbol.ok_or_else(|| Refusal::new(Reason::MissingSymbol, "tick has no symbol"))?;
-        let symbol = checked_symbol(text(symbol), self.symbol_max_bytes)?;
+        let symbol = text(symbol).map(|symbol| symbol.strip_prefix(&*self.symbol_prefix).unwrap_or(symbol));
+        let symbol = checked_symbol(symbol, self.symbol_max_bytes)?;
         let price = price.ok_or_else(|| Refusal::new(Reason::MissingPrice, "tick has no price"))?;
-        let price = quantity(number(price, self.numbers_as_strings))
+        let price = quantity(self.price(price))
             .ok_or_else(|| Refusal::new(Reason::BadPrice, "price is not a finite number of at least 0"))?;
         let volume = volume.ok_or_else(|| Refusal::new(Reason::MissingVolume, "tick has no volume"))?;
         let volume = quantity(number(volume, self.numbers_as_strings))
             .ok_or_else(|| Refusal::new(Reason::BadVolume, "volume is not a finite number of at least 0"))?;
+        if self.skip_zero_volume && volume == 0.0 {
+            return Ok(Read::LeftOut(Some(LeftOutId::ZERO_VOLUME)));
+        }
         let ts_us = self.event_time(ts, times)?;
-        let seq = seq.map(|seq| self.sequence_number(seq)).transpose()?;
-        let max = self.name_max_bytes;
-        let venue = named(venue, max, &mut self.venue_text).map_err(|why| why.of("venue", Reason::BadVenue, max))?;
-        let conditions = named(conditions, max, &mut self.conditions_text)
-            .map_err(|why| why.of("each condition, or all of them,", Reason::BadConditions, max))?;
+        // A tick without what is optional is worth more than none.
+        let (mut unreadable, max) = (Unreadable::NONE, self.name_max_bytes);
+        let own_seq = seq.and_then(|seq| self.sequence_number(seq));
+        if seq.is_some() && own_seq.is_none() {
+            unreadable.set(Unreadable::SEQ);
+        }
+        let venue = named(venue, max, &mut self.venue_text).unwrap_or_else(|_: NoName| {
+            unreadable.set(Unreadable::VENUE);
+            ""
+        });
+        let conditions = named(conditions, max, &mut self.conditions_text).unwrap_or_else(|_: NoName| {
+            unreadable.set(Unreadable::CONDITIONS);
+            ""
+        });
 
         // Last, so that a refused tick leaves no names behind.
-        Ok(Tick {
+        let tick = Tick {
             symbol: self.symbols.intern(symbol),
             ts_us,
             price,
             volume,
-            seq,
+            seq: own_seq,
             venue: intern(&mut self.venues, venue),
             conditions: intern(&mut self.conditions, conditions),
             received_at_us: times.received_at_us,
-        })
+        };
+        Ok(Read::Tick(tick, unreadable))
     }
 
     /// What decides whether an object is a tick, and counts those that are none.
@@ -156,12 +234,13 @@ impl TickReader {
 
     fn event_time(&self, ts: Option<&[Node<'_>]>, times: MessageTimes) -> Result<i64, Refusal> {
         let us = match (ts, self.ts_unit) {
-            // The producer's own mapping names a time. A message without it is another event, or has changed.
-            (None, _) if self.needs_ts => {
-                let detail = format!("tick has no event time: no key `{}`", self.keys[3]);
-                return Err(Refusal::new(Reason::MissingTs, detail));
-            }
-            (None, _) => Some(times.message_us().into()),
+            // If the mapping names a time, a message without it is another event, or its form has changed.
+            (None, _) => match &self.ts_key {
+                Some(key) => {
+                    return Err(Refusal::new(Reason::MissingTs, format!("tick has no event time: no key `{key}`")));
+                }
+                None => Some(times.message_us().into()),
+            },
             (Some(ts), TsUnit::Rfc3339) => text(ts).and_then(ts::from_rfc3339),
             (Some(ts), unit) => number(ts, self.numbers_as_strings).and_then(|number| ts::from_number(number, unit)),
         };
@@ -174,23 +253,26 @@ impl TickReader {
         }
     }
 
-    fn sequence_number(&self, seq: &[Node<'_>]) -> Result<i64, Refusal> {
-        let seq = match number(seq, self.numbers_as_strings) {
+    /// The price, if it is a number.
+    fn price(&self, price: &[Node<'_>]) -> Option<Number> {
+        let price = number(price, self.numbers_as_strings)?;
+        match price {
+            _ if self.price_digits == 0 => Some(price),
+            // What is undefined is the largest integer: https://databento.com/docs/standards-and-conventions
+            Number::Integer(units) if units != i64::MAX.into() => {
+                // The text is rounded once; a division of doubles would round twice.
+                format!("{units}e-{}", self.price_digits).parse().ok().map(Number::Float)
+            }
+            Number::Integer(_) | Number::Float(_) => None,
+        }
+    }
+
+    /// The sequence number, if it is an integer of 64 bits.
+    fn sequence_number(&self, seq: &[Node<'_>]) -> Option<i64> {
+        match number(seq, self.numbers_as_strings) {
             Some(Number::Integer(seq)) => i64::try_from(seq).ok(),
             Some(Number::Float(_)) | None => None,
-        };
-        seq.ok_or_else(|| Refusal::new(Reason::BadSeq, "sequence number is not an integer of 64 bits"))
-    }
-}
-
-impl NoName {
-    /// The refusal of a tick whose `what` is no name of at most `max` bytes.
-    fn of(self, what: &str, reason: Reason, max: usize) -> Refusal {
-        let detail = match self {
-            NoName::Other => format!("{what} is not text or an integer of at most {max} bytes"),
-            NoName::Control => format!("{what} holds a control character"),
-        };
-        Refusal::new(reason, detail)
+        }
     }
 }
 
@@ -208,25 +290,26 @@ fn quantity(number: Option<Number>) -> Option<f64> {
     (value.is_finite() && value >= 0.0).then_some(value + 0.0)
 }
 
-/// Symbols begin with a letter, a digit, `^` or `$` and go on with these and `. _ - / : = + * @ & # ~ |`: what
-/// exchanges use for share classes, pairs, indices, futures and rates. They become part of no key in the lake, yet `..`
-/// and control characters have no business in any of them.
+/// Venues write symbols with blanks, punctuation and letters of any script. A symbol is data, and becomes part of no key
+/// in the lake. What breaks the output of a program that prints it is refused, and `*`, which stands for the whole feed.
 fn checked_symbol(symbol: Option<&str>, max: usize) -> Result<&str, Refusal> {
-    let symbol = symbol.ok_or_else(|| Refusal::new(Reason::BadSymbol, "symbol is not text"))?;
-    let (first, rest) = match symbol.as_bytes() {
-        [] => return Err(Refusal::new(Reason::BadSymbol, "symbol is empty")),
-        bytes if bytes.len() > max => {
-            let detail = format!("symbol has {} bytes, {max} are allowed", bytes.len());
-            return Err(Refusal::new(Reason::BadSymbol, detail));
+    let refuse = |detail: String| Err(Refusal::new(Reason::BadSymbol, detail));
+    let Some(symbol) = symbol else { return refuse("symbol is not text".to_owned()) };
+    if symbol.len() > max {
+        return refuse(format!("symbol has {} bytes, {max} are allowed", symbol.len()));
+    }
+    if symbol.trim().is_empty() {
+        return refuse("symbol is empty or blank".to_owned());
+    }
+    if symbol == "*" {
+        return refuse("symbol is `*`, which stands for the whole feed".to_owned());
+    }
+    match refused_character(symbol) {
+        Some((at, character)) => {
+            let code = u32::from(character);
+            refuse(format!("symbol holds the control character U+{code:04X} at byte {at}"))
         }
-        [first, rest @ ..] => (first, rest),
-    };
-    let starts = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'^' | b'$');
-    let goes_on = |byte: &u8| starts(byte) || b"._-/:=+*@&#~|".contains(byte);
-    if starts(first) && rest.iter().all(goes_on) {
-        Ok(symbol)
-    } else {
-        Err(Refusal::new(Reason::BadSymbol, "symbol holds a character that is not allowed at its place"))
+        None => Ok(symbol),
     }
 }
 
@@ -236,21 +319,42 @@ mod tests {
 
     #[test]
     fn symbols_of_real_markets_pass() {
-        for symbol in
-            ["A", "aapl", "BTC/USDT", "BTC-USD", "BRK.B", "^GSPC", "EUR=X", "ES_F", "O:SPY251219C00650000", "$SPX"]
-        {
+        let symbols = [
+            "A",
+            "aapl",
+            "BTC/USDT",
+            "BTC-USD",
+            "BRK.B",
+            "BRK B",
+            "^GSPC",
+            "EUR=X",
+            "ES_F",
+            "O:SPY251219C00650000",
+            "$SPX",
+            "SPY   261218P00540000",
+            "CL:C1 02-04",
+            "-A",
+            ".A",
+            "../../x",
+            "'",
+            "a\\b",
+            "Ä",
+            "삼성전자",
+            "\u{5f0}",
+        ];
+        for symbol in symbols {
             assert_eq!(checked_symbol(Some(symbol), 64), Ok(symbol));
         }
     }
 
     #[test]
-    fn other_symbols_are_refused() {
+    fn other_symbols_are_refused_with_the_character_and_its_place() {
         let long = "A".repeat(65);
-        for symbol in
-            ["", "../../x", ".A", "/A", "-A", "A B", "A\0", "A\n", "Ä", "A\u{202e}", "a\\b", "'", long.as_str()]
-        {
+        for symbol in ["", " ", "\u{a0}", "*", "A\0", "A\n", "A\u{202e}", "\u{85}", long.as_str()] {
             assert_eq!(checked_symbol(Some(symbol), 64).map_err(|refusal| refusal.reason), Err(Reason::BadSymbol));
         }
+        let detail = checked_symbol(Some("Ä\tB"), 64).unwrap_err().detail;
+        assert_eq!(detail, "symbol holds the control character U+0009 at byte 2");
         assert!(checked_symbol(Some(&long[1..]), 64).is_ok());
     }
 

@@ -58,6 +58,10 @@ pub enum Reason {
     NotJson,
     /// The value is JSON, but no object.
     NotATick,
+    /// The message has no ticks at the configured path.
+    NoTicks,
+    /// The message is in an envelope that is not configured, or not in the one that is.
+    Envelope,
     /// A key that fills a column occurs twice in one tick.
     DuplicateField,
     /// No symbol, or null.
@@ -68,7 +72,7 @@ pub enum Reason {
     MissingVolume,
     /// No event time, or null, although `decode.fields.ts` names its key.
     MissingTs,
-    /// The symbol is not text of the allowed pattern and length.
+    /// The symbol is not text, is blank or too long, or holds a control character.
     BadSymbol,
     /// The price is not a finite number of at least 0.
     BadPrice,
@@ -78,12 +82,6 @@ pub enum Reason {
     BadTs,
     /// The event time lies too far in the past or in the future.
     TsOutOfRange,
-    /// The sequence number is not an integer of 64 bits.
-    BadSeq,
-    /// The venue is neither text nor an integer, is too long, or holds a control character.
-    BadVenue,
-    /// The conditions are neither text nor integers nor an array of these, are too long, or hold a control character.
-    BadConditions,
     /// The ticks of the message lie in more partitions, and so would make more files, than one message may.
     TooManyPartitions,
     /// The message was delivered before and decoded differently, and some of its elements are in the lake: nobody can
@@ -95,13 +93,15 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, each at the index that it is as a number.
-    pub const ALL: [Reason; 22] = [
+    pub const ALL: [Reason; 21] = [
         Reason::EmptyBody,
         Reason::UnknownEncoding,
         Reason::BadEncoding,
         Reason::TooLarge,
         Reason::NotJson,
         Reason::NotATick,
+        Reason::NoTicks,
+        Reason::Envelope,
         Reason::DuplicateField,
         Reason::MissingSymbol,
         Reason::MissingPrice,
@@ -112,9 +112,6 @@ impl Reason {
         Reason::BadVolume,
         Reason::BadTs,
         Reason::TsOutOfRange,
-        Reason::BadSeq,
-        Reason::BadVenue,
-        Reason::BadConditions,
         Reason::TooManyPartitions,
         Reason::DecodedDifferently,
         Reason::TooManyRejects,
@@ -130,6 +127,8 @@ impl Reason {
             Reason::TooLarge => "too_large",
             Reason::NotJson => "not_json",
             Reason::NotATick => "not_a_tick",
+            Reason::NoTicks => "no_ticks",
+            Reason::Envelope => "envelope",
             Reason::DuplicateField => "duplicate_field",
             Reason::MissingSymbol => "missing_symbol",
             Reason::MissingPrice => "missing_price",
@@ -140,9 +139,6 @@ impl Reason {
             Reason::BadVolume => "bad_volume",
             Reason::BadTs => "bad_ts",
             Reason::TsOutOfRange => "ts_out_of_range",
-            Reason::BadSeq => "bad_seq",
-            Reason::BadVenue => "bad_venue",
-            Reason::BadConditions => "bad_conditions",
             Reason::TooManyPartitions => "too_many_partitions",
             Reason::DecodedDifferently => "decoded_differently",
             Reason::TooManyRejects => "too_many_rejects",

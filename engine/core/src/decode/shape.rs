@@ -4,9 +4,12 @@
 //! it compares the bytes between the values word by word, and reads the values in place. Whatever differs is a
 //! [`Miss`]; it does *not* say that a tick is bad, and simd-json is to decide.
 
+use std::ops::Range;
+
 use super::config::TsUnit;
 use super::number::Number;
 use super::only::{Only, Wanted};
+use super::reader::Unreadable;
 use super::scan::{MASKS, decimal, integer, plain_string, two_words, words};
 use super::split::{string_len, value_len};
 use super::tokens::{Kind, Tokens};
@@ -29,6 +32,7 @@ pub(super) struct Draft {
     pub(super) names: [NameId; 3],
     has_ts: bool,
     has_seq: bool,
+    has_unreadable_seq: bool,
     pub(super) price: f64,
     pub(super) volume: f64,
     /// Once it was accepted, that of the message where the tick has none.
@@ -41,7 +45,7 @@ impl Draft {
     #[inline]
     fn clear(&mut self) {
         self.names = [NameId::NONE; 3];
-        (self.has_ts, self.has_seq) = (false, false);
+        (self.has_ts, self.has_seq, self.has_unreadable_seq) = (false, false, false);
     }
 
     /// The tick's own event time.
@@ -53,6 +57,12 @@ impl Draft {
     #[inline]
     pub(super) fn seq(&self) -> Option<i64> {
         self.has_seq.then_some(self.seq)
+    }
+
+    /// Whether the tick has a sequence number that is no integer.
+    #[inline]
+    pub(super) fn has_unreadable_seq(&self) -> bool {
+        self.has_unreadable_seq
     }
 }
 
@@ -80,6 +90,9 @@ impl Dialect {
     /// nothing. `value` is that of a tick.
     fn decisive_len(&self, key: &[u8], value: &[u8]) -> Option<usize> {
         let (_, wanted) = self.only.iter().find(|(field, _)| field.as_bytes() == key)?;
+        if wanted.iter().any(Wanted::is_any) {
+            return None;
+        }
         let begins = |prefix: &&str| value.strip_prefix(b"\"").is_some_and(|text| text.starts_with(prefix.as_bytes()));
         let prefix = wanted.iter().filter_map(Wanted::prefix).find(begins);
         Some(prefix.map_or(value.len(), |prefix| 1 + prefix.len()))
@@ -128,6 +141,8 @@ enum Value {
     /// RFC 3339.
     TsText,
     Seq,
+    /// Text that is no sequence number.
+    NoSeq,
     /// Values of keys that fill no column.
     SkippedText,
     SkippedNumber,
@@ -177,8 +192,13 @@ impl Shape {
     }
 
     /// The shape of `tick`, the text of a tick that was accepted. `None` where it is not one of those that can be
-    /// learnt: with escapes in its keys, or with objects and arrays that fill no column.
-    pub(super) fn learn<'t>(tick: &'t [u8], dialect: &Dialect) -> Option<Lesson<'t>> {
+    /// learnt: with escapes in its keys, with objects and arrays that fill no column, or with `unreadable` names.
+    pub(super) fn learn<'t>(tick: &'t [u8], dialect: &Dialect, unreadable: Unreadable) -> Option<Lesson<'t>> {
+        let has_seq = match unreadable {
+            Unreadable::NONE => true,
+            Unreadable::SEQ => false,
+            _ => return None,
+        };
         let mut steps = Vec::new();
         let mut spelled = [None; 3];
         // The bytes from `from` on are in no value.
@@ -201,7 +221,7 @@ impl Shape {
             if &tick[start..end] != b"null" && decisive != Some(end - start) {
                 let (value, inner) = match decisive {
                     Some(len) => (Value::SkippedText, start + len..end - 1),
-                    None => Value::learn(column, tick, start, end, dialect.ts_unit)?,
+                    None => Value::learn(column, tick, start..end, dialect.ts_unit, has_seq)?,
                 };
                 if let Value::Name(name, kind) = value {
                     spelled[name] = Some((kind, &tick[inner.clone()]));
@@ -257,10 +277,10 @@ impl Value {
     fn learn(
         column: Option<usize>,
         tick: &[u8],
-        start: usize,
-        end: usize,
+        Range { start, end }: Range<usize>,
         unit: TsUnit,
-    ) -> Option<(Self, std::ops::Range<usize>)> {
+        has_seq: bool,
+    ) -> Option<(Self, Range<usize>)> {
         let first = *tick.get(start)?;
         let is_enclosed = matches!(first, b'"' | b'[');
         let inner = if is_enclosed { start + 1..end - 1 } else { start..end };
@@ -273,6 +293,8 @@ impl Value {
             (Some(1), _) => Self::Price,
             (Some(2), _) => Self::Volume,
             (Some(3), _) => Self::learn_ts(&tick[inner.clone()], unit),
+            (Some(_), b'"') if !has_seq => Self::NoSeq,
+            (Some(_), _) if !has_seq => return None,
             (Some(_), _) => Self::Seq,
             (None, b'"') => Self::SkippedText,
             (None, _) if is_number => Self::SkippedNumber,
@@ -339,6 +361,13 @@ impl Value {
                 draft.has_seq = true;
                 Some(end)
             }
+            Self::NoSeq => {
+                let end = plain_string(text, at)?;
+                // Digits may be one after all: simd-json is to decide.
+                let may_be_one = matches!(text.get(at), Some(b'-' | b'0'..=b'9')) && is_integer(&text[at..end]);
+                draft.has_unreadable_seq = true;
+                (!may_be_one).then_some(end)
+            }
             Self::SkippedText => plain_string(text, at),
             Self::SkippedNumber => {
                 let at = at + usize::from(text.get(at) == Some(&b'-'));
@@ -351,6 +380,11 @@ impl Value {
             }
         }
     }
+}
+
+/// Whether all of `text` is an optional minus and digits.
+fn is_integer(text: &[u8]) -> bool {
+    text.strip_prefix(b"-").unwrap_or(text).iter().all(u8::is_ascii_digit)
 }
 
 /// Whether a number is none of the integers, which simd-json keeps exact.

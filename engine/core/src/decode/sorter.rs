@@ -2,6 +2,7 @@
 //!
 //! This file owns what bounds one message: its rejects, and the partitions of its ticks. It does *not* judge a tick.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use rustc_hash::FxHashSet;
@@ -9,7 +10,7 @@ use ticklake_schemas::Table;
 
 use super::Message;
 use super::only::LeftOutId;
-use super::reader::{MessageTimes, Read};
+use super::reader::{MessageTimes, Read, Unreadable};
 use super::reject::{Reason, Refusal, Reject};
 use super::shape::Draft;
 use crate::lake::Partition;
@@ -29,8 +30,23 @@ pub(super) struct Sorter<'a> {
     /// Ticks of this message refused so far.
     refused: usize,
     /// The events of this message that are no ticks, by position.
-    left_out: &'a mut Vec<(u32, LeftOutId)>,
+    left_out: &'a mut Vec<(u32, Option<LeftOutId>)>,
+    /// The optional fields of this message that are null because they could not be read.
+    unreadable: [u64; 3],
+    /// Of a message that holds several bodies, the one that is being read.
+    part: Option<Box<Part>>,
     spread: &'a mut Spread,
+}
+
+/// One of the bodies of a message, and what the message had given before it.
+struct Part {
+    text: Vec<u8>,
+    count: usize,
+    rows: (usize, usize),
+    refused: usize,
+    left_out: usize,
+    unreadable: [u64; 3],
+    spread: Spread,
 }
 
 impl<'a> Sorter<'a> {
@@ -38,13 +54,13 @@ impl<'a> Sorter<'a> {
         message: &'a Message<'a>,
         ticks: &'a mut TickBatch,
         rejects: &'a mut Vec<Reject>,
-        left_out: &'a mut Vec<(u32, LeftOutId)>,
+        left_out: &'a mut Vec<(u32, Option<LeftOutId>)>,
         spread: &'a mut Spread,
     ) -> Self {
         spread.clear();
         left_out.clear();
         let before = (ticks.len(), rejects.len());
-        Self { message, ticks, rejects, before, refused: 0, left_out, spread }
+        Self { message, ticks, rejects, before, refused: 0, left_out, unreadable: [0; 3], part: None, spread }
     }
 
     pub(super) fn times(&self) -> MessageTimes {
@@ -56,27 +72,61 @@ impl<'a> Sorter<'a> {
         self.ticks.len() - self.before.0 + self.refused + self.left_out.len()
     }
 
-    /// Takes back everything of this message.
+    /// What comes now is of `text`, one of the bodies of this message.
+    pub(super) fn begin_part(&mut self, text: &[u8]) {
+        self.part = Some(Box::new(Part {
+            text: text.to_vec(),
+            count: self.count(),
+            rows: (self.ticks.len(), self.rejects.len()),
+            refused: self.refused,
+            left_out: self.left_out.len(),
+            unreadable: self.unreadable,
+            spread: self.spread.clone(),
+        }));
+    }
+
+    /// Takes back everything of this message, or of the body of it that is being read.
     pub(super) fn start_again(&mut self) {
+        if let Some(part) = &self.part {
+            self.ticks.truncate(part.rows.0);
+            self.rejects.truncate(part.rows.1);
+            self.refused = part.refused;
+            self.left_out.truncate(part.left_out);
+            self.unreadable = part.unreadable;
+            self.spread.clone_from(&part.spread);
+            return;
+        }
         self.ticks.truncate(self.before.0);
         self.rejects.truncate(self.before.1);
         self.refused = 0;
         self.left_out.clear();
+        self.unreadable = [0; 3];
         self.spread.clear();
+    }
+
+    /// How many values of the optional fields could not be read.
+    pub(super) fn unreadable(&self) -> [u64; 3] {
+        self.unreadable
     }
 
     /// Takes what the `index`-th element of the message is, or why it is no tick; `bytes` finds its text, should that be
     /// needed.
     #[inline]
-    pub(super) fn sort<'t>(&mut self, read: Result<Read, Refusal>, index: usize, bytes: impl FnOnce() -> &'t [u8]) {
+    pub(super) fn sort<'t, B>(&mut self, read: Result<Read, Refusal>, index: usize, bytes: impl FnOnce() -> B)
+    where
+        B: Into<Cow<'t, [u8]>>,
+    {
         let admitted = match read {
-            Ok(Read::Tick(tick)) => self.spread.admit(tick.ts_us).map(|()| tick),
-            Ok(Read::LeftOut(id)) => return self.left_out.push((index as u32, id)),
+            Ok(Read::Tick(tick, unreadable)) => self.spread.admit(tick.ts_us).map(|()| {
+                unreadable.count(&mut self.unreadable);
+                tick
+            }),
+            Ok(Read::LeftOut(id)) => return self.left_out.push((self.position(index), id)),
             Err(refusal) => Err(refusal),
         };
         match admitted {
             Ok(tick) => self.ticks.push(tick),
-            Err(refusal) => self.refuse(index, refusal, bytes()),
+            Err(refusal) => self.refuse(index, refusal, &bytes().into()),
         }
     }
 
@@ -88,6 +138,9 @@ impl<'a> Sorter<'a> {
             return self.refuse(index, refusal, bytes());
         }
         let seq = draft.seq();
+        if draft.has_unreadable_seq() {
+            Unreadable::SEQ.count(&mut self.unreadable);
+        }
         let received_at_us = self.message.received_at_us;
         self.ticks.push(Tick { symbol, ts_us, price, volume, seq, venue, conditions, received_at_us });
     }
@@ -95,16 +148,29 @@ impl<'a> Sorter<'a> {
     #[cold]
     fn refuse(&mut self, index: usize, refusal: Refusal, bytes: &[u8]) {
         if self.refused < REJECTS_PER_MESSAGE_MAX {
-            self.reject(Some(index as u32), refusal, bytes);
+            self.reject(Some(self.position(index)), refusal, bytes);
         } else if self.refused == REJECTS_PER_MESSAGE_MAX {
             let detail = format!("body holds more than {REJECTS_PER_MESSAGE_MAX} bad ticks");
-            self.refuse_body(Refusal::new(Reason::TooManyRejects, detail));
+            self.reject(None, Refusal::new(Reason::TooManyRejects, detail), self.message.body);
         }
         self.refused += 1;
     }
 
+    /// Refuses the whole body that is being read.
     pub(super) fn refuse_body(&mut self, refusal: Refusal) {
-        self.reject(None, refusal, self.message.body);
+        match self.part.take() {
+            // One of several bodies is refused as one tick is: the others are known.
+            Some(part) => {
+                let index = self.count();
+                self.refuse(index, refusal, &part.text);
+            }
+            None => self.reject(None, refusal, self.message.body),
+        }
+    }
+
+    /// The position in the message of what is at `index` in the body that is being read.
+    fn position(&self, index: usize) -> u32 {
+        (self.part.as_ref().map_or(0, |part| part.count) + index) as u32
     }
 
     fn reject(&mut self, index: Option<u32>, refusal: Refusal, body: &[u8]) {
@@ -121,6 +187,7 @@ impl<'a> Sorter<'a> {
 }
 
 /// The partitions in which the good ticks of one message lie.
+#[derive(Clone)]
 pub(super) struct Spread {
     /// The times of the partition of the last tick.
     last: Range<i64>,

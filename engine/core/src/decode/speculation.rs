@@ -4,6 +4,7 @@
 //! fitted last in front. Where none fits for a while, guessing stops for a while, longer each time: a producer who
 //! writes his keys in random order costs no more than parsing does. It does *not* own how bodies are taken apart.
 
+use super::reader::Unreadable;
 use super::shape::{Dialect, Draft, Miss, Shape};
 use super::tokens::Tokens;
 use crate::tick::Tick;
@@ -122,7 +123,7 @@ impl Speculation {
     /// Learns from the text of a tick that simd-json has made `tick` of. Not during a pause: what is learnt then costs
     /// more than it saves. Spellings are learnt only if the table of names `keeps` all names of the tick, for they are
     /// never forgotten.
-    pub(super) fn learn(&mut self, text: &[u8], tick: &Tick, keeps: bool) {
+    pub(super) fn learn(&mut self, text: &[u8], tick: &Tick, unreadable: Unreadable, keeps: bool) {
         if !self.is_awake() {
             return;
         }
@@ -130,7 +131,7 @@ impl Speculation {
         {
             self.guesses.1 += 1;
         }
-        let Some(lesson) = Shape::learn(text, &self.dialect) else { return };
+        let Some(lesson) = Shape::learn(text, &self.dialect, unreadable) else { return };
         if !(keeps && lesson.teach(&mut self.tokens, tick)) {
             // A name that will be new for ever is as good as another shape.
             self.strike(1);

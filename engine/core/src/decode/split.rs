@@ -21,19 +21,21 @@ impl Form {
     ///
     /// A tick may be spread over several lines, as pretty-printers do, and a line may be damaged. So several lines are
     /// [`Form::Lines`] unless all of them are one value, or the first one stops where a pretty-printer breaks a line.
-    pub(super) fn of(text: &[u8]) -> Self {
-        if text[0] == b'[' {
+    ///
+    /// An array is a batch of messages, unless `arrays_are_messages`.
+    pub(super) fn of(text: &[u8], arrays_are_messages: bool) -> Self {
+        if text[0] == b'[' && !arrays_are_messages {
             return Form::Array;
         }
         let Some(first_end) = line_feed(text) else { return Form::Document };
         match text[0] {
-            b'{' => {
+            b'{' | b'[' => {
                 let first = text[..first_end].trim_ascii_end();
                 let continues = matches!(first.last(), Some(b'{' | b'[' | b',' | b':'));
                 if continues || value_len(text) == Some(text.len()) { Form::Document } else { Form::Lines }
             }
             // What is neither is garbage, which may yet be followed by ticks.
-            _ if lines(text).any(|line| line.starts_with(b"{")) => Form::Lines,
+            _ if lines(text).any(|line| line[0] == b'{' || arrays_are_messages && line[0] == b'[') => Form::Lines,
             _ => Form::Document,
         }
     }
@@ -57,6 +59,21 @@ pub(super) fn elements(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         rest = tail.trim_ascii_start();
         rest = rest.strip_prefix(b",").unwrap_or(rest);
         Some(element)
+    })
+}
+
+/// The keys, as they stand between their quotes, and the values of the valid JSON object at the beginning of `text`.
+pub(super) fn fields(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = text.strip_prefix(b"{").unwrap_or_default();
+    iter::from_fn(move || {
+        rest = rest.trim_ascii_start();
+        let quoted = rest.first() == Some(&b'"');
+        let (key, tail) = rest.split_at(if quoted { string_len(rest)? } else { return None });
+        rest = tail.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+        let (value, tail) = rest.split_at(value_len(rest)?);
+        rest = tail.trim_ascii_start();
+        rest = rest.strip_prefix(b",").unwrap_or(rest);
+        Some((&key[1..key.len() - 1], value))
     })
 }
 
@@ -127,7 +144,7 @@ mod tests {
     use super::*;
 
     fn form(text: &str) -> Form {
-        Form::of(text.as_bytes())
+        Form::of(text.as_bytes(), false)
     }
 
     #[test]
@@ -162,6 +179,17 @@ mod tests {
         let expected: [&[u8]; 5] = [br#"{"a":"]}\"\\"}"#, b"[1,[2]]", b"-1.5e3", br#""x,\"]""#, b"null"];
         assert_eq!(parts, expected);
         assert_eq!(elements(b"[]").count(), 0);
+    }
+
+    #[test]
+    fn fields_are_the_bytes_that_were_sent() {
+        let text = br#"{ "a" : [1,{"b":2}] ,"c\"d":"x\"}", "e":null}"#;
+        let parts: Vec<(&[u8], &[u8])> = fields(text).collect();
+        let expected: [(&[u8], &[u8]); 3] = [(b"a", br#"[1,{"b":2}]"#), (br#"c\"d"#, br#""x\"}""#), (b"e", b"null")];
+        assert_eq!(parts, expected);
+        for text in ["", "{}", "[]", "{a:1}", "{\"a\"", "{\"a\" 1}", "{\"a\":"] {
+            assert_eq!(fields(text.as_bytes()).count(), 0, "{text}");
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What the decoder promises, message by message.
 
 mod bad_input;
+mod envelopes;
 mod events;
 mod feeds;
 mod guests;
+mod presets;
 mod speculation;
 mod twin;
 
@@ -93,13 +95,17 @@ fn what_the_json_schema_allows_is_decoded() {
     let schema: serde_json::Value = serde_json::from_str(ticklake_schemas::TICK_JSON_SCHEMA).unwrap();
     let outcome = decode(schema["examples"].to_string());
     assert_eq!((outcome.symbols(), outcome.refused()), (vec!["AAPL", "BTCUSDT"], vec![]));
-    let pattern = schema["properties"]["symbol"]["pattern"].as_str().unwrap();
-    let rest = pattern.strip_prefix("^[A-Za-z0-9^$][A-Za-z0-9").and_then(|rest| rest.strip_suffix("]*$")).unwrap();
-    for character in '\x20'..'\x7f' {
+    let rules = &schema["properties"]["symbol"]["allOf"];
+    let refused = rules[0]["pattern"].as_str().unwrap().strip_prefix("^[^").unwrap().strip_suffix("]+$").unwrap();
+    // The escapes of the pattern are those of JSON.
+    let refused: Vec<char> = serde_json::from_str::<String>(&format!("\"{refused}\"")).unwrap().chars().collect();
+    let is_refused =
+        |character: char| refused.windows(3).any(|range| range[1] == '-' && (range[0]..=range[2]).contains(&character));
+    for character in ('\0'..'\u{250}').chain('\u{2000}'..'\u{2100}') {
         let tick = serde_json::json!([{ "symbol": format!("A{character}"), "price": 1, "volume": 1 }]);
-        let allowed = character.is_ascii_alphanumeric() || rest.contains(character);
-        assert_eq!(decode(tick.to_string()).ticks.len(), usize::from(allowed), "{character:?}");
+        assert_eq!(decode(tick.to_string()).ticks.len(), usize::from(!is_refused(character)), "{character:?}");
     }
+    assert_eq!(rules[2]["not"]["const"], "*");
     let longest = schema["properties"]["symbol"]["maxLength"].as_u64();
     assert_eq!(longest, Some(DecodeConfig::default().symbol_max_bytes as u64));
 }

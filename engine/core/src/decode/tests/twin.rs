@@ -59,11 +59,11 @@ fn quantity() -> impl Strategy<Value = String> {
 
 /// One good tick as JSON text without line breaks: any order of keys, white space, escapes, keys that mean nothing.
 fn tick_text() -> impl Strategy<Value = String> {
-    let required = (string("[A-Za-z0-9^$][A-Z0-9._/:=+*@&#~|-]{0,9}"), quantity(), quantity());
+    let required = (string("[A-Za-z0-9^$][A-Z0-9 ._/:=+*@&#~|\u{e9}\u{4e2d}-]{0,9}"), quantity(), quantity());
     let optional = (
         proptest::option::of((946_684_800_000_000..NOW_US).prop_map(|ts| ts.to_string())),
         proptest::option::of(any::<i64>().prop_map(|seq| seq.to_string())),
-        proptest::option::of(string("\\PC{1,12}")),
+        proptest::option::of(string("[^\\pC\u{2028}\u{2029}]{1,12}")),
         proptest::option::of(string("[\"\\\\ @I]{1,6}")),
         proptest::option::of(prop_oneof![
             string("\\PC{0,40}"),
