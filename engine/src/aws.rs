@@ -55,7 +55,7 @@ impl Clients {
         let sdk = loader(&config.aws).load().await;
         let is_configured = sdk.endpoint_url().is_some() || std::env::var_os(SQS_ENDPOINT_VARIABLE).is_some();
         let queue_endpoint = if is_configured { None } else { place::endpoint_of(config.queue_urls()) };
-        Self::over(sdk, &config.aws, queue_endpoint)
+        Self::over(sdk, &config.aws, queue_endpoint.as_deref())
     }
 
     /// Clients that sign as `credentials` and ask nobody for others: for endpoints that know no roles.
@@ -63,7 +63,7 @@ impl Clients {
         Self::over(loader(config).credentials_provider(credentials).load().await, config, None)
     }
 
-    fn over(mut sdk: SdkConfig, config: &Aws, queue_endpoint: Option<String>) -> Self {
+    fn over(mut sdk: SdkConfig, config: &Aws, queue_endpoint: Option<&str>) -> Self {
         let custom = sdk.endpoint_url().is_some()
             || queue_endpoint.is_some()
             || ENDPOINT_VARIABLES.iter().any(|name| std::env::var_os(name).is_some());
@@ -71,11 +71,11 @@ impl Clients {
             sdk = sdk.into_builder().region(Region::new(REGION_OF_CUSTOM_ENDPOINT)).build();
         }
         let configured = std::env::var(SQS_ENDPOINT_VARIABLE).ok().or_else(|| sdk.endpoint_url().map(str::to_owned));
-        let sqs_endpoint = queue_endpoint.clone().or(configured);
+        let sqs_endpoint = queue_endpoint.map(str::to_owned).or(configured);
         let watch = ClockWatch::default();
         let s3 = aws_sdk_s3::config::Builder::from(&sdk).force_path_style(config.s3_path_style);
         let mut sqs = aws_sdk_sqs::config::Builder::from(&sdk).interceptor(watch.clone());
-        if let Some(endpoint) = &queue_endpoint {
+        if let Some(endpoint) = queue_endpoint {
             sqs = sqs.endpoint_url(endpoint);
         }
         let sns = aws_sdk_sns::config::Builder::from(&sdk).interceptor(watch.clone());

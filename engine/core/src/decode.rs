@@ -150,14 +150,15 @@ impl Decoder {
             *sum += count;
         }
         envelope.shrink();
-        for (_, value) in left_out {
-            value.iter().for_each(|value| bodies.filter().count(*value));
+        for value in left_out.iter().filter_map(|(_, value)| *value) {
+            bodies.filter().count(value);
         }
         bodies.hand_over_guests(ticks);
     }
 
     /// The positions of those elements of the last message that are events, and not meant to be ticks
     /// ([`DecodeConfig::only`]).
+    #[must_use]
     pub fn left_out(&self) -> impl ExactSizeIterator<Item = u32> {
         self.left_out.iter().map(|(position, _)| *position)
     }

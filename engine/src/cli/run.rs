@@ -33,9 +33,11 @@ pub async fn run(args: &RunArgs, config: Config) -> anyhow::Result<u8> {
         return Ok(0);
     }
     match meters.rejects.halted() {
-        Some(why) => error!(rejected, why, "the queue is not drained: receiving was halted"),
+        Some(why) => {
+            error!(rejected, why, "the queue is not drained: receiving was halted");
+        }
         None => {
-            warn!(rejected, "the queue is drained, and some of its ticks were rejected: see the table `quarantine`")
+            warn!(rejected, "the queue is drained, and some of its ticks were rejected: see the table `quarantine`");
         }
     }
     Ok(EXIT_REJECTED)

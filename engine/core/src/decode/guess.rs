@@ -35,6 +35,9 @@ const SEQ: &[&str] = &["seq", "sequence", "trade_id", "tradeId", "trade_seq", "i
 const VENUE: &[&str] = &["venue", "exchange", "exch", "mic", "x"];
 const CONDITIONS: &[&str] = &["conditions", "sale_conditions", "cond", "c"];
 
+/// A time further from now is not that of a trade that somebody pastes: twenty years.
+const YEARS_US: i128 = 20 * 366 * 86_400_000_000;
+
 /// Objects are looked for within so many levels.
 const DEPTH_MAX: usize = 5;
 
@@ -177,7 +180,6 @@ fn unit_of(ts: &Value, message: &Message<'_>) -> Option<(TsUnit, bool)> {
         other => Number::parse(&other.to_string())?,
     };
     // Of all units, one alone brings a time of the last years or of tomorrow.
-    const YEARS_US: i128 = 20 * 366 * 86_400_000_000;
     let now = i128::from(message.received_at_us);
     let is_recent = |unit: &TsUnit| ts::from_number(number, *unit).is_some_and(|us| (now - us).abs() < YEARS_US);
     [TsUnit::S, TsUnit::Ms, TsUnit::Us, TsUnit::Ns].into_iter().find(is_recent).map(|unit| (unit, false))

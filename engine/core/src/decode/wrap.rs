@@ -45,7 +45,7 @@ impl Wrap {
             Self::None => take(Unwrapped { text, message: Ok(text) }),
             Self::Sns => {
                 let message = notification(text);
-                let message = message.as_ref().map(|message| message.as_bytes());
+                let message = message.as_ref().map(String::as_bytes);
                 take(Unwrapped { text, message: message.map_err(|what| refused("an SNS notification", what)) });
             }
             Self::EventBridge => {
