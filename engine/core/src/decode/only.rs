@@ -109,7 +109,7 @@ impl Wanted {
     }
 }
 
-/// Which value an object was left out for: an index into [`LeftOut`].
+/// Which value an object was left out for: an index into the table of [`Filter`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LeftOutId(u32);
 
