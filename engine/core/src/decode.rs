@@ -1,6 +1,6 @@
 //! Message bodies to columns.
 //!
-//! A body is one tick object, a JSON array of them, or one per line, plain or as base64 of zstd. [`Decoder`] takes a
+//! A body is one tick object, a JSON array of them, or several on lines or joined, plain or as base64 of gzip or zstd. [`Decoder`] takes a
 //! body apart and sends every part to one of two places: good ticks to the batch, all else to the rejects, with its
 //! bytes. Neither waits for the other.
 //!
@@ -51,6 +51,7 @@ use body::BodyReader;
 use envelope::Envelope;
 use only::LeftOutId;
 use sorter::{Sorter, Spread};
+use split::RECORD_SEPARATOR;
 
 use crate::tick::{Dictionaries, TickBatch};
 
@@ -63,7 +64,8 @@ pub struct Message<'a> {
     pub id: &'a str,
     /// The body as it was received.
     pub body: &'a [u8],
-    /// The message attribute `content-encoding`: `zstd` for base64 of zstd; none, empty or `identity` for plain text.
+    /// The message attribute `content-encoding`, in any case: `gzip` or `zstd` for base64 of these, `base64`, or `identity`.
+    /// Without it, base64 of gzip and zstd is told by its first bytes.
     pub content_encoding: Option<&'a str>,
     /// When the queue took the message, microseconds since the Unix epoch, UTC. Stands in for a missing event time.
     pub sent_at_us: Option<i64>,
@@ -131,7 +133,7 @@ impl Decoder {
     pub fn decode(&mut self, message: &Message<'_>, ticks: &mut TickBatch, rejects: &mut Vec<Reject>) {
         let Self { envelope, wrap, bodies, left_out, unreadable, spread } = self;
         let mut sorter = Sorter::new(message, ticks, rejects, left_out, spread);
-        match envelope.open(message.body, message.content_encoding) {
+        match envelope.open(message.body, message.content_encoding).map(without_mark) {
             Ok(text) if *wrap == Wrap::None || text.trim_ascii().is_empty() => {
                 bodies.read(text.trim_ascii(), &mut sorter);
             }
@@ -172,4 +174,10 @@ impl Decoder {
     pub fn take_left_out(&mut self, tell: impl FnMut(&str, &str, u64)) {
         self.bodies.filter().take(tell);
     }
+}
+
+/// The text behind the byte order mark and the record separator (RFC 7464) that some producers begin with.
+fn without_mark(text: &[u8]) -> &[u8] {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    text.strip_prefix(&[RECORD_SEPARATOR]).unwrap_or(text)
 }

@@ -19,7 +19,7 @@ use super::scan::PADDING;
 use super::shape::{Dialect, Draft, skip_blanks};
 use super::sorter::Sorter;
 use super::speculation::Speculation;
-use super::split::{Form, elements, is_array_of_parts, lines, value_len};
+use super::split::{Form, elements, is_array_of_parts, is_blank, joined, lines, value_len};
 use super::walk::{isolated, values};
 use crate::tick::{Dictionaries, TickBatch};
 
@@ -80,6 +80,17 @@ impl BodyReader {
 
     /// Sorts the ticks of `text`, which is trimmed.
     pub(super) fn read(&mut self, text: &[u8], sorter: &mut Sorter<'_>) {
+        // A producer has encoded its JSON twice.
+        if text.first() == Some(&b'"')
+            && let Ok(inner) = serde_json::from_slice::<String>(text)
+            && matches!(inner.trim_ascii_start().as_bytes(), [b'{' | b'[', ..])
+        {
+            return self.read_text(inner.as_bytes().trim_ascii(), sorter);
+        }
+        self.read_text(text, sorter);
+    }
+
+    fn read_text(&mut self, text: &[u8], sorter: &mut Sorter<'_>) {
         if text.is_empty() {
             return sorter.refuse_body(Refusal::new(Reason::EmptyBody, "body holds nothing but white space"));
         }
@@ -169,10 +180,27 @@ impl Guessed<'_, '_> {
             _ if Form::of(self.text, false) == Form::Lines => self.lines(),
             _ => match self.parse(self.text) {
                 Ok(read) => self.sorter.sort(read, 0, || self.text),
-                Err(error) => self.sorter.refuse_body(not_json(&error)),
+                Err(error) => match joined(self.text) {
+                    Some(parts) => self.joined(parts),
+                    None => self.sorter.refuse_body(not_json(&error)),
+                },
             },
         }
         true
+    }
+
+    /// Objects that stand one after the other on one line.
+    fn joined<'t>(&mut self, parts: impl Iterator<Item = &'t [u8]>) {
+        for (index, part) in parts.enumerate() {
+            let at = part.as_ptr() as usize - self.text.as_ptr() as usize;
+            match self.guess(at, false).filter(|end| *end == at + part.len()) {
+                Some(_) => self.sorter.take(&self.draft, index, || part),
+                None => {
+                    let read = self.parse(part).unwrap_or_else(|error| Err(not_json(&error)));
+                    self.sorter.sort(read, index, || part);
+                }
+            }
+        }
     }
 
     fn lines(&mut self) {
@@ -226,7 +254,7 @@ impl Guessed<'_, '_> {
 }
 
 fn is_no_blank(byte: u8) -> bool {
-    !byte.is_ascii_whitespace()
+    !is_blank(byte)
 }
 
 /// A body that is read by simd-json alone.
@@ -246,7 +274,10 @@ impl Parsed<'_, '_> {
             Form::Array => self.array(text),
             Form::Document => {
                 if let Err(error) = self.document(text) {
-                    self.sorter.refuse_body(not_json(&error));
+                    match joined(text) {
+                        Some(parts) => self.parts(parts),
+                        None => self.sorter.refuse_body(not_json(&error)),
+                    }
                 }
             }
             Form::Lines => self.parts(lines(text)),

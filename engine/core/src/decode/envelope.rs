@@ -1,6 +1,6 @@
 //! The outside of a body: content encodings, undone within a bound.
 //!
-//! This file owns base64 and zstd. It does *not* know what the text means.
+//! This file owns base64, gzip and zstd. It does *not* know what the text means.
 
 use std::io::{self, Read};
 
@@ -41,17 +41,36 @@ impl Envelope {
         Self { decompressed_max_bytes, context, compressed: Vec::new(), text: Vec::new() }
     }
 
-    /// The text inside `body`: the body itself, or what its encoding yields.
+    /// The text inside `body`: the body itself, or what its encoding yields. A body without an encoding is looked at.
     pub(super) fn open<'a>(&'a mut self, body: &'a [u8], encoding: Option<&str>) -> Result<&'a [u8], Refusal> {
+        let encoding = match encoding.unwrap_or_default() {
+            "" => Encoding::by_magic(body),
+            name => Encoding::named(name).ok_or_else(|| {
+                let name: String = name.chars().take(64).collect();
+                let detail = format!("content encoding `{name}` is none of identity, base64, gzip and zstd");
+                Refusal::new(Reason::UnknownEncoding, detail)
+            })?,
+        };
         match encoding {
-            None | Some("" | "identity") => Ok(body),
-            Some(name) if name.eq_ignore_ascii_case("zstd") => {
-                self.unpack(body)?;
+            Encoding::Identity => Ok(body),
+            Encoding::Base64 => {
+                self.decode_base64(body, "text")?;
+                Ok(&self.compressed)
+            }
+            Encoding::Gzip => {
+                self.decode_base64(body, "gzip stream")?;
+                // A file may hold several members (RFC 1952, section 2.2).
+                let members = flate2::read::MultiGzDecoder::new(self.compressed.as_slice());
+                let read = read_at_most(self.decompressed_max_bytes, members, &mut self.text);
+                self.within_bound(read, "gzip")?;
                 Ok(&self.text)
             }
-            Some(name) => {
-                let name: String = name.chars().take(64).collect();
-                Err(Refusal::new(Reason::UnknownEncoding, format!("content encoding `{name}` is not zstd")))
+            Encoding::Zstd => {
+                self.decode_base64(body, "zstd frame")?;
+                let frames = zstd::stream::read::Decoder::with_context(self.compressed.as_slice(), &mut self.context);
+                let read = read_at_most(self.decompressed_max_bytes, frames, &mut self.text);
+                self.within_bound(read, "zstd")?;
+                Ok(&self.text)
             }
         }
     }
@@ -65,17 +84,22 @@ impl Envelope {
         }
     }
 
-    fn unpack(&mut self, body: &[u8]) -> Result<(), Refusal> {
+    /// Undoes the base64 of `body`, in which there is to be a `what`.
+    fn decode_base64(&mut self, body: &[u8], what: &str) -> Result<(), Refusal> {
         self.compressed.clear();
         // Command-line encoders end their output with a line feed.
         if let Err(error) = STANDARD_PAD_INDIFFERENT.decode_vec(body.trim_ascii(), &mut self.compressed) {
             return Err(Refusal::new(Reason::BadEncoding, format!("body is not base64: {error}")));
         }
         if self.compressed.is_empty() {
-            return Err(Refusal::new(Reason::EmptyBody, "body holds no zstd frame"));
+            return Err(Refusal::new(Reason::EmptyBody, format!("body holds no {what}")));
         }
-        let frames = zstd::stream::read::Decoder::with_context(self.compressed.as_slice(), &mut self.context);
-        match read_at_most(self.decompressed_max_bytes, frames, &mut self.text) {
+        Ok(())
+    }
+
+    /// Whether all of a body was `read` within the bound.
+    fn within_bound(&self, read: io::Result<bool>, name: &str) -> Result<(), Refusal> {
+        match read {
             Ok(true) => Ok(()),
             Ok(false) => {
                 let detail = format!("body decompresses to more than {} bytes", self.decompressed_max_bytes);
@@ -84,7 +108,39 @@ impl Envelope {
             Err(error) if asks_for_too_large_a_window(&error) => {
                 Err(Refusal::new(Reason::TooLarge, "body asks for a zstd window beyond the bound"))
             }
-            Err(error) => Err(Refusal::new(Reason::BadEncoding, format!("body is not zstd: {error}"))),
+            Err(error) => Err(Refusal::new(Reason::BadEncoding, format!("body is not {name}: {error}"))),
+        }
+    }
+}
+
+/// How the text of a body is encoded. SQS takes text only, so compressed bytes come as base64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Identity,
+    Base64,
+    Gzip,
+    Zstd,
+}
+
+impl Encoding {
+    fn named(name: &str) -> Option<Self> {
+        let names = [
+            ("identity", Self::Identity),
+            ("base64", Self::Base64),
+            ("gzip", Self::Gzip),
+            ("x-gzip", Self::Gzip),
+            ("zstd", Self::Zstd),
+        ];
+        names.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, encoding)| encoding)
+    }
+
+    /// The encoding of a body that names none: the base64 of the bytes with which a gzip stream (RFC 1952) or a zstd frame
+    /// (RFC 8878) begins is the beginning of no JSON.
+    fn by_magic(body: &[u8]) -> Self {
+        match body {
+            [b'H', b'4', b's', b'I', ..] => Self::Gzip,
+            [b'K', b'L', b'U', b'v', b'/', ..] => Self::Zstd,
+            _ => Self::Identity,
         }
     }
 }
@@ -191,6 +247,6 @@ mod tests {
         assert!(envelope.open(&good.as_bytes()[..8], Some("zstd")).is_err());
         assert_eq!(envelope.open(good.as_bytes(), Some("ZSTD")), Ok(b"good".as_slice()));
         assert_eq!(envelope.open(b"plain", Some("identity")), Ok(b"plain".as_slice()));
-        assert_eq!(envelope.open(b"plain", Some("gzip")).unwrap_err().reason, Reason::UnknownEncoding);
+        assert_eq!(envelope.open(b"plain", Some("br")).unwrap_err().reason, Reason::UnknownEncoding);
     }
 }

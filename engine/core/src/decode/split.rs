@@ -45,9 +45,43 @@ fn line_feed(text: &[u8]) -> Option<usize> {
     text.iter().position(|byte| *byte == b'\n')
 }
 
+/// What stands before each text of a JSON text sequence (RFC 7464).
+pub(super) const RECORD_SEPARATOR: u8 = 0x1e;
+
+/// Whether `byte` may stand between two texts, and means nothing there.
+pub(super) fn is_blank(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == RECORD_SEPARATOR
+}
+
+fn trim_start(mut text: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = text
+        && is_blank(*first)
+    {
+        text = rest;
+    }
+    text
+}
+
 /// The lines of `text` that hold more than white space, trimmed.
 pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty())
+    text.split(|byte| *byte == b'\n').map(|line| trim_start(line).trim_ascii_end()).filter(|line| !line.is_empty())
+}
+
+/// The objects of `text` that stand one after the other, with nothing or with blanks between them, if there are several.
+/// Where brackets and quotes do not match, all of the rest is one part.
+pub(super) fn joined(text: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
+    let first = text.first().filter(|byte| **byte == b'{').and_then(|_| value_len(text))?;
+    if trim_start(&text[first..]).first() != Some(&b'{') {
+        return None;
+    }
+    let mut rest = text;
+    Some(iter::from_fn(move || {
+        rest = trim_start(rest);
+        let len = if rest.is_empty() { return None } else { value_len(rest).unwrap_or(rest.len()) };
+        let (part, tail) = rest.split_at(len);
+        rest = tail;
+        Some(part)
+    }))
 }
 
 /// The elements of the valid JSON array at the beginning of `text`, each as the bytes that were sent.
@@ -179,6 +213,19 @@ mod tests {
         let expected: [&[u8]; 5] = [br#"{"a":"]}\"\\"}"#, b"[1,[2]]", b"-1.5e3", br#""x,\"]""#, b"null"];
         assert_eq!(parts, expected);
         assert_eq!(elements(b"[]").count(), 0);
+    }
+
+    #[test]
+    fn joined_objects_are_parted_by_their_brackets() {
+        let parts = |text: &'static str| {
+            joined(text.as_bytes()).map(|parts| parts.map(|part| str::from_utf8(part).unwrap()).collect::<Vec<_>>())
+        };
+        assert_eq!(parts(r#"{"a":"}{"}{"b":1} {}"#), Some(vec![r#"{"a":"}{"}"#, r#"{"b":1}"#, "{}"]));
+        assert_eq!(parts("{}\u{1e}{\n}"), Some(vec!["{}", "{\n}"]));
+        assert_eq!(parts("{}{\"a"), Some(vec!["{}", "{\"a"]));
+        for text in ["", "{}", "{} x", "{", "[]{}", "{},{}"] {
+            assert_eq!(parts(text), None, "{text}");
+        }
     }
 
     #[test]

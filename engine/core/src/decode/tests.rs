@@ -4,6 +4,7 @@ mod bad_input;
 mod envelopes;
 mod events;
 mod feeds;
+mod framing;
 mod guests;
 mod presets;
 mod speculation;

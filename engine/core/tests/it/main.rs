@@ -15,6 +15,7 @@ fn manifest_proves_that_the_core_is_pure() {
         "base64",
         "bytes",
         "crc32fast",
+        "flate2",
         "humantime-serde",
         "jiff",
         "parquet",
