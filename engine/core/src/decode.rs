@@ -1,8 +1,8 @@
 //! Message bodies to columns.
 //!
-//! A body is one tick object, a JSON array of them, or several on lines or joined, plain or as base64 of gzip or zstd. [`Decoder`] takes a
-//! body apart and sends every part to one of two places: good ticks to the batch, all else to the rejects, with its
-//! bytes. Neither waits for the other.
+//! A body is one tick object, a JSON array of them, or several on lines or joined, plain or as base64 of gzip or zstd.
+//! [`Decoder`] takes a body apart and sends every part to one of two places: good ticks to the batch, all else to the
+//! rejects, with its bytes. Neither waits for the other.
 //!
 //! What a body, a tick and a value must look like is decided by simd-json and by `decode/reader.rs`. As the ticks of a
 //! producer are alike, most of them need neither: `decode/shape.rs` reads them by the shape of one that was accepted,
