@@ -244,8 +244,8 @@ impl Alert {
     /// the direction, or the line.
     ///
     /// Nothing else enters, so that a replay of the same ticks raises the same ids. An id may be longer than
-    /// [`Alert::ID_BYTES_MAX`] because of its symbol, with what is said of it later behind, or hold what is no part of a
-    /// deduplication id: a blank, or a letter that is not ASCII. Then a hash stands in place of detector and symbol.
+    /// [`Alert::ID_BYTES_MAX`] because of its symbol, with what is said of it later behind, or hold what is no part of
+    /// a deduplication id: a blank, or a letter that is not ASCII. Then a hash stands in place of detector and symbol.
     #[must_use]
     pub fn id_of(detector: &str, symbol: &str, opened_us: i64) -> String {
         let id = format!("{detector}-{symbol}-{opened_us}");

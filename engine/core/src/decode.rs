@@ -64,8 +64,8 @@ pub struct Message<'a> {
     pub id: &'a str,
     /// The body as it was received.
     pub body: &'a [u8],
-    /// The message attribute `content-encoding`, in any case: `gzip` or `zstd` for base64 of these, `base64`, or `identity`.
-    /// Without it, base64 of gzip and zstd is told by its first bytes.
+    /// The message attribute `content-encoding`, in any case: `gzip` or `zstd` for base64 of these, `base64`, or
+    /// `identity`. Without it, base64 of gzip and zstd is told by its first bytes.
     pub content_encoding: Option<&'a str>,
     /// When the queue took the message, microseconds since the Unix epoch, UTC. Stands in for a missing event time.
     pub sent_at_us: Option<i64>,

@@ -71,8 +71,8 @@ fn entry(
 }
 
 /// The message group of a symbol: at most 128 characters of ASCII without blanks, as SNS wants it
-/// (<https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>). Two symbols may share one, which orders more than is
-/// needed.
+/// (<https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>). Two symbols may share one, which orders more than
+/// is needed.
 fn group_id(symbol: &str) -> String {
     symbol.chars().take(128).map(|character| if character.is_ascii_graphic() { character } else { '_' }).collect()
 }

@@ -233,8 +233,8 @@ impl Answer<'_> {
         }
     }
 
-    /// The IAM action that is missing: `action`, or the one on the key of an encrypted queue, bucket or topic, which the
-    /// text names or the code implies.
+    /// The IAM action that is missing: `action`, or the one on the key of an encrypted queue, bucket or topic, which
+    /// the text names or the code implies.
     fn denied(self, action: &str) -> String {
         let named = self.message.split_once("not authorized to perform: ").map_or("", |(_, rest)| rest);
         let named = named.split([' ', ',']).next().unwrap_or_default();

@@ -24,8 +24,8 @@ const MAGIC: [u8; 3] = *b"TLE";
 const VERSION: u8 = 2;
 const UNKNOWN: u32 = u32::MAX;
 
-/// How bodies are split into elements, if ticks stand alone. Positions of another way of splitting cannot be compared: a
-/// decoder that numbers elements differently counts this up. See
+/// How bodies are split into elements, if ticks stand alone. Positions of another way of splitting cannot be compared:
+/// a decoder that numbers elements differently counts this up. See
 /// [`DecodeConfig::splitting`](crate::decode::DecodeConfig::splitting).
 pub const SPLITTING: u32 = 1;
 

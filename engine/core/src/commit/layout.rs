@@ -81,7 +81,8 @@ impl Layout {
     }
 }
 
-/// The positions of a message's good ticks, which are in order: those that no reject and no event that was left out has.
+/// The positions of a message's good ticks, which are in order: those that no reject and no event that was left out
+/// has.
 /// `None` if a reject stands for more than one element, or for one that is not known.
 fn positions(ticks: usize, rejects: &[Reject], left_out: &[u32]) -> Option<impl Iterator<Item = u32>> {
     let elements = (ticks + rejects.len() + left_out.len()) as u32;

@@ -321,8 +321,8 @@ impl Parsed<'_, '_> {
     }
 }
 
-/// Sorts what the message `nodes` holds; `text` finds its bytes. A tick that is refused keeps what is around it, so that
-/// it can be read again.
+/// Sorts what the message `nodes` holds; `text` finds its bytes. A tick that is refused keeps what is around it, so
+/// that it can be read again.
 fn message<'t>(
     reader: &mut TickReader,
     nodes: &[Node<'_>],

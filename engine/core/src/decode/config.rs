@@ -50,8 +50,8 @@ const PRICE_DIGITS_MAX: u32 = 18;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecodeConfig {
-    /// The name of a public feed, whose settings are the defaults of all others here. Whoever loads the configuration applies
-    /// it ([`Preset`]).
+    /// The name of a public feed, whose settings are the defaults of all others here. Whoever loads the configuration
+    /// applies it ([`Preset`]).
     pub preset: String,
     /// What AWS has put around the producer's message: `sns`, `eventbridge` or `kinesis`; `none` for nothing.
     pub envelope: Wrap,
@@ -62,13 +62,13 @@ pub struct DecodeConfig {
     /// positions: `"0"`. A tick without the key that is named for `ts` is rejected. Without a name, a
     /// tick that has no `ts` happened when its message was sent.
     pub fields: FieldNames,
-    /// Which events are ticks: for each of at most four fields the values that make one. All other events are counted by
-    /// value, and are stored nowhere. Without it every event has to be a tick.
+    /// Which events are ticks: for each of at most four fields the values that make one. All other events are counted
+    /// by value, and are stored nowhere. Without it every event has to be a tick.
     pub only: Only,
     /// Text at the beginning of a symbol that is no part of it, such as that of a channel: `live_trades_`.
     pub symbol_prefix: String,
-    /// How many decimal digits a price has that is sent as an integer: with 9, `1500000000` is 1.5. 0 for prices that are
-    /// sent as they are.
+    /// How many decimal digits a price has that is sent as an integer: with 9, `1500000000` is 1.5. 0 for prices that
+    /// are sent as they are.
     pub price_digits: u32,
     /// Whether an event whose volume is 0 is left out. Some feeds send changes of the price as trades of nothing.
     pub skip_zero_volume: bool,
@@ -289,8 +289,8 @@ pub enum DecodeConfigError {
 }
 
 impl DecodeConfig {
-    /// The way in which bodies are split into elements. Workers of different ways cannot compare the positions of elements:
-    /// to them a redelivered message was decoded differently.
+    /// The way in which bodies are split into elements. Workers of different ways cannot compare the positions of
+    /// elements: to them a redelivered message was decoded differently.
     #[must_use]
     pub fn splitting(&self) -> u32 {
         if self.ticks == TicksPath::default() && self.envelope == Wrap::None {

@@ -134,8 +134,8 @@ impl Encoding {
         names.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, encoding)| encoding)
     }
 
-    /// The encoding of a body that names none: the base64 of the bytes with which a gzip stream (RFC 1952) or a zstd frame
-    /// (RFC 8878) begins is the beginning of no JSON.
+    /// The encoding of a body that names none: the base64 of the bytes with which a gzip stream (RFC 1952) or a zstd
+    /// frame (RFC 8878) begins is the beginning of no JSON.
     fn by_magic(body: &[u8]) -> Self {
         match body {
             [b'H', b'4', b's', b'I', ..] => Self::Gzip,

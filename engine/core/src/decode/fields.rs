@@ -138,8 +138,8 @@ pub(super) enum NoName {
 }
 
 /// The name that `value` is: text, an integer, or an array of these joined by blanks. It has at most `max` bytes and no
-/// characters that are refused ([`refused_character`]). Feeds number their venues and list their conditions. The name lies in `buffer` where it is not
-/// text as it stands.
+/// characters that are refused ([`refused_character`]). Feeds number their venues and list their conditions. The name
+/// lies in `buffer` where it is not text as it stands.
 pub(super) fn name<'a>(value: &[Node<'a>], max: usize, buffer: &'a mut String) -> Result<&'a str, NoName> {
     let name = match text(value) {
         Some(text) => Some(text).filter(|text| text.len() <= max),

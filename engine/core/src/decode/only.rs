@@ -1,8 +1,8 @@
 //! The events that are meant: which values of which fields make a JSON object a tick.
 //!
 //! A public feed sends trades beside tickers, quotes, corrections and heartbeats, and some of these have a symbol, a
-//! price and a size as well. This file owns the setting, the comparison, and the count of what was left out by value. It
-//! does *not* own where the fields are found ([`super::fields`]).
+//! price and a size as well. This file owns the setting, the comparison, and the count of what was left out by value.
+//! It does *not* own where the fields are found ([`super::fields`]).
 
 use std::collections::BTreeMap;
 
@@ -38,8 +38,8 @@ pub enum Wanted {
     Bool(bool),
     /// A JSON integer.
     Integer(i64),
-    /// JSON text. With `*` at its end, any text that begins like this; `*` alone, any value. Empty: no such field, null, or
-    /// no text in it.
+    /// JSON text. With `*` at its end, any text that begins like this; `*` alone, any value. Empty: no such field,
+    /// null, or no text in it.
     Text(String),
 }
 

@@ -12,8 +12,8 @@ use super::config::{DecodeConfig, DecodeConfigError};
 /// The longest path: deeper messages are garbage.
 const HOPS_MAX: usize = 8;
 
-/// The path from a message to its ticks: `data[]`, `events[].trades[]`, `params.data[]`, or `[1][]` in a message that is
-/// an array. Empty where the message is the tick.
+/// The path from a message to its ticks: `data[]`, `events[].trades[]`, `params.data[]`, or `[1][]` in a message that
+/// is an array. Empty where the message is the tick.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TicksPath(Vec<Hop>);
@@ -169,8 +169,9 @@ impl Mapping {
 
 /// The level at which the field `key` stands, and its name there.
 ///
-/// A key is one of the tick, unless it begins with a slash: `/events/type` is the field `type` of the element of `events`
-/// that holds the tick. Behind the last step on the way to the ticks, further steps lead into objects: `/arg/channel`.
+/// A key is one of the tick, unless it begins with a slash: `/events/type` is the field `type` of the element of
+/// `events` that holds the tick. Behind the last step on the way to the ticks, further steps lead into objects:
+/// `/arg/channel`.
 fn place(hops: &[Hop], key: &str) -> Result<(usize, Key), DecodeConfigError> {
     let wrong = || DecodeConfigError::NotAround { key: key.to_owned() };
     let steps: Vec<&str> = key.strip_prefix('/').unwrap_or(key).split('/').collect();

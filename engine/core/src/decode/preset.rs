@@ -1,7 +1,7 @@
 //! Mappings of public feeds by name.
 //!
-//! Each follows the documentation that `source` names, and has a test with messages of that form. This file owns what is
-//! known of feeds. It does *not* own what the settings mean ([`super::config`]).
+//! Each follows the documentation that `source` names, and has a test with messages of that form. This file owns what
+//! is known of feeds. It does *not* own what the settings mean ([`super::config`]).
 
 use super::config::DecodeConfig;
 

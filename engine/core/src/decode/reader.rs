@@ -290,8 +290,9 @@ fn quantity(number: Option<Number>) -> Option<f64> {
     (value.is_finite() && value >= 0.0).then_some(value + 0.0)
 }
 
-/// Venues write symbols with blanks, punctuation and letters of any script. A symbol is data, and becomes part of no key
-/// in the lake. What breaks the output of a program that prints it is refused, and `*`, which stands for the whole feed.
+/// Venues write symbols with blanks, punctuation and letters of any script. A symbol is data, and becomes part of no
+/// key in the lake. What breaks the output of a program that prints it is refused, and `*`, which stands for the whole
+/// feed.
 fn checked_symbol(symbol: Option<&str>, max: usize) -> Result<&str, Refusal> {
     let refuse = |detail: String| Err(Refusal::new(Reason::BadSymbol, detail));
     let Some(symbol) = symbol else { return refuse("symbol is not text".to_owned()) };

@@ -109,8 +109,8 @@ impl<'a> Sorter<'a> {
         self.unreadable
     }
 
-    /// Takes what the `index`-th element of the message is, or why it is no tick; `bytes` finds its text, should that be
-    /// needed.
+    /// Takes what the `index`-th element of the message is, or why it is no tick; `bytes` finds its text, should that
+    /// be needed.
     #[inline]
     pub(super) fn sort<'t, B>(&mut self, read: Result<Read, Refusal>, index: usize, bytes: impl FnOnce() -> B)
     where

@@ -67,8 +67,8 @@ pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n').map(|line| trim_start(line).trim_ascii_end()).filter(|line| !line.is_empty())
 }
 
-/// The objects of `text` that stand one after the other, with nothing or with blanks between them, if there are several.
-/// Where brackets and quotes do not match, all of the rest is one part.
+/// The objects of `text` that stand one after the other, with nothing or with blanks between them, if there are
+/// several. Where brackets and quotes do not match, all of the rest is one part.
 pub(super) fn joined(text: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     let first = text.first().filter(|byte| **byte == b'{').and_then(|_| value_len(text))?;
     if trim_start(&text[first..]).first() != Some(&b'{') {

@@ -148,8 +148,8 @@ pub(super) fn isolated(text: &[u8], hops: &[Hop], position: usize) -> Option<Vec
     isolate(text.trim_ascii(), hops, &mut position, &mut isolated).then_some(isolated)
 }
 
-/// Writes `text` with the tick at `position` alone; false, with the ticks of `text` taken from `position`, if it does not
-/// hold it.
+/// Writes `text` with the tick at `position` alone; false, with the ticks of `text` taken from `position`, if it does
+/// not hold it.
 fn isolate(text: &[u8], hops: &[Hop], position: &mut usize, to: &mut Vec<u8>) -> bool {
     let Some((hop, rest)) = hops.split_first() else {
         if *position == 0 {

@@ -25,8 +25,9 @@ pub enum Wrap {
     /// An event of an EventBridge rule: the message is `detail`
     /// (<https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html>).
     EventBridge,
-    /// Records that an EventBridge pipe took from a Kinesis stream: the messages are the base64 in `data`, of one record
-    /// or of each record of an array (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-kinesis.html>).
+    /// Records that an EventBridge pipe took from a Kinesis stream: the messages are the base64 in `data`, of one
+    /// record or of each record of an array
+    /// (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-kinesis.html>).
     Kinesis,
 }
 

@@ -1,4 +1,5 @@
-//! Only the events that are meant become ticks; what else a feed sends is counted, and changes nothing about the others.
+//! Only the events that are meant become ticks; what else a feed sends is counted, and changes nothing about the
+//! others.
 
 use std::collections::BTreeMap;
 
