@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
-use ticklake_core::commit::{Decision, Fate, Look, SPLITTING, Step};
+use ticklake_core::commit::{Decision, Fate, Look, Step};
+use ticklake_core::decode::DecodeConfig;
 use ticklake_core::lake::{Partition, entry_key};
 use ticklake_schemas::Table;
 use tokio::sync::{Mutex, OnceCell};
@@ -65,7 +66,8 @@ impl Ledger {
     /// The ledger of the lake below `prefix`.
     pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: String, voids: BTreeMap<Table, Bytes>, stop: Stop) -> Self {
         let (known, retired, is_proven) = Default::default();
-        Self { store, prefix, voids, stop, grace: GRACE_MIN, splitting: SPLITTING, known, retired, is_proven }
+        let splitting = DecodeConfig::default().splitting();
+        Self { store, prefix, voids, stop, grace: GRACE_MIN, splitting, known, retired, is_proven }
     }
 
     /// The same for a worker that splits bodies into elements in this way.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use ticklake_core::alert::Alert;
-use ticklake_core::commit::{AlertCommit, Commit, Entry, Fate, OwnLook, OwnPut, OwnPutStep, Phase, SPLITTING};
+use ticklake_core::commit::{AlertCommit, Commit, Entry, Fate, OwnLook, OwnPut, OwnPutStep, Phase};
 use ticklake_core::decode::Reason;
 use ticklake_core::lake::Partition;
 use ticklake_schemas::Table;
@@ -18,6 +18,9 @@ use super::sqs::{BATCH_MAX, Receipt};
 use super::store::{Epoch, Object, Place, Row};
 use super::worker::{GaveUp, Open, Worker};
 use super::worker::{Note, Published};
+
+/// All simulated workers split bodies alike.
+const SPLITTING: u32 = 1;
 
 /// The messages of an epoch. A message that is done leaves `None`.
 type Messages = Vec<Option<HeldMessage>>;

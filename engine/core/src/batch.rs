@@ -1,7 +1,8 @@
-//! Batches of whole messages: what they gave, and how messages leave with all that they gave.
+//! Batches of whole messages: their ticks, rejects and alerts, and how messages leave together with all of these.
 //!
-//! [`Decoded`] is what one batch gave, [`Contents`] is what an epoch holds. Ticks and rejects are in the order of their
-//! messages. This file does *not* own when an epoch rolls, nor which elements of a message are stored already.
+//! [`Decoded`] holds the result of one batch, and [`Contents`] the contents of an epoch. Ticks and rejects are in the
+//! order of their messages. This file does *not* own when an epoch rolls, or which elements of a message are already
+//! stored.
 
 use crate::alert::Alert;
 use crate::commit::{Layout, Remaining, kept_rows};
@@ -9,29 +10,29 @@ use crate::decode::Reject;
 use crate::detect::Raised;
 use crate::tick::TickBatch;
 
-/// What one message gave, in numbers.
+/// How many elements of each kind a message gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Yield {
-    /// Good ticks.
+    /// Its good ticks.
     pub ticks: usize,
-    /// Bad ticks and bodies.
+    /// Its bad ticks and bodies.
     pub rejects: usize,
-    /// Events that are not meant to be ticks.
+    /// Its events that are not meant to be ticks.
     pub left_out: usize,
 }
 
-/// What one batch of whole messages gave. `M` is whatever the caller needs to delete those messages.
+/// The result of decoding one batch of whole messages. `M` holds what the caller needs to delete a message.
 #[derive(Debug)]
 pub struct Decoded<M> {
-    /// The messages, all of whose ticks and rejects are below.
+    /// The messages. All their ticks and rejects are in the fields below.
     pub messages: Vec<M>,
     /// Their good ticks.
     pub ticks: TickBatch,
     /// Their bad ticks and bodies.
     pub rejects: Vec<Reject>,
-    /// The positions of their events that are not meant to be ticks, each in its message.
+    /// For each event that is not meant to be a tick, its position in its message.
     pub left_out: Vec<u32>,
-    /// The alerts that their ticks made certain, or the clock while they were seen.
+    /// The alerts that these ticks made certain, or that the clock made certain meanwhile.
     pub alerts: Vec<Raised>,
 }
 
@@ -48,9 +49,9 @@ impl<M> Default for Decoded<M> {
 }
 
 impl<M> Decoded<M> {
-    /// Drops what the lake holds already of each message: `remaining` says of each what is left to store. `yielded`
-    /// says what a message gave, and `give` is told what it gives from then on. `whole` makes the reject that stands
-    /// for a whole body in doubt.
+    /// Drops what the lake already holds. For each message, `remaining` says what is left to store. `yielded` returns
+    /// how much a message gave, and `give` receives how much it gives from now on. `whole` makes the reject that stands
+    /// for the whole body of a message in doubt.
     pub fn take_over(
         &mut self,
         remaining: &[Remaining],
@@ -102,12 +103,12 @@ impl<M> Decoded<M> {
     }
 }
 
-/// What many such batches gave, in their order.
+/// The contents of many such batches, in their order.
 #[derive(Debug)]
 pub struct Contents<M> {
     /// The messages.
     pub messages: Vec<M>,
-    /// Their good ticks. Large batches stay as they were decoded, small ones are gathered into larger ones.
+    /// Their good ticks. Large batches stay as they are, and small batches are joined into larger ones.
     pub ticks: Vec<TickBatch>,
     /// Their bad ticks and bodies.
     pub rejects: Vec<Reject>,
@@ -115,7 +116,7 @@ pub struct Contents<M> {
     pub alerts: Vec<Alert>,
 }
 
-// Derived, this would ask for a default message.
+// A derived implementation would need a default message.
 impl<M> Default for Contents<M> {
     fn default() -> Self {
         Self { messages: Vec::new(), ticks: Vec::new(), rejects: Vec::new(), alerts: Vec::new() }
@@ -129,12 +130,12 @@ impl<M> Contents<M> {
         self.ticks.iter().map(TickBatch::len).sum()
     }
 
-    /// Takes the messages out that are not to be kept, with their ticks and rejects, and returns them. `yielded` says
-    /// of each message what it gave: ticks and rejects are in the order of the messages.
+    /// Removes the messages for which `keep` is false, with their ticks and rejects, and returns these messages.
+    /// `yielded` returns how much each message gave: ticks and rejects are in the order of the messages.
     ///
-    /// Alerts stay, for what raised them was seen.
+    /// Alerts stay, because the detectors have seen the ticks that raised them.
     pub fn retain(&mut self, keep: impl Fn(&M) -> bool, yielded: impl Fn(&M) -> Yield) -> Vec<M> {
-        // Asked once: what the answer depends on may change from one moment to the next.
+        // Each message is asked only once, because the answer may change over time.
         let kept: Vec<bool> = self.messages.iter().map(keep).collect();
         if kept.iter().all(|&kept| kept) {
             return Vec::new();
@@ -214,7 +215,7 @@ pub(crate) mod tests {
             messages in prop::collection::vec((0..5_usize, 0..3_usize, any::<bool>()), 0..40),
             cut in 0..200_usize,
         ) {
-            // Each row and reject carries the number of its message.
+            // Each row and each reject has the number of its message.
             let mut ticks = TickBatch::default();
             let mut contents = Contents::default();
             for (number, &(rows, rejected, kept)) in (0_u64..).zip(&messages) {
@@ -223,7 +224,7 @@ pub(crate) mod tests {
                 contents.rejects.extend((0..rejected).map(|_| reject(number)));
                 contents.messages.push((number, Yield { ticks: rows, rejects: rejected, left_out: 0 }, kept));
             }
-            // Batches end anywhere.
+            // A batch may end at any row.
             let rows: Vec<Tick> = ticks.rows().collect();
             let (first, second) = rows.split_at(cut.min(rows.len()));
             contents.ticks = [first, second].map(|rows| {
@@ -245,7 +246,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// What an element of a message is.
+    /// What an element of a message is decoded to.
     #[derive(Debug, Clone, Copy, PartialEq)]
     enum Element {
         /// A tick of this hour.

@@ -52,7 +52,7 @@ pub use alerts::AlertCommit;
 pub use claim::{Claim, ClaimStep, Claimant, read_claim};
 pub use contradiction::CONTRADICTIONS_MAX;
 pub use elements::Elements;
-pub use entry::{Entry, EntryError, MessageId, SPLITTING};
+pub use entry::{Entry, EntryError, MessageId};
 pub use holdings::{Arrival, Holdings, is_first_delivery, may_take};
 pub use layout::{Layout, kept_rows};
 pub use lease::Deadline;

@@ -11,6 +11,7 @@
 mod config;
 mod guess;
 mod only;
+mod path;
 mod preset;
 mod reject;
 mod share;
@@ -28,28 +29,31 @@ mod tokens;
 
 mod document;
 mod fields;
+mod filter;
+mod mapping;
+mod nodes;
 mod number;
-mod path;
 mod reader;
 mod split;
 mod ts;
+mod unreadable;
 mod walk;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::{DecodeConfig, DecodeConfigError, FieldNames, TsMin, TsUnit};
+pub use config::{DecodeConfig, DecodeConfigError, FieldNames, TsMin, TsUnit, Wrap};
 pub use guess::{Guess, guess};
 pub use only::{Only, Wanted};
 pub use path::{PathError, TicksPath};
 pub use preset::Preset;
 pub use reject::{Reason, Reject};
 pub use share::{RejectShare, Share, Verdict};
-pub use wrap::Wrap;
+pub use unreadable::UnreadableFields;
 
 use body::BodyReader;
 use envelope::Envelope;
-use only::LeftOutId;
+use filter::LeftOutId;
 use sorter::{Sorter, Spread};
 use split::RECORD_SEPARATOR;
 
@@ -87,20 +91,6 @@ pub struct Decoder {
     left_out: Vec<(u32, Option<LeftOutId>)>,
     unreadable: UnreadableFields,
     spread: Spread,
-}
-
-/// How many values of optional fields could not be read: the column is null there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct UnreadableFields([u64; 3]);
-
-impl UnreadableFields {
-    /// The columns, in the order of their counts.
-    pub const COLUMNS: [&'static str; 3] = ["seq", "venue", "conditions"];
-
-    /// Each column and its count.
-    pub fn by_column(self) -> impl Iterator<Item = (&'static str, u64)> {
-        Self::COLUMNS.into_iter().zip(self.0)
-    }
 }
 
 impl Decoder {

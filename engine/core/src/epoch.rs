@@ -1,7 +1,7 @@
-//! The epoch: the set of whole messages that is committed together, with the rows, alerts and rejects they gave.
+//! The epoch: a set of whole messages that is committed together, with their rows, alerts and rejects.
 //!
-//! [`EpochBuilder`] takes decoded messages in and hands a full [`Epoch`] out; it decides *when* an epoch rolls. It does
-//! *not* own how rows are encoded or stored, and reads no clock: times are durations since any fixed moment.
+//! [`EpochBuilder`] takes decoded messages and returns full [`Epoch`]s. It decides *when* an epoch rolls. It does *not*
+//! own how rows are encoded or stored. It reads no clock: a time is a duration since any fixed moment.
 
 use std::time::Duration;
 
@@ -15,17 +15,17 @@ use crate::decode::Reject;
 use crate::lake::Partition;
 use crate::tick::TickBatch;
 
-/// When an epoch rolls: at whichever bound it reaches first.
+/// The bounds of an epoch. It rolls as soon as it reaches one of them.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct EpochLimits {
-    /// Ticks.
+    /// Ticks in an epoch.
     pub rows_max: usize,
     /// Bytes of decoded columns, alerts and rejects.
     pub bytes_max: usize,
-    /// Messages. SQS allows 120,000 in flight per queue, over all consumers.
+    /// Messages. SQS allows 120,000 messages in flight per queue, counted over all consumers.
     pub messages_max: usize,
-    /// Partitions, and so files, of ticks.
+    /// Partitions of ticks. Each of them becomes a file.
     pub partitions_max: usize,
     /// Time since the first message of the epoch arrived at the builder.
     #[serde(with = "humantime_serde")]
@@ -57,7 +57,7 @@ pub enum RollReason {
     Partitions,
     /// [`EpochLimits::age_max`].
     Age,
-    /// Nothing more is coming, or nothing more can come before this epoch's messages are released.
+    /// No more messages are coming, or none can come before the messages of this epoch are released.
     Flush,
 }
 
@@ -70,12 +70,12 @@ pub struct Epoch<M> {
     pub reason: RollReason,
     /// Time from its first message to its closing.
     pub age: Duration,
-    /// Everything in it.
+    /// Its messages, ticks, rejects and alerts.
     pub contents: Contents<M>,
 }
 
-/// Rows up to which a batch is copied to the end of the one before, so that an epoch of single ticks is not made of as
-/// many batches. A larger one is moved as it is.
+/// A batch is copied to the end of the one before while both together have at most this many rows. So an epoch of
+/// single ticks does not consist of as many batches. A larger batch is moved as it is.
 pub const GATHERED_ROWS_MAX: usize = 8_192;
 
 /// Gathers decoded messages into epochs.
@@ -88,9 +88,9 @@ pub struct EpochBuilder<M> {
     rows: usize,
     bytes: usize,
     partitions: FxHashSet<Partition>,
-    /// Columns without rows, to be filled again.
+    /// Empty columns that can be filled again.
     spare: Vec<TickBatch>,
-    /// For how many rows these have room.
+    /// How many rows the spare columns have room for.
     spare_rows: usize,
 }
 
@@ -129,7 +129,7 @@ impl<M> EpochBuilder<M> {
         self.opened_at.is_none()
     }
 
-    /// Adds alerts, which came at `now`. They are stored whatever becomes of the messages.
+    /// Adds alerts that came at `now`. They are stored, whatever happens to their messages.
     pub fn add_alerts(&mut self, now: Duration, alerts: &[Alert]) {
         if !alerts.is_empty() {
             self.opened_at.get_or_insert(now);
@@ -138,12 +138,13 @@ impl<M> EpochBuilder<M> {
         }
     }
 
-    /// Takes the columns of an earlier epoch, which has been encoded, to be filled again. Their rows are forgotten.
+    /// Takes back the columns of an epoch that has been encoded, drops their rows, and fills them again later.
     ///
-    /// Of columns no more are kept than the bounds of an epoch call for, and none that is far larger than most: one
-    /// message of a million ticks would hold on to its memory for good.
+    /// It keeps no more columns than the bounds of an epoch need. It keeps no columns that are far larger than most: a
+    /// single message of a million ticks would occupy its memory for good.
     pub fn reuse(&mut self, columns: Vec<TickBatch>) {
-        // A vector that grows doubles: what holds as many rows as the bounds allow may have room for twice as many.
+        // A growing vector doubles. So columns that hold as many rows as the bounds allow may have room for twice as
+        // many.
         let rows_max = self.limits.rows_max.min(self.limits.bytes_max / TickBatch::ROW_BYTES).saturating_mul(2);
         for mut columns in columns {
             let rows = columns.capacity();
@@ -155,8 +156,8 @@ impl<M> EpochBuilder<M> {
         }
     }
 
-    /// Moves whole messages, which arrived at `now`, into the epoch. `batch` is left empty, with its own capacity or
-    /// that of columns to be used again. The epoch may exceed its bounds by this one batch.
+    /// Moves whole messages, which arrived at `now`, into the epoch. `batch` becomes empty. It keeps its capacity or
+    /// gets that of spare columns. The epoch may exceed its bounds by this one batch.
     pub fn add(&mut self, now: Duration, batch: &mut Decoded<M>) {
         if batch.messages.is_empty() {
             return;
@@ -168,14 +169,14 @@ impl<M> EpochBuilder<M> {
         self.contents.messages.append(&mut batch.messages);
         self.add_ticks(&mut batch.ticks);
         self.contents.rejects.append(&mut batch.rejects);
-        // The layouts of the messages hold them.
+        // The layouts of the messages already contain them.
         batch.left_out.clear();
         self.contents.alerts.extend(batch.alerts.drain(..).map(|raised| raised.alert));
     }
 
     fn add_ticks(&mut self, ticks: &mut TickBatch) {
         if ticks.is_empty() {
-            // A takeover may have left all ticks out. Their guests go with them.
+            // A takeover may have removed all ticks. Then their guests are not needed either.
             ticks.clear();
             return;
         }
@@ -205,7 +206,7 @@ impl<M> EpochBuilder<M> {
         .find_map(|(reached, reason)| reached.then_some(reason))
     }
 
-    /// Closes the open epoch; `None` if it is empty.
+    /// Closes the open epoch. Returns `None` if no epoch is open.
     pub fn roll(&mut self, now: Duration, reason: RollReason) -> Option<Epoch<M>> {
         let opened_at = self.opened_at.take()?;
         let number = self.next_number;
@@ -217,7 +218,8 @@ impl<M> EpochBuilder<M> {
     }
 
     fn note_partitions(&mut self, ticks: &TickBatch) {
-        // Neighbouring ticks nearly always share their hour: a look at its limits saves the division and the hash.
+        // Neighbouring ticks nearly always have the same hour. Comparing with its limits saves the division and the
+        // hash.
         let mut hour = 0..0;
         for &ts_us in &ticks.ts_us {
             if !hour.contains(&ts_us) {

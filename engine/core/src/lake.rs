@@ -1,9 +1,9 @@
 //! The layout of the lake: which partition a row belongs to, and the key of every object.
 //!
-//! Keys of data files are `PREFIX/TABLE/dt=YYYY-MM-DD[/hour=HH]/EPOCH.parquet`, in UTC. They follow from a row's time
-//! and its epoch alone, so a data file's name is known before its bytes exist. What is no table lies in `ledger/`
-//! (entries), `ledger-alerts/` (claims) and `ledger-notes/` (alerts that were raised and may not be stored yet). This
-//! file does *not* own what is in the objects.
+//! Keys of data files are `PREFIX/TABLE/dt=YYYY-MM-DD[/hour=HH]/EPOCH.parquet`, in UTC. They follow only from a row's
+//! time and its epoch, so a data file's name is known before its bytes exist. Objects that are not part of a table lie
+//! in `ledger/` (entries), `ledger-alerts/` (claims) and `ledger-notes/` (alerts that were raised and may not be stored
+//! yet). This file does *not* own the contents of the objects.
 
 use std::fmt;
 use std::ops::Range;
@@ -17,7 +17,8 @@ use ticklake_schemas::Table;
 const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
 
-/// The name of an epoch, never used again: the worker's id, unique per process start, and the epoch's number within it.
+/// The name of an epoch, which is never used again. It consists of the worker's id, which is unique per process start,
+/// and the epoch's number within the worker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EpochId {
     worker: Arc<str>,
@@ -27,8 +28,8 @@ pub struct EpochId {
 impl EpochId {
     /// Epoch `number` of `worker`.
     ///
-    /// `worker` becomes part of object keys, and so must be made of ASCII letters, digits and `-`, and begin with
-    /// neither `_` nor `.` (Athena hides such files).
+    /// `worker` becomes part of object keys. So it must consist of ASCII letters, digits and `-`, and must not begin
+    /// with `_` or `.`, because Athena hides such files.
     #[must_use]
     pub fn new(worker: Arc<str>, number: u64) -> Self {
         Self { worker, number }
@@ -51,7 +52,7 @@ impl fmt::Display for EpochId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition {
     table: Table,
-    /// Hours or days since the Unix epoch, as the table is partitioned.
+    /// Hours or days since the Unix epoch, depending on how the table is partitioned.
     slot: i64,
 }
 
@@ -62,13 +63,14 @@ impl Partition {
         Self { table, slot: ts_us.div_euclid(slot_us(table)) }
     }
 
-    /// The partition of `table` at `slot`, hours or days since the Unix epoch, as the table is partitioned.
+    /// The partition of `table` at `slot`: hours or days since the Unix epoch, depending on how the table is
+    /// partitioned.
     #[must_use]
     pub fn at(table: Table, slot: i64) -> Self {
         Self { table, slot }
     }
 
-    /// Hours or days since the Unix epoch, as the table is partitioned.
+    /// Hours or days since the Unix epoch, depending on how the table is partitioned.
     #[must_use]
     pub fn slot(self) -> i64 {
         self.slot
@@ -80,7 +82,7 @@ impl Partition {
         self.table
     }
 
-    /// The times of the rows in it, microseconds since the Unix epoch, UTC.
+    /// The range of times of its rows, in microseconds since the Unix epoch, UTC.
     #[must_use]
     pub fn times_us(self) -> Range<i64> {
         let length_us = slot_us(self.table);
@@ -97,7 +99,7 @@ impl Partition {
 
 impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Rows outside what a calendar can say never get here: the decoder bounds the accepted range far inside it.
+        // The decoder rejects times that are far from the limits of a calendar, so this conversion does not fail.
         let start_us = self.slot.saturating_mul(slot_us(self.table));
         let start = Offset::UTC.to_datetime(Timestamp::from_microsecond(start_us).unwrap_or(Timestamp::UNIX_EPOCH));
         let name = self.table.name();
@@ -109,20 +111,20 @@ impl fmt::Display for Partition {
     }
 }
 
-/// The folder, below the lake's prefix, of a row of `table` at `ts_us`: `ticks/dt=2026-11-23/hour=04`.
+/// The folder of a row of `table` at `ts_us`, below the lake's prefix: `ticks/dt=2026-11-23/hour=04`.
 #[must_use]
 pub fn partition_path(table: Table, ts_us: i64) -> String {
     Partition::of(table, ts_us).to_string()
 }
 
-/// The key of the ledger entry of `epoch`; with an empty name the folder of all entries.
+/// The key of the ledger entry of `epoch`. With an empty name, the folder of all entries.
 #[must_use]
 pub fn entry_key(prefix: &str, epoch: &str) -> String {
     below(prefix, format_args!("ledger/{epoch}"))
 }
 
-/// The key of the object that decides turn `turn` of the alert `id`. Ids hold symbols, and those hold what is no part
-/// of a key: so its name is the start of the SHA-256 of the id.
+/// The key of the object that decides turn `turn` of the alert `id`. An id contains a symbol, and a symbol may contain
+/// characters that a key must not have. So the name is the start of the SHA-256 of the id.
 #[must_use]
 pub fn claim_key(prefix: &str, id: &str, turn: u32) -> String {
     use std::fmt::Write as _;
@@ -134,7 +136,7 @@ pub fn claim_key(prefix: &str, id: &str, turn: u32) -> String {
     below(prefix, format_args!("ledger-alerts/{name}-{turn}"))
 }
 
-/// The key of the note `name`; with an empty name the folder of all notes.
+/// The key of the note `name`. With an empty name, the folder of all notes.
 #[must_use]
 pub fn note_key(prefix: &str, name: &str) -> String {
     below(prefix, format_args!("ledger-notes/{name}"))
@@ -185,7 +187,7 @@ mod tests {
         assert_eq!(keys.len(), 9);
         let name = |key: &str| key.strip_prefix("ledger-alerts/").unwrap().to_owned();
         assert!(keys.iter().all(|key| name(key).bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')));
-        // What workers of different versions have to agree on.
+        // Workers of different versions must agree on this key.
         assert_eq!(claim_key("lake", "spike-up-A-1", 2), "lake/ledger-alerts/a857071057e5ecffde54124664ded149-2");
     }
 

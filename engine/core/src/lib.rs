@@ -1,9 +1,9 @@
 //! The pure core of ticklake: message bodies in, columns, alerts and Parquet bytes out.
 //!
-//! No clock, no I/O, no threads, no random numbers: time comes in as an argument, and the crate's manifest shows that
-//! it could not do otherwise. The modules stand in the order in which the data flows through them.
+//! The crate has no clock, no I/O, no threads and no random numbers. Time is an argument, and the crate's manifest
+//! proves the rest. The modules stand in the order in which the data flows through them.
 
-// The fuzz target and the tests share a file, which calls the crate by its name.
+// The fuzz target and the tests share a file. That file calls the crate by its name.
 #[cfg(test)]
 extern crate self as ticklake_core;
 

@@ -1,10 +1,10 @@
-//! Interned names: symbols, venues and sale conditions become small integers once, at decoding, and the same integers
-//! reach the detector, the sort and the Parquet dictionary.
+//! Interned names: each symbol, venue and sale condition becomes a small integer once, at decoding. The detector, the
+//! sort and the Parquet dictionary use the same integers.
 //!
-//! All decoders of a process share a [`Names`] table. It keeps names for good up to its bound; a name beyond the bound
-//! is a *guest*, whose id is good as long as a [`Hold`] keeps it. Each decoder asks the table through a [`NameCache`]
-//! of its own, so that a name that the decoder has seen before costs no lock. This file does *not* own what a valid
-//! name is.
+//! All decoders of a process share a [`Names`] table. Up to its bound, the table keeps names for good. A name beyond
+//! the bound is a *guest*: its id is valid as long as a [`Hold`] keeps it. Each decoder has its own [`NameCache`] in
+//! front of the table, so a name that the decoder has seen before costs no lock. This file does *not* own the rules for
+//! valid names.
 
 mod guests;
 
@@ -16,22 +16,22 @@ use self::guests::Guests;
 
 pub use self::guests::Hold;
 
-/// The integer that stands for a name within one [`Names`] table; dense, from 1.
+/// The integer that stands for a name within one [`Names`] table. Ids are dense and start at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct NameId(u32);
 
 impl NameId {
-    /// No name: the tick had no such field.
+    /// No name: the tick does not have this field.
     pub const NONE: NameId = NameId(0);
 
-    /// A dense index, for tables beside the names; [`NameId::NONE`] has index 0.
+    /// A dense index for tables that are parallel to the names. [`NameId::NONE`] has index 0.
     #[must_use]
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// The table keeps as many names as it may.
+/// The table already keeps as many names as it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("failed to intern a name: the table holds its maximum of {max} names")]
 pub struct NamesFull {
@@ -39,11 +39,11 @@ pub struct NamesFull {
     pub max: usize,
 }
 
-/// The most names that a table keeps: half of all ids, so that guests find ids too.
+/// The most names that a table keeps: half of all ids, so that ids are left for guests.
 const KEPT_MAX: usize = 1 << 31;
 
-/// A table of names, shared by all decoders. It keeps a bounded number of names for good, and guests as long as they
-/// are held.
+/// A table of names that all decoders share. It keeps a bounded number of names for good, and each guest as long as
+/// somebody holds it.
 #[derive(Debug)]
 pub struct Names {
     max: usize,
@@ -53,14 +53,14 @@ pub struct Names {
 #[derive(Debug, Default)]
 struct Table {
     ids: FxHashMap<Arc<str>, NameId>,
-    /// By [`NameId::index`] minus one.
+    /// At index [`NameId::index`] minus one.
     names: Vec<Arc<str>>,
-    /// Their ids follow those of the `max` names that are kept.
+    /// Ids of guests follow the ids of the `max` names that are kept.
     guests: Guests,
 }
 
 impl Table {
-    /// The id of `name`, which is added if it is new and there is room.
+    /// The id of `name`. Adds the name if it is new and there is room.
     fn keep(&mut self, name: &str, max: usize) -> Option<(NameId, Arc<str>)> {
         if let Some((name, id)) = self.ids.get_key_value(name) {
             return Some((*id, name.clone()));
@@ -83,7 +83,7 @@ impl Names {
         Self { max: max.min(KEPT_MAX), table: RwLock::default() }
     }
 
-    /// The name that `id` stands for; `None` for [`NameId::NONE`], for a guest that nobody holds, and for an id of
+    /// The name that `id` stands for. `None` for [`NameId::NONE`], for a guest that nobody holds, and for an id of
     /// another table.
     #[must_use]
     pub fn get(&self, id: NameId) -> Option<Arc<str>> {
@@ -92,48 +92,48 @@ impl Names {
         index.checked_sub(self.max).map_or_else(|| table.names.get(index), |slot| table.guests.get(slot)).cloned()
     }
 
-    /// Whether `id` is that of a guest. It may stand for another name once nobody holds the guest.
+    /// Whether `id` belongs to a guest. Such an id may stand for another name as soon as nobody holds the guest.
     #[must_use]
     pub fn is_guest(&self, id: NameId) -> bool {
         id.index() > self.max
     }
 
-    /// All names that are kept with their ids, as of now.
+    /// All names that the table keeps at this moment, with their ids.
     pub fn numbered(&self) -> impl Iterator<Item = (NameId, Arc<str>)> + use<> {
         let names = self.read().names.clone();
         names.into_iter().zip(1..).map(|(name, id)| (NameId(id), name))
     }
 
-    /// How many names are kept; their ids run from 1 to this number.
+    /// How many names the table keeps. Their ids run from 1 to this number.
     #[must_use]
     pub fn len(&self) -> usize {
         self.read().names.len()
     }
 
-    /// Whether no name was interned yet.
+    /// Whether the table keeps no name yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The most names that are kept.
+    /// The most names that the table keeps.
     #[must_use]
     pub fn max(&self) -> usize {
         self.max
     }
 
-    /// How many guests somebody holds.
+    /// How many guests are held by somebody.
     #[must_use]
     pub fn guests(&self) -> usize {
         self.read().guests.len()
     }
 
-    /// The id of `name`, which is kept from now on if it is new. Only a [`NameCache`] takes guests in.
+    /// The id of `name`. If the name is new, the table keeps it from now on. Only a [`NameCache`] adds guests.
     pub fn intern(&self, name: &str) -> Result<(NameId, Arc<str>), NamesFull> {
         self.write().keep(name, self.max).ok_or(NamesFull { max: self.max })
     }
 
-    /// The same, but where there is no room the name becomes a guest, with one holder more.
+    /// Like [`Names::intern`], but without room the name becomes a guest and gets one more holder.
     fn enter(&self, name: &str) -> (NameId, Arc<str>) {
         let mut table = self.write();
         table.keep(name, self.max).unwrap_or_else(|| {
@@ -142,7 +142,7 @@ impl Names {
         })
     }
 
-    /// Takes one holder from each of `guests`.
+    /// Removes one holder from each of `guests`.
     fn leave(&self, guests: &[(NameId, Arc<str>)]) {
         let mut table = self.write();
         for (id, _) in guests {
@@ -150,7 +150,7 @@ impl Names {
         }
     }
 
-    // A panic cannot leave the table half-written: the name is pushed before the map refers to it.
+    // The table is consistent even after a panic: a name is pushed before the map refers to it.
     fn read(&self) -> RwLockReadGuard<'_, Table> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -165,19 +165,19 @@ impl Names {
 pub struct NameCache {
     shared: Arc<Names>,
     ids: FxHashMap<Arc<str>, NameId>,
-    /// Guests that this cache holds, each once.
+    /// The guests that this cache holds, each once.
     guests: FxHashMap<Arc<str>, NameId>,
 }
 
 impl NameCache {
-    /// A cache in front of `shared`.
+    /// A cache in front of the table `shared`.
     #[must_use]
     pub fn new(shared: Arc<Names>) -> Self {
         Self { shared, ids: FxHashMap::default(), guests: FxHashMap::default() }
     }
 
-    /// The id of `name`: from the cache without a lock, else from the shared table. The id of a guest is good as long
-    /// as the next [`hold`](NameCache::take_hold) is kept.
+    /// The id of `name`, from the cache without a lock, otherwise from the shared table. The id of a guest is valid as
+    /// long as the next [`hold`](NameCache::take_hold) is kept.
     pub fn intern(&mut self, name: &str) -> NameId {
         if let Some(id) = self.ids.get(name) { *id } else { self.intern_uncached(name) }
     }
@@ -193,25 +193,27 @@ impl NameCache {
         id
     }
 
-    /// Whether `id` is that of a guest.
+    /// Whether `id` belongs to a guest.
     #[must_use]
     pub fn is_guest(&self, id: NameId) -> bool {
         self.shared.is_guest(id)
     }
 
-    /// Whether names beyond the bound were interned since the last hold was taken.
+    /// Whether the cache has interned guests since the last hold was taken.
     #[must_use]
     #[inline]
     pub fn has_guests(&self) -> bool {
         !self.guests.is_empty()
     }
 
-    /// What keeps the guests that were interned since the last call; `None` if there were none. The cache forgets them.
+    /// Returns the hold that keeps the guests interned since the last call, or `None` if there were none. The cache
+    /// forgets them.
     pub fn take_hold(&mut self) -> Option<Arc<Hold>> {
         if self.guests.is_empty() {
             return None;
         }
-        // Not drained: that takes as long as the map is large, and one message may have made it very large.
+        // Draining would take time in proportion to the map's capacity, and one message may have made the map very
+        // large.
         let guests = std::mem::take(&mut self.guests).into_iter().map(|(name, id)| (id, name)).collect();
         Some(Arc::new(Hold::new(self.shared.clone(), guests)))
     }
@@ -272,7 +274,7 @@ mod tests {
         assert_eq!(names.guests(), 0, "a cache that is dropped holds nothing");
     }
 
-    /// What the naive twin of a batch knows: every name as it was put in.
+    /// The naive twin of a batch: every name as it was put in.
     #[derive(Debug)]
     struct Batch {
         ids: Vec<NameId>,
@@ -281,7 +283,7 @@ mod tests {
     }
 
     proptest! {
-        /// The twin keeps strings, and a map of all names that are alive to their ids.
+        /// The twin keeps strings, and a map from every name that is alive to its id.
         #[test]
         fn every_batch_reads_back_the_names_that_were_put_in(
             max in 0..6_usize,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::names::{Hold, NameId, Names};
 
-/// A struct-of-arrays batch of ticks. All columns have the same length; row `i` of each is tick `i`.
+/// A struct-of-arrays batch of ticks. All columns have the same length, and row `i` of each column belongs to tick `i`.
 #[derive(Debug, Clone, Default)]
 pub struct TickBatch {
     /// Interned symbol, never [`NameId::NONE`].
@@ -25,13 +25,14 @@ pub struct TickBatch {
     pub conditions: Vec<NameId>,
     /// When the engine received the message, microseconds since the Unix epoch, UTC.
     pub received_at_us: Vec<i64>,
-    /// Keeps the names beyond a table's bound that rows refer to. It may keep more of them than the rows need.
+    /// Keeps the guests that rows refer to: names beyond the bound of a table. It may keep more guests than the rows
+    /// need.
     pub guests: Vec<Arc<Hold>>,
 }
 
 /// One row of a [`TickBatch`].
 #[derive(Debug, Clone, Copy, PartialEq)]
-// One cache line: the sort moves whole ticks, each to another place, and half of a line costs as much as all of it.
+// One cache line. The sort moves each tick to another place, and half a cache line costs as much as a whole one.
 #[repr(align(64))]
 #[expect(missing_docs, reason = "each field is documented at the column of the same name")]
 pub struct Tick {
@@ -45,14 +46,14 @@ pub struct Tick {
     pub received_at_us: i64,
 }
 
-/// The interned names that a batch refers to.
+/// The tables of interned names that a batch refers to.
 #[derive(Debug, Clone)]
 pub struct Dictionaries {
-    /// Of [`TickBatch::symbol`].
+    /// The names in [`TickBatch::symbol`].
     pub symbols: Arc<Names>,
-    /// Of [`TickBatch::venue`].
+    /// The names in [`TickBatch::venue`].
     pub venues: Arc<Names>,
-    /// Of [`TickBatch::conditions`].
+    /// The names in [`TickBatch::conditions`].
     pub conditions: Arc<Names>,
 }
 
@@ -66,7 +67,7 @@ impl Dictionaries {
 }
 
 impl TickBatch {
-    /// What one row counts as, in bytes: that of a [`Tick`], which is a little more than the columns need.
+    /// The size that a row counts as, in bytes: the size of a [`Tick`]. The columns need a little less.
     pub const ROW_BYTES: usize = size_of::<Tick>();
 
     /// How many ticks there are.
@@ -81,14 +82,14 @@ impl TickBatch {
         self.symbol.is_empty()
     }
 
-    /// For how many ticks there is room without another allocation.
+    /// How many ticks the batch can hold before a column allocates again.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        // All columns grow by the same rows; how far each rounds up is the allocator's.
+        // All columns grow by the same rows. The allocator may round up each of them differently.
         self.received_at_us.capacity()
     }
 
-    /// Makes room for `rows` more.
+    /// Makes room for `rows` more rows.
     pub fn reserve(&mut self, rows: usize) {
         self.symbol.reserve(rows);
         self.ts_us.reserve(rows);
@@ -126,8 +127,8 @@ impl TickBatch {
     }
 
     /// All rows.
-    // Inlined, the fields go straight to their place. A tick that is returned is written in halves and read whole at
-    // once, for which the processor has to wait: that doubled the time of the sort.
+    // Inlined, so that the fields go straight to their places. A returned tick would be written in halves and read as a
+    // whole right after. The processor waits for such a read, which doubled the time of the sort.
     #[inline]
     pub fn rows(&self) -> impl Iterator<Item = Tick> {
         let names = self.symbol.iter().zip(&self.venue).zip(&self.conditions);
@@ -147,10 +148,10 @@ impl TickBatch {
         )
     }
 
-    /// Replaces all rows by `rows`; keeps the capacity. Guests among their names are the caller's to keep.
+    /// Replaces all rows by `rows` and keeps the capacity. The caller must keep the guests among their names.
     pub fn assign(&mut self, rows: &[Tick]) {
         self.clear();
-        // Few enough rows at a time that they stay in the cache while the columns are filled one after the other.
+        // So few rows stay in the cache while the loop fills one column after the other.
         for rows in rows.chunks(256) {
             self.symbol.extend(rows.iter().map(|tick| tick.symbol));
             self.ts_us.extend(rows.iter().map(|tick| tick.ts_us));
@@ -163,7 +164,7 @@ impl TickBatch {
         }
     }
 
-    /// Drops the rows for which `keep`, as long as the batch, says false; keeps the order of the others.
+    /// Drops the rows for which `keep` is false, and keeps the order of the others. `keep` is as long as the batch.
     pub fn retain(&mut self, keep: &[bool]) {
         fn retain<T>(column: &mut Vec<T>, keep: &[bool]) {
             let mut keep = keep.iter();
@@ -185,7 +186,7 @@ impl TickBatch {
         self.guests.clear();
     }
 
-    /// Moves all rows of `other` to the end of this batch; `other` is left empty and keeps its capacity.
+    /// Moves all rows of `other` to the end of this batch. `other` becomes empty and keeps its capacity.
     pub fn append(&mut self, other: &mut TickBatch) {
         self.symbol.append(&mut other.symbol);
         self.ts_us.append(&mut other.ts_us);

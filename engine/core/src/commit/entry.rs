@@ -24,11 +24,6 @@ const MAGIC: [u8; 3] = *b"TLE";
 const VERSION: u8 = 2;
 const UNKNOWN: u32 = u32::MAX;
 
-/// How bodies are split into elements, if ticks stand alone. Positions of another way of splitting cannot be compared:
-/// a decoder that numbers elements differently counts this up. See
-/// [`DecodeConfig::splitting`](crate::decode::DecodeConfig::splitting).
-pub const SPLITTING: u32 = 1;
-
 const CRC_BYTES: usize = 4;
 
 /// A message's id as entries hold it. SQS's ids are UUIDs, and are taken as they are; of any other the start of its
@@ -63,7 +58,8 @@ impl MessageId {
 pub struct Entry {
     /// The epoch's name.
     pub epoch: String,
-    /// How the bodies of its messages were split into elements.
+    /// How the bodies of its messages were split into elements
+    /// ([`DecodeConfig::splitting`](crate::decode::DecodeConfig::splitting)).
     pub splitting: u32,
     /// Its files, by what they hold: together with the epoch that is their name.
     pub files: Vec<Partition>,
@@ -414,9 +410,9 @@ mod tests {
     #[test]
     fn positions_of_another_way_of_splitting_are_not_known() {
         let shape = Shape { elements: Some(2), parts: Vec::new() };
-        let entry = Entry { shapes: vec![shape], splitting: SPLITTING, ..Entry::default() };
+        let entry = Entry { shapes: vec![shape], splitting: 1, ..Entry::default() };
         let entry = Entry::decode(&entry.encode()).unwrap();
-        assert_eq!(entry.clone().as_split_by(SPLITTING).shapes[0].elements, Some(2));
-        assert_eq!(entry.as_split_by(SPLITTING + 1).shapes[0].elements, None);
+        assert_eq!(entry.clone().as_split_by(1).shapes[0].elements, Some(2));
+        assert_eq!(entry.as_split_by(2).shapes[0].elements, None);
     }
 }

@@ -11,8 +11,10 @@ use simd_json::Node;
 
 use super::config::DecodeConfig;
 use super::document::Documents;
-use super::only::Filter;
-use super::path::{Hop, Mapping};
+use super::filter::Filter;
+use super::mapping::Mapping;
+use super::nodes::values;
+use super::path::Hop;
 use super::reader::{Read, TickReader};
 use super::reject::{Reason, Refusal};
 use super::scan::PADDING;
@@ -20,7 +22,7 @@ use super::shape::{Dialect, Draft, skip_blanks};
 use super::sorter::Sorter;
 use super::speculation::Speculation;
 use super::split::{Form, elements, is_array_of_parts, is_blank, joined, lines, value_len};
-use super::walk::{isolated, values};
+use super::walk::isolated;
 use crate::tick::{Dictionaries, TickBatch};
 
 /// How much of the end of a body is copied, to have padding behind it. A tick that begins before it and is longer is
@@ -46,7 +48,7 @@ impl BodyReader {
             only: config.only.clone(),
         };
         // The configuration is valid.
-        let mapping = Arc::new(Mapping::new(config).unwrap_or_default());
+        let mapping = Arc::new(config.mapping().unwrap_or_default());
         let is_plain = config.price_digits == 0 && !config.skip_zero_volume;
         let can_guess = is_plain && mapping.is_flat() && !mapping.layers[0].has_positions();
         Self {

@@ -10,11 +10,14 @@ use jiff::civil::Date;
 use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
 
+use super::mapping::{Mapping, NotAround};
 use super::only::{FIELDS_MAX, Only};
-use super::path::{Mapping, TicksPath};
+use super::path::TicksPath;
 use super::preset::Preset;
-use super::wrap::Wrap;
-use crate::commit::SPLITTING;
+
+/// How bodies are split into elements, if ticks stand alone. Positions of another way of splitting cannot be compared:
+/// a decoder that numbers elements differently counts this up.
+const SPLITTING: u32 = 1;
 
 /// Decimal digits of an integer of 64 bits.
 const PRICE_DIGITS_MAX: u32 = 18;
@@ -162,6 +165,25 @@ impl FieldNames {
     }
 }
 
+/// What is around a producer's message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wrap {
+    /// Nothing.
+    #[default]
+    None,
+    /// A notification of an SNS topic without raw delivery: the message is the text in `Message`
+    /// (<https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html>).
+    Sns,
+    /// An event of an EventBridge rule: the message is `detail`
+    /// (<https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html>).
+    EventBridge,
+    /// Records that an EventBridge pipe took from a Kinesis stream: the messages are the base64 in `data`, of one
+    /// record or of each record of an array
+    /// (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-kinesis.html>).
+    Kinesis,
+}
+
 /// The unit of an event time, counted since the Unix epoch, UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -289,6 +311,18 @@ pub enum DecodeConfigError {
 }
 
 impl DecodeConfig {
+    /// The configuration of a public feed.
+    #[must_use]
+    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a test reads every preset")]
+    pub fn of_preset(preset: &Preset) -> Self {
+        serde_json::from_value(preset.settings()).expect("every preset is a configuration")
+    }
+
+    /// Which fields are read, and where they stand.
+    pub(super) fn mapping(&self) -> Result<Mapping, NotAround> {
+        Mapping::new(&self.ticks, self.fields.keys(), &self.only)
+    }
+
     /// The way in which bodies are split into elements. Workers of different ways cannot compare the positions of
     /// elements: to them a redelivered message was decoded differently.
     #[must_use]
@@ -329,7 +363,7 @@ impl DecodeConfig {
         if !self.preset.is_empty() && Preset::named(&self.preset).is_none() {
             return Err(DecodeConfigError::NoPreset { preset: self.preset.clone() });
         }
-        Mapping::new(self)?;
+        self.mapping().map_err(|NotAround { key }| DecodeConfigError::NotAround { key })?;
         let shares = [("rejects_share_max", self.rejects_share_max), ("rejects_share_stop", self.rejects_share_stop)];
         if let Some((setting, share)) = shares.into_iter().find(|(_, share)| !(0.0..=1.0).contains(share)) {
             return Err(DecodeConfigError::Share { setting, value: share.to_string() });

@@ -7,11 +7,12 @@ use std::fmt::Write;
 use simd_json::{Node, StaticNode};
 
 use super::config::FieldNames;
+use super::mapping::{Layer, Target};
+use super::nodes::{child, split_value};
 use super::number::Number;
 use super::only::FIELDS_MAX;
-use super::path::{Hop, Layer, Target};
+use super::path::Hop;
 use super::reject::{Reason, Refusal};
-use super::walk::child;
 
 /// The values of fields; null is the same as none.
 type Values<'n, 't, const N: usize> = [Option<&'n [Node<'t>]>; N];
@@ -32,14 +33,6 @@ impl<'n, 't> Fields<'n, 't> {
             Target::Column(column) => self.columns[column] = value,
             Target::Decisive(field) => self.only[field] = value,
         }
-    }
-}
-
-/// Parts `nodes` behind the value at their beginning; `None` where there is no more value.
-pub(super) fn split_value<'n, 't>(nodes: &'n [Node<'t>]) -> Option<(&'n [Node<'t>], &'n [Node<'t>])> {
-    match nodes.first()? {
-        Node::Object { count, .. } | Node::Array { count, .. } => nodes.split_at_checked(count + 1),
-        Node::String(_) | Node::Static(_) => nodes.split_at_checked(1),
     }
 }
 

@@ -66,7 +66,7 @@ pub fn guess(message: &Message<'_>) -> Option<Guess> {
     let presets = wraps.into_iter().flat_map(|wrap| Preset::ALL.iter().map(move |preset| (wrap, preset)));
     let fitting = presets.filter_map(|(wrap, preset)| {
         let settings = with_envelope(Map::new(), wrap);
-        let config = DecodeConfig { envelope: wrap, ..preset.config() };
+        let config = DecodeConfig { envelope: wrap, ..DecodeConfig::of_preset(preset) };
         let ticks = ticks_of(&config, message)?;
         Some(Guess { preset: Some(preset.name), settings, config, ticks, doubts: Vec::new() })
     });

@@ -3,8 +3,6 @@
 //! Each follows the documentation that `source` names, and has a test with messages of that form. This file owns what
 //! is known of feeds. It does *not* own what the settings mean ([`super::config`]).
 
-use super::config::DecodeConfig;
-
 /// The settings with which one kind of message of a public feed is read.
 #[derive(Debug, Clone, Copy)]
 pub struct Preset {
@@ -39,13 +37,6 @@ impl Preset {
     #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a test reads every preset")]
     pub fn settings(&self) -> serde_json::Value {
         serde_json::from_str(self.json).expect("every preset is JSON")
-    }
-
-    /// The whole configuration.
-    #[must_use]
-    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a test reads every preset")]
-    pub fn config(&self) -> DecodeConfig {
-        serde_json::from_str(self.json).expect("every preset is a configuration")
     }
 }
 
@@ -239,11 +230,12 @@ const PRESETS: [Preset; 26] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::DecodeConfig;
 
     #[test]
     fn every_preset_is_a_valid_configuration_with_a_name_of_its_own() {
         for preset in Preset::ALL {
-            assert_eq!(preset.config().validate(), Ok(()), "{}", preset.name);
+            assert_eq!(DecodeConfig::of_preset(preset).validate(), Ok(()), "{}", preset.name);
             assert!(preset.settings().is_object(), "{}", preset.name);
         }
         assert!(Preset::ALL.windows(2).all(|two| two[0].name < two[1].name));

@@ -9,12 +9,13 @@ use simd_json::Node;
 
 use super::config::{DecodeConfig, TsUnit};
 use super::fields::{Fields, NoName, gather, name, number, refused_character, text};
+use super::filter::{Filter, LeftOutId};
+use super::mapping::Mapping;
 use super::number::Number;
-use super::only::{Filter, LeftOutId};
-use super::path::Mapping;
 use super::reject::{Reason, Refusal};
 use super::shape::Draft;
 use super::ts;
+use super::unreadable::Unreadable;
 use super::walk::{Met, walk};
 use super::wrap::hint;
 use crate::names::{NameCache, NameId};
@@ -32,31 +33,6 @@ impl MessageTimes {
     /// again comes to the same rows in the same partitions. It also stands in for a missing event time.
     pub(super) fn message_us(self) -> i64 {
         self.sent_at_us.unwrap_or(self.received_at_us)
-    }
-}
-
-/// The optional fields that were there and could not be read, and are null for that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Unreadable(u8);
-
-impl Unreadable {
-    pub(super) const NONE: Self = Self(0);
-    pub(super) const SEQ: Self = Self(1);
-    const VENUE: Self = Self(2);
-    const CONDITIONS: Self = Self(4);
-
-    /// The columns that [`UnreadableFields`](super::UnreadableFields) counts, in its order.
-    const ALL: [Self; 3] = [Self::SEQ, Self::VENUE, Self::CONDITIONS];
-
-    /// Adds each of these to its count.
-    pub(super) fn count(self, counts: &mut [u64; 3]) {
-        for (count, one) in counts.iter_mut().zip(Self::ALL) {
-            *count += u64::from(self.0 & one.0 != 0);
-        }
-    }
-
-    fn set(&mut self, other: Self) {
-        self.0 |= other.0;
     }
 }
 

@@ -9,11 +9,11 @@ use std::ops::Range;
 use super::config::TsUnit;
 use super::number::Number;
 use super::only::{Only, Wanted};
-use super::reader::Unreadable;
 use super::scan::{MASKS, decimal, integer, plain_string, two_words, words};
 use super::split::{string_len, value_len};
 use super::tokens::{Kind, Tokens};
 use super::ts;
+use super::unreadable::Unreadable;
 use crate::names::NameId;
 use crate::tick::Tick;
 

@@ -9,10 +9,11 @@ use rustc_hash::FxHashSet;
 use ticklake_schemas::Table;
 
 use super::Message;
-use super::only::LeftOutId;
-use super::reader::{MessageTimes, Read, Unreadable};
+use super::filter::LeftOutId;
+use super::reader::{MessageTimes, Read};
 use super::reject::{Reason, Refusal, Reject};
 use super::shape::Draft;
+use super::unreadable::Unreadable;
 use crate::lake::Partition;
 use crate::tick::{Tick, TickBatch};
 

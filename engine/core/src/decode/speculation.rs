@@ -4,9 +4,9 @@
 //! fitted last in front. Where none fits for a while, guessing stops for a while, longer each time: a producer who
 //! writes his keys in random order costs no more than parsing does. It does *not* own how bodies are taken apart.
 
-use super::reader::Unreadable;
 use super::shape::{Dialect, Draft, Miss, Shape};
 use super::tokens::Tokens;
+use super::unreadable::Unreadable;
 use crate::tick::Tick;
 
 /// Shapes that are tried: optional fields make a few of one producer's ticks.

@@ -5,9 +5,11 @@
 
 use simd_json::Node;
 
-use super::fields::{Fields, gather, split_value};
-use super::only::{Filter, LeftOutId};
-use super::path::{Hop, Mapping};
+use super::fields::{Fields, gather};
+use super::filter::{Filter, LeftOutId};
+use super::mapping::Mapping;
+use super::nodes::{child, values};
+use super::path::Hop;
 use super::reject::{Reason, Refusal};
 use super::split::{elements, fields};
 
@@ -86,48 +88,6 @@ impl<'n, 't> Walk<'_, 'n, 't> {
 
 fn no_ticks(what: &str) -> Refusal {
     Refusal::new(Reason::NoTicks, format!("message has no ticks: a part of the path decode.ticks {what}"))
-}
-
-/// The elements of an array.
-pub(super) fn values<'n, 't>(nodes: &'n [Node<'t>]) -> impl Iterator<Item = &'n [Node<'t>]> {
-    let mut rest = nodes.get(1..).unwrap_or_default();
-    std::iter::from_fn(move || {
-        let (value, tail) = split_value(rest)?;
-        rest = tail;
-        Some(value)
-    })
-}
-
-/// The keys of an object.
-pub(super) fn keys<'n, 't>(nodes: &'n [Node<'t>]) -> impl Iterator<Item = &'t str> + use<'n, 't> {
-    let mut rest = match nodes.first() {
-        Some(Node::Object { .. }) => &nodes[1..],
-        _ => &[],
-    };
-    std::iter::from_fn(move || {
-        let (Node::String(key), tail) = rest.split_first()? else { return None };
-        rest = split_value(tail)?.1;
-        Some(*key)
-    })
-}
-
-/// The value to which `hop` leads from `nodes`.
-pub(super) fn child<'n, 't>(nodes: &'n [Node<'t>], hop: &Hop) -> Option<&'n [Node<'t>]> {
-    match (hop, nodes.first()?) {
-        (Hop::At(position), Node::Array { .. }) => values(nodes).nth(*position),
-        (Hop::Key(wanted), Node::Object { .. }) => {
-            let mut rest = &nodes[1..];
-            while let Some((Node::String(key), tail)) = rest.split_first() {
-                let (value, tail) = split_value(tail)?;
-                if key == wanted {
-                    return Some(value);
-                }
-                rest = tail;
-            }
-            None
-        }
-        _ => None,
-    }
 }
 
 /// How many ticks `nodes` holds along `hops`, whatever is in them.

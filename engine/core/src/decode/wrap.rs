@@ -5,31 +5,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
-use serde::{Deserialize, Serialize};
 use simd_json::Node;
 
+use super::config::Wrap;
+use super::nodes::keys;
 use super::reject::{Reason, Refusal};
 use super::split::{elements, fields, value_len};
-use super::walk::keys;
-
-/// What is around a producer's message.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Wrap {
-    /// Nothing.
-    #[default]
-    None,
-    /// A notification of an SNS topic without raw delivery: the message is the text in `Message`
-    /// (<https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html>).
-    Sns,
-    /// An event of an EventBridge rule: the message is `detail`
-    /// (<https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html>).
-    EventBridge,
-    /// Records that an EventBridge pipe took from a Kinesis stream: the messages are the base64 in `data`, of one
-    /// record or of each record of an array
-    /// (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-kinesis.html>).
-    Kinesis,
-}
 
 /// One body out of its envelope.
 pub(super) struct Unwrapped<'t> {

@@ -1,7 +1,7 @@
-//! Guests: names that a full table has no place for. A guest has an id as long as somebody holds it.
+//! Guests: names that a full table has no room for. A guest has an id as long as somebody holds it.
 //!
-//! This file owns the ids of guests, and when an id is free for another name. It does *not* own the lock around them,
-//! nor the names that a table keeps for good.
+//! This file owns the ids of guests, and decides when an id is free for another name. It does *not* own the lock around
+//! them, or the names that a table keeps for good.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use rustc_hash::FxHashMap;
 
 use super::{NameId, Names};
 
-/// About what a guest takes besides its text: its places in the table, in a [`Hold`] and in the encoder's tables.
+/// Roughly the bytes of a guest besides its text: its entries in the table, in a [`Hold`] and in the encoder's tables.
 const GUEST_BYTES: usize = 192;
 
-/// About what a hold takes besides its guests.
+/// Roughly the bytes of a hold besides its guests.
 const HOLD_BYTES: usize = 96;
 
 /// The guests of one table.
@@ -27,12 +27,12 @@ pub(super) struct Guests {
 #[derive(Debug)]
 struct Guest {
     name: Arc<str>,
-    /// Holds with this guest; the caller of [`Guests::enter`] counts until it makes one.
+    /// How many holds have this guest. A caller of [`Guests::enter`] counts as one until it makes a hold.
     holders: usize,
 }
 
 impl Guests {
-    /// Counts one more holder of `name`, and returns its slot.
+    /// Adds a holder of `name`, and returns the slot of the guest.
     pub(super) fn enter(&mut self, name: &str) -> (u32, Arc<str>) {
         if let Some(&slot) = self.by_name.get(name)
             && let Some(Some(guest)) = self.slots.get_mut(slot as usize)
@@ -53,7 +53,7 @@ impl Guests {
         (slot, name)
     }
 
-    /// Counts one holder less of the guest in `slot`. The slot of a guest that nobody holds is free for another name.
+    /// Removes a holder of the guest in `slot`. If nobody holds the guest any more, its slot is free for another name.
     pub(super) fn leave(&mut self, slot: usize) {
         let Some(place) = self.slots.get_mut(slot) else { return };
         let Some(guest) = place else { return };
@@ -64,7 +64,7 @@ impl Guests {
             self.free.push(slot as u32);
         }
         if self.by_name.is_empty() {
-            // The memory of a flood goes with its last name.
+            // When the last guest leaves, this frees the memory that a flood of names took.
             *self = Self::default();
         }
     }
@@ -78,24 +78,24 @@ impl Guests {
     }
 }
 
-/// Keeps the guests of one table that some ticks refer to. Their ids stand for their names until the hold is dropped.
+/// Keeps the guests of one table that some ticks refer to. Each id stands for its name until the hold is dropped.
 pub struct Hold {
     table: Arc<Names>,
     guests: Vec<(NameId, Arc<str>)>,
 }
 
 impl Hold {
-    /// Takes over guests that were counted for the caller.
+    /// Takes over guests. The caller was counted as a holder of each of them.
     pub(super) fn new(table: Arc<Names>, guests: Vec<(NameId, Arc<str>)>) -> Self {
         Self { table, guests }
     }
 
-    /// The guests of `table`, if they are of that table.
+    /// The guests of this hold if they belong to `table`, otherwise none.
     pub fn guests_of(&self, table: &Names) -> &[(NameId, Arc<str>)] {
         if std::ptr::eq(Arc::as_ptr(&self.table), table) { &self.guests } else { &[] }
     }
 
-    /// About how many bytes of memory the guests take. Guests that others hold too count in full.
+    /// Roughly the bytes of memory of the guests. A guest that others hold, too, counts in full.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let text: usize = self.guests.iter().map(|(_, name)| name.len()).sum();

@@ -234,7 +234,7 @@ const CASES: &[Case] = &[
 #[test]
 fn every_documented_message_is_read_right_and_no_other_event_is_a_tick() {
     for Case { preset, body, ticks, left_out } in CASES {
-        let config = Preset::named(preset).unwrap().config();
+        let config = DecodeConfig::of_preset(Preset::named(preset).unwrap());
         let names = Dictionaries::new(100);
         let mut decoder = Decoder::new(&config, &names);
         // The second time it may be read by the shape of the first.
@@ -275,7 +275,7 @@ fn every_preset_has_a_documented_message() {
 
 #[test]
 fn undefined_price_is_no_price() {
-    let config = Preset::named("databento").unwrap().config();
+    let config = DecodeConfig::of_preset(Preset::named("databento").unwrap());
     let body = r#"{"hd":{"ts_event":"1795392001000000500","rtype":0,"publisher_id":1},"action":"T","price":"9223372036854775807","size":5,"symbol":"ESH1"}"#;
     let outcome = decode_message(&config, &message(body.as_bytes()));
     assert_eq!(outcome.refused(), [(Some(0), Reason::BadPrice, body.as_bytes())]);
@@ -283,7 +283,7 @@ fn undefined_price_is_no_price() {
 
 #[test]
 fn message_without_a_time_is_rejected_under_every_preset_that_names_one() {
-    let okx = Preset::named("okx").unwrap().config();
+    let okx = DecodeConfig::of_preset(Preset::named("okx").unwrap());
     let body = r#"{"arg":{"channel":"trades"},"data":[{"instId":"A","px":"1","sz":"2"}]}"#;
     assert_eq!(decode_message(&okx, &message(body.as_bytes())).rejects[0].reason, Reason::MissingTs);
 }

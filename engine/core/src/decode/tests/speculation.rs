@@ -175,7 +175,7 @@ proptest! {
             let Some(symbol) = batch.symbol.first() else { continue };
             let tick = Tick { symbol: *symbol, ts_us: 0, price: 0.0, volume: 0.0, seq: None, venue: batch.venue[0],
                 conditions: batch.conditions[0], received_at_us: 0 };
-            let lesson = shape::Shape::learn(text.as_bytes(), &dialect, reader::Unreadable::NONE).unwrap();
+            let lesson = shape::Shape::learn(text.as_bytes(), &dialect, unreadable::Unreadable::NONE).unwrap();
             prop_assert!(lesson.teach(&mut tokens, &tick));
             let padded = [text.as_bytes(), &[b' '; scan::PADDING]].concat();
             let mut draft = shape::Draft::default();
