@@ -1,7 +1,7 @@
 //! The ports over the AWS SDK.
 //!
-//! Each adapter makes one call per method, names what it did in its errors, and sorts those by what the caller does
-//! about them. Batching, retries and order are the stages'.
+//! Each method makes one call. Its errors name the call, and their kind says what the caller can do about them.
+//! Adapters do *not* own batching, retries and the order of calls: the stages do.
 
 mod s3;
 mod sns;
@@ -26,7 +26,7 @@ pub use s3::S3Store;
 pub use sns::SnsTopic;
 pub use sqs::SqsQueue;
 
-/// The queue at `url`, as `config` has it drained.
+/// The queue at `url`, with the settings of `config`.
 #[must_use]
 pub fn queue(clients: &Clients, config: &Config, url: &str) -> SqsQueue {
     let repeat_timeout = (!config.aws.sdk_only).then_some(config.aws.attempt_timeout);
@@ -43,19 +43,19 @@ pub fn ports(clients: &Clients, config: &Config) -> Ports {
     Ports { queues, store: Arc::new(store), notifier: config.alerts.topic_arn.as_ref().map(topic) }
 }
 
-/// A call that an adapter makes: in words, and as the IAM action that allows it.
+/// A call that an adapter makes: its description in words, and the IAM action that allows it.
 #[derive(Debug, Clone, Copy)]
 struct Call {
     action: &'static str,
     permission: &'static str,
 }
 
-/// A call without an answer is told of after so long, and each time that as much has passed again. The SDK tries three
-/// times before its caller knows of any failure: for a store that is too slow, that is minutes.
+/// While a call has no answer, a warning is logged each time this much has passed. The SDK tries three times before its
+/// caller learns of a failure. If a store is too slow, that takes minutes.
 const NO_ANSWER: Duration = Duration::from_secs(20);
 
 impl Call {
-    /// Waits for the answer, and says so in the log if it takes long. `bytes` are those that the call carries.
+    /// Waits for the answer, and logs a warning if it takes long. `bytes` is the size of what the call carries.
     async fn answered<T>(self, target: &str, bytes: usize, answer: impl Future<Output = T>) -> T {
         let mut answer = Box::pin(answer);
         let began = Instant::now();
@@ -88,9 +88,9 @@ impl Call {
     }
 }
 
-/// What became of a batch of `entries`, whose ids are their positions: every entry that is not listed as successful has
-/// failed. SQS and SNS say whose fault it is; throttling is the sender's, yet passes; what is listed nowhere goes
-/// again.
+/// The entries of a batch that have failed: all that are not listed as successful. An entry's id is its position. SQS
+/// and SNS say whose fault a failure is. A fault of the sender is final, except throttling. An entry that is listed
+/// nowhere is tried again.
 fn failures<'a>(
     entries: usize,
     successful: impl Iterator<Item = &'a str>,

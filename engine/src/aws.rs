@@ -1,7 +1,7 @@
 //! Clients of SQS, S3 and SNS, with timeouts and retries set for a process that runs for weeks.
 //!
-//! This file owns how AWS is reached. What its errors mean is in [`error`], and what it says of our clock in `skew`. It
-//! does *not* own the engine's ports or their retries.
+//! This file owns how AWS is reached. [`error`] owns what its errors mean, and `skew` owns what it says about our
+//! clock. This file does *not* own the engine's ports or their retries.
 
 pub mod error;
 pub mod place;
@@ -18,12 +18,12 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use self::skew::ClockWatch;
 use crate::config::{Aws, Config};
 
-/// Attempts per request inside the SDK. Few, because the pipeline retries on top of it with its own cap and jitter, and
-/// knows what waiting costs; the SDK's share is the connection that was closed while idle and the odd 503.
+/// Attempts per request inside the SDK. They are few, because the pipeline retries on top of them, with its own cap and
+/// jitter, and knows what waiting costs. The SDK only handles a connection that was closed while idle, and the odd 503.
 pub(crate) const ATTEMPTS: u32 = 3;
 
-/// The region that requests are signed for when an endpoint is given and nothing names a region: what takes the place
-/// of AWS rarely cares, and the SDK refuses to sign without one.
+/// The region for signatures if an endpoint is given and nothing names a region. A server in place of AWS rarely cares
+/// about it, but the SDK refuses to sign without one.
 const REGION_OF_CUSTOM_ENDPOINT: &str = "us-east-1";
 
 /// Where the SDK looks for the endpoint of a single service.
@@ -39,17 +39,17 @@ pub struct Clients {
     pub s3: aws_sdk_s3::Client,
     /// Amazon SNS.
     pub sns: aws_sdk_sns::Client,
-    /// The endpoint of SQS, unless it is that of the region.
+    /// The endpoint of SQS, if it is not the default of the region.
     pub sqs_endpoint: Option<String>,
 }
 
 impl Clients {
-    /// Clients with credentials and region from the usual chain (environment, profile, web identity, container,
-    /// instance), asked in this order, so that the metadata service is waited for only when nothing else knows.
+    /// Clients with credentials and region from the usual chain: environment, profile, web identity, container,
+    /// instance. The order is this one, so the SDK waits for the metadata service only if nothing else knows them.
     ///
-    /// Sends nothing to the three services, and so cannot fail: credentials are loaded by the first request.
+    /// This sends nothing to the three services, so it cannot fail: the first request loads the credentials.
     ///
-    /// If the URLs of the queues name a server that is not AWS, or a VPC endpoint, SQS is asked there, unless an
+    /// If the URLs of the queues name a VPC endpoint or a server that is not AWS, SQS requests go there, unless an
     /// endpoint is configured.
     pub async fn connect(config: &Config) -> Self {
         let sdk = loader(&config.aws).load().await;
@@ -58,7 +58,7 @@ impl Clients {
         Self::over(sdk, &config.aws, queue_endpoint.as_deref())
     }
 
-    /// Clients that sign as `credentials` and ask nobody for others: for endpoints that know no roles.
+    /// Clients that sign with `credentials` and look for no others: for endpoints that know no roles.
     pub async fn connect_as(config: &Aws, credentials: Credentials) -> Self {
         Self::over(loader(config).credentials_provider(credentials).load().await, config, None)
     }
@@ -89,10 +89,10 @@ impl Clients {
 }
 
 fn loader(config: &Aws) -> ConfigLoader {
-    // An attempt has a deadline and the operation has none: the number of attempts bounds it. Without the deadline, a
-    // long poll whose connection silently died would wait for ever. The SDK's stalled stream protection stays as it is,
-    // on: it cuts off a transfer that stands still for 5 s long before the attempt's deadline, and it does not count a
-    // long poll as a transfer.
+    // An attempt has a deadline. The operation has none: the number of attempts bounds it. Without the deadline, a long
+    // poll would wait for ever if its connection silently died. The SDK's stalled stream protection stays on. It cuts
+    // off a transfer that stands still for 5 s, long before the attempt's deadline. It does not count a long poll as a
+    // transfer.
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(config.connect_timeout)
         .operation_attempt_timeout(config.attempt_timeout)
@@ -102,7 +102,7 @@ fn loader(config: &Aws) -> ConfigLoader {
         .http_client(http)
         .timeout_config(timeouts)
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
-    // Left unset, both are looked up by the loader, with the HTTP client above: the SDK has no other in this build.
+    // If one of them is unset, the loader looks it up with the HTTP client above: the SDK has no other in this build.
     if let Some(region) = &config.region {
         loader = loader.region(Region::new(region.clone()));
     }

@@ -1,7 +1,7 @@
-//! The bounds that a producer of ever new names can exhaust: a warning at 80 % of each, and one at the bound.
+//! Warnings about bounds that a producer of ever new names can exhaust: one at 80 % of a bound, and one at the bound.
 //!
-//! This file owns what is warned of, and that it is said once. It does *not* own the bounds, nor what happens beyond
-//! them.
+//! This file owns which warnings are given, and that each is given once. It does *not* own the bounds, nor what happens
+//! beyond them.
 
 use std::sync::atomic::{AtomicIsize, AtomicU8, Ordering};
 
@@ -17,7 +17,7 @@ enum Level {
     Full,
 }
 
-/// One bound, and what was said of it.
+/// One bound, and which warnings were given.
 #[derive(Debug)]
 struct Bound {
     what: &'static str,
@@ -32,8 +32,8 @@ impl Bound {
         Self { what, setting, beyond, told: AtomicU8::new(Level::Low as u8) }
     }
 
-    /// Warns if a mark is passed for the first time, or again after less than 70 % were used: who stays near a mark is
-    /// told once.
+    /// Warns if a mark is passed for the first time, or again after less than 70 % was used. So there is one warning
+    /// while the use stays near a mark.
     fn note(&self, used: usize, max: usize) {
         let Self { what, setting, beyond, .. } = self;
         match self.passed(used, max) {
@@ -43,7 +43,7 @@ impl Bound {
         }
     }
 
-    /// The highest mark that is passed, if it was not told yet. Several threads may ask; one of them is to tell.
+    /// The highest mark that is passed, if no warning was given for it yet. Several threads may ask; only one gets it.
     fn passed(&self, used: usize, max: usize) -> Option<Level> {
         let (used, max) = (used as u64, max as u64);
         let level = match used {
@@ -60,7 +60,7 @@ impl Bound {
     }
 }
 
-/// All of them.
+/// All bounds.
 #[derive(Debug)]
 pub(crate) struct Bounds {
     symbols: Bound,
@@ -68,7 +68,7 @@ pub(crate) struct Bounds {
     conditions: Bound,
     watched: Bound,
     watched_max: usize,
-    /// Of all detectors together.
+    /// Symbols that all detectors watch now, together.
     watched_now: AtomicIsize,
 }
 
@@ -100,7 +100,7 @@ impl Bounds {
         }
     }
 
-    /// One detector watches `after` symbols, where it watched `before`.
+    /// One detector now watches `after` symbols; it watched `before` symbols until now.
     pub(crate) fn note_watched(&self, before: usize, after: usize) {
         if before != after {
             let change = after as isize - before as isize;

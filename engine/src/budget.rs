@@ -1,8 +1,8 @@
-//! The one budget that bounds the process, messages and bytes in flight, and its shares, one for each queue.
+//! The one budget of the process, which bounds the messages and bytes in flight, and its shares, one for each queue.
 //!
-//! Permits are taken before a receive and dropped when their messages are deleted or released. When S3 stalls nothing
-//! is deleted, so the budget fills, so receiving stops, and the queue keeps the backlog. How fast it is used up is the
-//! receivers' business.
+//! A permit is taken before a receive, and dropped when its messages are deleted or released. If S3 stalls, nothing is
+//! deleted. Then the budget fills, receiving stops, and the queue keeps the backlog. The receivers, *not* this file,
+//! own how fast the budget is used.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,16 +18,16 @@ pub struct Amount {
     pub bytes: usize,
 }
 
-/// A bound on what is in flight: of the whole process, or of one queue, which is a share of it.
+/// A bound on what is in flight in the whole process, or of one queue: then it is a share of the whole.
 #[derive(Debug)]
 pub struct Budget {
     max: Amount,
     used: Mutex<Used>,
-    /// Whoever waits does so one after the other, in the order in which they came.
+    /// Lets one waiter at a time look for room, in the order in which they came.
     turn: tokio::sync::Mutex<()>,
     returned: Notify,
     waiting: AtomicUsize,
-    /// Where a share takes its part.
+    /// The budget that this one is a share of.
     whole: Option<Arc<Budget>>,
 }
 
@@ -37,7 +37,7 @@ struct Used {
     peak: Amount,
 }
 
-/// A part of a budget, and of the whole that it is a share of; returned when it is dropped.
+/// A part of a budget, and of the whole that the budget is a share of. It is returned when the permit is dropped.
 #[derive(Debug)]
 pub struct Permit {
     budget: Arc<Budget>,
@@ -51,7 +51,7 @@ impl Budget {
         Self::part(max, None)
     }
 
-    /// A share of this budget, with a bound of its own on messages. Of a share there are no shares.
+    /// A share of this budget, with a bound of its own on messages. A share is not shared further.
     #[must_use]
     pub fn share(self: &Arc<Self>, messages_max: usize) -> Arc<Self> {
         Self::part(Amount { messages: messages_max, bytes: self.max.bytes }, Some(self.clone()))
@@ -62,8 +62,8 @@ impl Budget {
         Arc::new(Self { max, used, turn, returned, waiting, whole })
     }
 
-    /// Waits until `amount` is free, here and in the whole, and takes it; first come, first served. An amount larger
-    /// than the whole budget would never be free: the configuration is validated against that.
+    /// Waits until `amount` is free, here and in the whole, and takes it: first come, first served. An amount larger
+    /// than the whole budget would never be free; the validation of the configuration excludes that.
     pub async fn take(self: &Arc<Self>, amount: Amount) -> Permit {
         let here = self.take_here(amount).await;
         if let Some(whole) = &self.whole {
@@ -82,7 +82,7 @@ impl Budget {
         let _waiting = Waiting::new(self);
         let _turn = self.turn.lock().await;
         loop {
-            // Registered before the look, so that a permit returned between the two is not missed.
+            // It registers before it looks, so that it does not miss a permit that is returned in between.
             let returned = self.returned.notified();
             tokio::pin!(returned);
             returned.as_mut().enable();
@@ -121,7 +121,7 @@ impl Budget {
         }
     }
 
-    /// What it is for.
+    /// The bound itself.
     #[must_use]
     pub fn max(&self) -> Amount {
         self.max
@@ -145,7 +145,7 @@ impl Budget {
         self.used().peak
     }
 
-    /// Whether more is in flight than the budget is for, which only [`Permit::resize`] can bring about.
+    /// Whether more bytes are in flight than the budget admits. Only [`Permit::resize`] can cause that.
     #[must_use]
     pub fn is_exceeded(&self) -> bool {
         self.used().now.bytes > self.max.bytes
@@ -157,9 +157,8 @@ impl Budget {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// After something was returned. Whoever waits has said so before it looked in vain, under the lock under which
-    /// what it waits for was returned: so nobody is missed, and where nobody waits a permit is returned without another
-    /// lock.
+    /// Wakes the waiters after something was returned. A waiter first counts itself and then looks, under the same lock
+    /// as a return. So no waiter is missed, and if nobody waits, a return needs no other lock.
     fn tell_waiting(&self) {
         if self.is_starved() {
             self.returned.notify_waiters();
@@ -167,7 +166,7 @@ impl Budget {
     }
 
     fn used(&self) -> MutexGuard<'_, Used> {
-        // The numbers are written whole; a panic elsewhere cannot have left them inconsistent.
+        // The numbers are written together; a panic elsewhere cannot have left them inconsistent.
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -181,10 +180,10 @@ impl Used {
 }
 
 impl Permit {
-    /// Changes what permits of one budget count in bytes. Messages may grow past the budget here, because what they
-    /// expand to is known only when they are in memory: receiving and decoding then stop until the excess is returned.
+    /// Changes how many bytes permits of one budget count. This may exceed the budget, because the decoded size of a
+    /// message is known only when it is in memory. Then receiving and decoding stop until the excess is returned.
     ///
-    /// All at once, for one lock and one look at who waits.
+    /// All permits change together, with one lock and one look for waiters.
     pub fn resize<'a>(permits: impl Iterator<Item = (&'a mut Permit, usize)>) {
         let (mut budget, mut before, mut after) = (None::<Arc<Budget>>, 0, 0);
         for (permit, bytes) in permits {
@@ -201,7 +200,7 @@ impl Permit {
         }
     }
 
-    /// Moves `messages` of this permit, with `bytes`, into a permit of their own; `None` if this one has not as much.
+    /// Moves `amount` from this permit into a permit of its own; `None` if this one has less.
     pub fn split(&mut self, amount: Amount) -> Option<Permit> {
         let messages = self.amount.messages.checked_sub(amount.messages)?;
         let bytes = self.amount.bytes.checked_sub(amount.bytes)?;
@@ -219,7 +218,7 @@ impl Drop for Permit {
     }
 }
 
-/// What was taken of one budget, and not yet of the whole; given back if the wait for that is given up.
+/// What was taken of one budget, but not yet of the whole. It is given back if the caller stops waiting for the whole.
 struct Taken<'a> {
     budget: &'a Budget,
     amount: Amount,

@@ -1,7 +1,8 @@
 //! The building stage: one thread that gathers what the detectors have seen into epochs.
 //!
-//! It hands alerts on at once: they wait neither for the epoch nor for a message that is looked up in the ledger. When
-//! an epoch rolls is decided in [`ticklake_core::epoch`], and here, where more can only come after it is stored.
+//! It hands alerts on at once: they wait neither for the epoch nor for a message that is looked up in the ledger.
+//! [`ticklake_core::epoch`] owns the bounds of an epoch. This file also rolls one if more can only come after it is
+//! stored.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,25 +24,24 @@ use crate::ports::BATCH_MAX;
 /// How long the stage waits for more before it looks whether the open epoch should roll.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// How long an epoch with messages of a FIFO queue may be open: until it is stored, what follows them in their groups
-/// is held back.
+/// How long an epoch with messages of a FIFO queue may be open. Until it is stored, the queue holds back the messages
+/// that follow in their groups.
 const FIFO_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// The stage's state and its neighbours.
 pub(crate) struct Builder {
     pub(crate) epochs: EpochBuilder<HeldMessage>,
     pub(crate) alerts_done: Vec<AlertsDone>,
-    /// Closed epochs that the encoders have no room for yet. Each holds messages, so that the budget bounds them, or
-    /// alerts.
+    /// Closed epochs that the encoders have no room for yet. Each holds alerts, or messages, which the budget bounds.
     pub(crate) waiting: VecDeque<BuiltEpoch>,
     pub(crate) batches: Receiver<Decoded<HeldMessage>>,
     /// Takes batches with redelivered messages to the resolver; `None` once no more come.
     pub(crate) to_resolve: Option<mpsc::UnboundedSender<Decoded<HeldMessage>>>,
-    /// Brings them back.
+    /// Brings these batches back.
     pub(crate) resolved: Receiver<Decoded<HeldMessage>>,
     /// Alerts that an earlier epoch could not store, or that a dead worker has noted.
     pub(crate) carried: Receiver<CarriedAlerts>,
-    /// Detectors and resolver, as long as something may come from them.
+    /// How many of the two, detectors and resolver, may still send something.
     pub(crate) sources: u8,
     /// Takes emptied batches to the decoders, with columns of their own or of an earlier epoch.
     pub(crate) spare_batches: Sender<Decoded<HeldMessage>>,
@@ -56,7 +56,7 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// Builds until no more batches come, then flushes; ends early if nobody takes epochs.
+    /// Builds until no more batches come, then flushes. Ends early if the encoders are gone.
     pub(crate) fn run(mut self) {
         let start = Instant::now();
         loop {
@@ -88,8 +88,8 @@ impl Builder {
         }
     }
 
-    /// Why the open epoch should be closed. Behind one that waits it may grow old: closed, it would only wait as well,
-    /// and be smaller than it need be.
+    /// Why the open epoch should be closed. If a closed epoch waits for the encoders, age is no reason: the open one
+    /// would only wait, too, and be smaller than necessary.
     fn due(&self, now: Duration) -> Option<RollReason> {
         let reason = self.epochs.due(now);
         if self.waiting.is_empty() {
@@ -99,7 +99,7 @@ impl Builder {
         }
     }
 
-    /// Whether more of some queue comes only after the open epoch is stored, even while others bring messages.
+    /// Whether some queue sends more only after the open epoch is stored, even if other queues send messages.
     fn is_in_the_way(&self, now: Duration) -> bool {
         let age = self.epochs.age(now).unwrap_or_default();
         let is_full = |queue: &Arc<QueueMeter>| queue.budget.messages_left() < BATCH_MAX;
@@ -107,13 +107,12 @@ impl Builder {
             || age >= FIFO_AGE_MAX && self.holds_fifo
     }
 
-    /// Nothing came for a while: waiting on is pointless if the budget is what keeps messages away, if the queues are
-    /// empty, or if one holds back what follows the messages of this epoch.
+    /// Why to close the epoch after nothing came for a while. It is pointless to wait if the budget keeps messages
+    /// away, if the queues are empty, or if a queue holds back what follows the messages of this epoch.
     ///
-    /// Batches may still be with the decoders or detectors, if the machine is that busy. It is not waited for them: a
-    /// decoder may itself wait until the excess of a budget is returned, which is what this epoch holds. They come in
-    /// time, each pause closes what had come before it, and an epoch that is smaller than it need be is all that is
-    /// lost.
+    /// On a busy machine, batches may still be with the decoders or detectors. The builder does not wait for them: a
+    /// decoder may itself wait for the excess of the budget, which this epoch holds. They come later, into another
+    /// epoch. So the only cost is an epoch that is smaller than necessary.
     fn idle_reason(&self) -> Option<RollReason> {
         let no_room = self.meters.budget.is_starved() || self.meters.budget.is_exceeded();
         let pointless = no_room || self.flush.is_drained() || self.holds_fifo;
@@ -130,7 +129,7 @@ impl Builder {
         match (detected, resolved) {
             (Some(Ok(batch)), _) => self.look_up(now, batch).map_or(Next::Elsewhere, Next::Batch),
             (Some(Err(_)), _) => {
-                // Nothing more comes from there. The resolver ends once it has given back what it has.
+                // The detectors have ended. The resolver ends once it has given back what it has.
                 self.batches = crossbeam_channel::never();
                 self.to_resolve = None;
                 self.sources -= 1;
@@ -150,7 +149,7 @@ impl Builder {
         if self.sources == 0 { Next::End } else { Next::Nothing }
     }
 
-    /// Hands on a batch's alerts, and gives the batch to the resolver if it has to be looked up; `None` then.
+    /// Hands on a batch's alerts. If the batch has to be looked up, gives it to the resolver and returns `None`.
     fn look_up(&mut self, now: Duration, mut batch: Decoded<HeldMessage>) -> Option<Decoded<HeldMessage>> {
         if !batch.alerts.is_empty() {
             let received_at_us = received_at_us(&batch).unwrap_or_else(now_us);
@@ -159,7 +158,7 @@ impl Builder {
         }
         let is_unresolved = batch.messages.first().is_some_and(|message| message.unresolved.is_some());
         let Some(to_resolve) = self.to_resolve.as_ref().filter(|_| is_unresolved) else { return Some(batch) };
-        // Without a resolver the run is over, and the messages come back by their visibility.
+        // If the resolver is gone, the run is over, and the messages come back when their visibility times out.
         let _ = to_resolve.send(batch);
         None
     }
@@ -168,12 +167,12 @@ impl Builder {
     fn add_alerts(&mut self, now: Duration, alerts: Vec<Alert>, received_at_us: i64, notes: Vec<Note>) {
         self.epochs.add_alerts(now, &alerts);
         let (done, alerts_done) = oneshot::channel();
-        // If nobody takes them any more, `done` is dropped, and the committer finds them not published.
+        // If the publisher is gone, `done` is dropped, and the committer counts the alerts as not published.
         let _ = self.to_publish.blocking_send(AlertBatch { alerts, received_at_us, notes, is_last: false, done });
         self.alerts_done.push(alerts_done);
     }
 
-    /// Has the publisher say what sums alerts up, and waits for it: those alerts belong into the last epoch.
+    /// Asks the publisher for its summaries of alerts and waits for them, because they belong into the last epoch.
     fn sum_up(&self) {
         let (done, is_done) = oneshot::channel();
         let (alerts, notes) = (Vec::new(), Vec::new());
@@ -184,7 +183,7 @@ impl Builder {
         }
     }
 
-    /// Takes the alerts over that wait for an epoch, as far as the publisher has room for them.
+    /// Takes over the alerts that wait for an epoch, as long as the publisher has room.
     fn carry(&mut self, now: Duration) {
         while self.to_publish.capacity() > 0
             && let Ok(CarriedAlerts { alerts, notes, is_out }) = self.carried.try_recv()
@@ -195,7 +194,7 @@ impl Builder {
             }
             self.epochs.add_alerts(now, &alerts);
             let (done, alerts_done) = oneshot::channel();
-            // The receiver is right below.
+            // The receiver is kept: see the next line.
             let _ = done.send(Published { is_out, notes });
             self.alerts_done.push(alerts_done);
         }
@@ -220,7 +219,7 @@ impl Builder {
         }
     }
 
-    /// Gives the encoders what they have room for; an error if they are gone.
+    /// Gives the encoders the epochs that they have room for; an error if they are gone.
     fn hand_on(&mut self) -> Result<(), EncodersGone> {
         while let Some(epoch) = self.waiting.pop_front() {
             match self.to_encode.try_send(epoch) {
@@ -236,16 +235,16 @@ impl Builder {
     }
 }
 
-/// What the stage waited for.
+/// The result of waiting.
 #[expect(clippy::large_enum_variant, reason = "taken apart as soon as it is made")]
 enum Next {
     Batch(Decoded<HeldMessage>),
     /// A batch came, and has gone to the resolver.
     Elsewhere,
-    /// It waited in vain.
+    /// Nothing came in time, or a source has ended.
     Nothing,
     End,
 }
 
-/// Nobody takes epochs any more.
+/// The encoders take no more epochs.
 struct EncodersGone;

@@ -1,8 +1,8 @@
 //! `ticklake check`: do the queue, the bucket and the topic exist, and may they be used?
 //!
-//! This file owns the report. What is asked of each service is in [`queue`], [`bucket`] and [`topic`]. Nothing that the
-//! engine or a consumer could notice is changed: no message is received, and the objects that are written have names
-//! that Athena hides, and are removed. It does *not* own the meaning of AWS errors.
+//! This file owns the report. [`queue`], [`bucket`] and [`topic`] own the questions. The check changes nothing that the
+//! engine or a consumer could notice: it receives no message, and it removes the objects that it writes, whose names
+//! Athena hides. This file does *not* own the meaning of AWS errors.
 
 mod bucket;
 mod queue;
@@ -18,8 +18,8 @@ use crate::aws::Clients;
 use crate::config::Config;
 use crate::redact;
 
-/// How long the check of one service may take. The SDK's own deadlines add up over its attempts; an operator at a
-/// prompt has less patience than a long poll.
+/// How long the check of one service may take. The SDK's own deadlines add up over its attempts, which is too long for
+/// an operator at a prompt.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is checked.
@@ -40,7 +40,7 @@ pub enum Verdict {
     Ok,
     /// Worth knowing.
     Note,
-    /// The engine will run; something will hurt later.
+    /// The engine will run, but this causes trouble later.
     Warn,
     /// The engine cannot run like this.
     Fail,
@@ -97,7 +97,7 @@ impl fmt::Display for Finding {
 
 /// Asks all three services at the same time.
 pub async fn check(config: &Config, clients: &Clients) -> Report {
-    // The SDK's futures are tens of kilobytes; boxed, they do not pile up in the caller's.
+    // The SDK's futures are tens of kilobytes. They are boxed, so that they do not add up in the caller's future.
     let queues = config.queue_urls().map(|url| patiently(Subject::Queue, Box::pin(queue::check(clients, url))));
     let (queues, bucket, topic) = tokio::join!(
         join_all(queues),
@@ -117,7 +117,7 @@ async fn patiently(subject: Subject, check: impl Future<Output = Findings>) -> V
     findings.0.into_iter().map(finding).collect()
 }
 
-/// What the check of one service collects.
+/// The findings that the check of one service collects.
 #[derive(Debug, Default)]
 struct Findings(Vec<(Verdict, String)>);
 

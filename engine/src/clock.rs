@@ -1,4 +1,4 @@
-//! The clocks, read at the edges only: the core is given times as numbers.
+//! The clocks. Only the shell reads them: the core is given times as numbers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 /// Microseconds since the Unix epoch, UTC.
 #[must_use]
 pub fn now_us() -> i64 {
-    // A clock before 1970 is a broken machine; its rows would be refused as out of range, which says so.
+    // Only a broken machine has a clock before 1970. Its rows are refused as out of range, so the fault shows.
     wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }
 
@@ -18,8 +18,8 @@ pub fn wall() -> SystemTime {
     SystemTime::now()
 }
 
-/// A moment on two clocks: one that cannot be set, and goes on while the machine sleeps, and the wall clock. A machine
-/// that was frozen or moved may find that one of them stood still; time has passed if it has on either.
+/// A moment on two clocks: the wall clock, and one that cannot be set and goes on while the machine sleeps. If a
+/// machine was frozen or moved, one of them may have stood still. Time has passed if it has passed on either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment {
     boot: Duration,
@@ -46,19 +46,19 @@ impl Moment {
         Self { boot: self.boot.saturating_add(duration), wall: self.wall.saturating_add(duration) }
     }
 
-    /// Whether it has come on either clock by `now`.
+    /// Whether this moment has come on either clock by `now`.
     #[must_use]
     pub fn has_passed(self, now: Self) -> bool {
         now.boot >= self.boot || now.wall >= self.wall
     }
 
-    /// How long it is from `now`, on the clock on which it comes first.
+    /// How long it is from `now` to this moment, on the clock on which it comes first.
     #[must_use]
     pub fn until(self, now: Self) -> Duration {
         self.boot.saturating_sub(now.boot).min(self.wall.saturating_sub(now.wall))
     }
 
-    /// This moment with clocks that differ: for tests of what happens when one of them stands still or is set.
+    /// A moment whose clocks differ, for tests in which one of them stands still or is set.
     #[cfg(test)]
     pub(crate) fn of(boot: Duration, wall: Duration) -> Self {
         Self { boot, wall }

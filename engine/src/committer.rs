@@ -1,8 +1,8 @@
 //! The committing stage: takes an epoch through the commit protocol of [`ticklake_core::commit`], which decides what
 //! may be stored and what may be deleted.
 //!
-//! This file keeps the order: entry, files and alerts, publishing, deletes, and what is given back. How files are put
-//! is in [`files`], how messages are deleted and released in [`messages`].
+//! This file owns the order: entry, files, publishing, deletes, files of alerts, notes, and what is given back.
+//! [`files`] owns how files are put, and [`messages`] how messages are deleted and released.
 
 mod files;
 mod messages;
@@ -37,31 +37,31 @@ pub(crate) struct Committer {
     pub(crate) queues: Vec<Arc<dyn Queue>>,
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) ledger: Arc<Ledger>,
-    /// Where alerts are noted; `None` where nothing is stored exactly once.
+    /// The notes of alerts; `None` if delivery is at least once.
     pub(crate) notes: Option<Arc<Notes>>,
     /// Takes alerts that the next epoch has to store.
     pub(crate) carried: Sender<CarriedAlerts>,
-    /// Encodes alerts once more where another epoch has claimed some.
+    /// Encodes alerts again if another epoch has claimed some of them.
     pub(crate) encoder: Encoder,
     pub(crate) delivery: Delivery,
-    /// How long a request may take, with all its attempts. A release that SQS takes in only after the message was given
-    /// to somebody else would rob them of it: what is ours for no longer than this is not released.
+    /// How long a request may take, with all its attempts. A release that reaches SQS late could take the message from
+    /// its next consumer. So a message is released only if it is ours for longer than this.
     pub(crate) release_margin: Duration,
     pub(crate) prefix: String,
-    /// Some alerts are neither out and stored nor noted: no later epoch may delete the messages that could raise them
-    /// again.
+    /// Whether some alerts are neither published and stored nor noted. Then no later epoch may delete messages, because
+    /// these could raise the alerts again.
     pub(crate) has_alerts_at_risk: AtomicBool,
     pub(crate) epochs: mpsc::Receiver<EncodedEpoch>,
     pub(crate) stop: Stop,
     pub(crate) stats: Arc<Stats>,
 }
 
-/// An epoch whose messages are taken out one by one, as it is settled what becomes of them.
+/// The messages of an epoch. Each is taken out once it is settled what becomes of it.
 type Messages = Vec<Option<HeldMessage>>;
 
 impl Committer {
-    /// Commits epochs in the order of their numbers, until no more come. An epoch that overtook another one at the
-    /// encoders waits: it may hold a message whose alerts are in the other one.
+    /// Commits epochs in the order of their numbers, until no more come. An epoch that overtook an earlier one at the
+    /// encoders waits: it may hold a message whose alerts are in the earlier one.
     pub(crate) async fn run(mut self) {
         let (mut early, mut next) = (BTreeMap::new(), 0);
         while let Some(epoch) = self.epochs.recv().await {
@@ -71,7 +71,7 @@ impl Committer {
                 self.commit_one(epoch).await;
             }
         }
-        // An encoder that broke leaves a gap. What comes after it is given back.
+        // A broken encoder leaves a gap in the numbers. The messages of the epochs after it are given back.
         for epoch in early.into_values() {
             self.release(epoch.messages).await;
         }
@@ -91,7 +91,7 @@ impl Committer {
         }
     }
 
-    /// Whether the whole of the epoch is in the lake.
+    /// Commits an epoch. Returns whether all of it is in the lake.
     async fn commit(&self, epoch: EncodedEpoch) -> bool {
         let EncodedEpoch { id, files, messages, raised, alerts, ticks, rejects, .. } = epoch;
         let is_of_alerts = |file: &DataFile| file.partition.table() == Table::Alerts;
@@ -109,11 +109,11 @@ impl Committer {
             self.stats.ticks_stored.add(ticks);
             self.stats.rejects_stored.add(rejects);
         } else {
-            // Nothing of it is to be deleted: its messages need not wait for its alerts.
+            // None of its messages will be deleted, so they need not wait for its alerts.
             self.release(std::mem::take(&mut messages).into_iter().flatten().collect()).await;
         }
         let mut notes = self.published(&mut alert_commit, alerts).await;
-        // Alerts that are noted and out hold no message up.
+        // Messages need not wait for alerts that are noted and published.
         self.delete_if(&alert_commit, &mut commit, &mut messages).await;
         if alert_commit.may_claim() {
             self.put_alerts(&mut alert_commit, &id, alert_files, &raised).await;
@@ -129,7 +129,7 @@ impl Committer {
         is_stored && is_whole
     }
 
-    /// Deletes what may be deleted, if the alerts of this and of earlier epochs would survive this worker.
+    /// Deletes the messages that may be deleted, if the alerts of this and of earlier epochs would survive this worker.
     async fn delete_if(&self, alerts: &AlertCommit, commit: &mut Commit, messages: &mut Messages) {
         if alerts.may_delete_messages() && !self.has_alerts_at_risk.load(Ordering::Relaxed) {
             commit.published();
@@ -137,7 +137,7 @@ impl Committer {
         }
     }
 
-    /// Puts the entry; whether there may be one now.
+    /// Puts the entry. Returns whether there may be one now.
     async fn announce(&self, commit: &mut Commit, id: &EpochId, files: &[DataFile], messages: &Messages) -> bool {
         if commit.phase() != Phase::Announcing {
             return false;
@@ -167,8 +167,8 @@ impl Committer {
         true
     }
 
-    /// Waits until the publisher is done with the epoch's alerts, and returns where they are noted. Published at once
-    /// as they were raised, they mostly are out by now.
+    /// Waits until the publisher is done with the epoch's alerts, and returns their notes. Mostly they are out by now,
+    /// because they were published as soon as they were raised.
     async fn published(&self, commit: &mut AlertCommit, done: Vec<AlertsDone>) -> Vec<Note> {
         let (mut notes, mut are_out, mut are_noted) = (Vec::new(), true, true);
         for done in done {
@@ -204,7 +204,7 @@ impl Committer {
         }
     }
 
-    /// Removes the notes of alerts that are done, or has the next epoch store what this one could not.
+    /// Removes the notes if all alerts are done. If not, the next epoch stores the alerts that this one could not.
     fn finish(&self, commit: &AlertCommit, raised: Vec<Alert>, notes: Vec<Note>) {
         if let (Some(own), true) = (&self.notes, commit.may_remove_notes()) {
             for note in notes {
@@ -217,7 +217,7 @@ impl Committer {
         let left = raised.into_iter().zip(left).filter(|(_, left)| *left);
         let alerts: Vec<Alert> = left.map(|(alert, _)| alert).collect();
         if !alerts.is_empty() {
-            // Without a builder the run is ending, and another worker adopts the notes.
+            // If the builder is gone, the run is ending, and another worker adopts the notes.
             let _ = self.carried.send(CarriedAlerts { alerts, notes, is_out: commit.may_claim() });
         }
     }

@@ -10,11 +10,11 @@
 //!                                                          '-- emptied columns --'
 //! ```
 //!
-//! [`crate::pipeline`] joins it to the queue, the store and the topic, and makes every other channel and task. It
-//! stands apart because a benchmark runs it as well, without any of these; other callers than these two it has none.
+//! [`crate::pipeline`] joins it to the queue, the store and the topic, and makes every other channel and task. It is a
+//! file of its own because a benchmark also runs it, without any of these. It has no other callers.
 //!
-//! Channels are bounded, or what is in them is (see [`crate::pipeline`]). Stages end from the front: when the senders
-//! of received batches are gone, each channel closes in turn, and what is under way flows to its end.
+//! Channels are bounded, or their contents are (see [`crate::pipeline`]). Stages end from the front: when the senders
+//! of received batches are gone, each channel closes in turn, and batches under way flow to the end.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,7 +42,8 @@ use crate::quiet::Quiet;
 use crate::stop::Stop;
 use crate::{detectors, encoders};
 
-/// Alert batches that may wait for the publisher. Behind a topic that is down they stall the builder, then the budget.
+/// Alert batches that may wait for the publisher. If the topic is down, they stall the builder, and then the budget
+/// fills.
 const ALERT_BATCHES: usize = 64;
 
 /// Epochs whose columns wait to be filled again. The encoders finish about as often as an epoch begins.
@@ -51,7 +52,7 @@ const SPARE_COLUMNS: usize = 1;
 /// Why the threads could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration of the encoder does not hold.
+    /// The configuration of the encoder is invalid.
     #[error(transparent)]
     Encoder(#[from] EncodeError),
     /// The operating system gave no thread.
@@ -59,37 +60,37 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
-/// What the threads are made of.
+/// What the threads need.
 #[derive(Debug, Clone, Copy)]
 pub struct Cpu<'a> {
     /// How many threads, and what they do.
     pub config: &'a Config,
     /// Told when a thread breaks.
     pub stop: &'a Stop,
-    /// What is counted, and what the received batches' permits are from.
+    /// The counters, and the budget that the permits of received batches are from.
     pub meters: &'a Meters,
-    /// Why an epoch is not to wait for more.
+    /// Why an epoch should not wait for more.
     pub flush: &'a Arc<Flush>,
-    /// Whether nothing comes, which the detectors ask.
+    /// Tells the detectors whether nothing comes.
     pub quiet: &'a Arc<Quiet>,
-    /// The name of the epochs.
+    /// The name of the worker, which names its epochs.
     pub worker: &'a Arc<str>,
 }
 
 /// The outer ends of the channels, and the threads.
 #[derive(Debug)]
 pub struct Channels {
-    /// Takes as many batches as the budget admits messages: who holds permits never waits here.
+    /// Has room for as many batches as the budget admits messages: a sender that holds permits never waits here.
     pub to_decode: Sender<ReceivedBatch>,
-    /// What has to be looked up in the ledger. Where it is dropped, batches of redelivered messages are lost.
+    /// Batches that have to be looked up in the ledger. If it is dropped, batches of redelivered messages are lost.
     pub unresolved: mpsc::UnboundedReceiver<Decoded<HeldMessage>>,
-    /// Takes it back; the builder waits until it is dropped.
+    /// Takes these batches back. The builder does not end until it is dropped.
     pub resolved: Sender<Decoded<HeldMessage>>,
-    /// What is to be stored.
+    /// Epochs to store.
     pub epochs: mpsc::Receiver<EncodedEpoch>,
-    /// Takes alerts that an epoch could not store, or that a worker which died has noted.
+    /// Takes alerts that an epoch could not store, or that a dead worker has noted.
     pub carried: Sender<CarriedAlerts>,
-    /// What is to be published. Where it is dropped, alerts go to the epochs only, which then count as not published.
+    /// Alerts to publish. If it is dropped, alerts only go into epochs, and count as not published.
     pub alerts: mpsc::Receiver<AlertBatch>,
     /// They end after the last sender of batches is dropped.
     pub threads: Vec<JoinHandle<()>>,
@@ -109,7 +110,7 @@ impl Cpu<'_> {
     pub fn start(&self) -> Result<Channels, StartError> {
         let config = self.config;
         let names = Dictionaries::new(config.decode.names_max);
-        // A place for every message the budget admits: the receivers, which are async, never wait here.
+        // There is a place for every message that the budget admits: the receivers, which are async, never wait here.
         let (to_decode, received) = bounded(config.budget.messages_max);
         let (to_build, detected) = bounded(2 * config.threads.decode);
         let (to_encode, built) = bounded(1);
@@ -118,9 +119,9 @@ impl Cpu<'_> {
         // The budget bounds what is on its way to the resolver and back.
         let (to_resolve, unresolved) = mpsc::unbounded_channel();
         let (resolved, resolved_batches) = unbounded();
-        // What is carried is as much as earlier epochs held, or a dead worker had noted: both are bounded.
+        // Carried alerts are those of earlier epochs, or the notes of dead workers: both are bounded.
         let (carried, carried_alerts) = unbounded();
-        // One for each decoder: what is kept beyond the budget should be little.
+        // One for each decoder: the budget does not count these, so there should be few.
         let (spare_batches, emptied_batches) = bounded(config.threads.decode);
         let (spare_columns, emptied_columns) = bounded(SPARE_COLUMNS);
 
@@ -160,7 +161,7 @@ impl Cpu<'_> {
         Ok(Channels { to_decode, unresolved, resolved, epochs, carried, alerts, threads })
     }
 
-    /// The detectors, each a shard with a channel of its own. Returned are the channels' other ends.
+    /// Starts the detectors, each for a shard and with a channel of its own. Returns the senders of the channels.
     fn start_detectors(
         &self,
         names: &Dictionaries,
@@ -204,12 +205,12 @@ impl Cpu<'_> {
         Ok(())
     }
 
-    /// A named thread; if it panics, the run ends, and its messages are delivered again.
+    /// Starts a named thread. If it panics, the run ends, and its messages are delivered again.
     #[expect(clippy::disallowed_methods, reason = "the threads of a run start here")]
     fn thread(&self, stage: &'static str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
         let stop = self.stop.clone();
         std::thread::Builder::new().name(stage.to_owned()).spawn(move || {
-            // The closure is dropped right after a panic: nothing sees what it may have left half-done.
+            // The closure is dropped right after a panic: nothing sees its state, which may be half-done.
             if catch_unwind(AssertUnwindSafe(work)).is_err() {
                 stop.panicked(stage);
             }

@@ -1,7 +1,7 @@
 //! The decoding stage: plain threads that turn bodies into columns.
 //!
-//! It owns the loop around [`ticklake_core::decode`], how much is handed on at once, and keeps the budget true to what
-//! the decoded form weighs.
+//! It owns the loop around [`ticklake_core::decode`] and how much is handed on at once. It corrects the budget to the
+//! size of the decoded form.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,17 +23,17 @@ use crate::stop::Stop;
 /// How long to wait before looking again whether the budget has room for more columns.
 const EXCEEDED_WAIT: Duration = Duration::from_millis(5);
 
-/// Ticks that are handed on together, where as many wait: what a hand-over costs is then nothing beside decoding them,
-/// which takes about a millisecond. Nobody waits for ticks that have not come.
+/// How many ticks are handed on together, if so many wait. To decode them takes about a millisecond; a hand-over costs
+/// next to nothing compared with that. The thread does not wait for ticks that have not come.
 const TICKS_TOGETHER: usize = 4_096;
 
-/// Few ticks are written in fewer bytes.
+/// Few ticks take fewer bytes of text.
 pub(crate) const TICK_TEXT_MIN: usize = 64;
 
-/// From so many ticks on, the room for the next ones is worth a measured estimate.
+/// If a batch has more ticks than this, its bytes per tick are a good estimate for the next batch.
 const MANY_TICKS: usize = 1_000;
 
-/// One of several threads' state and its neighbours.
+/// The state of one of the decoding threads, and its neighbours.
 pub(crate) struct Decoding {
     pub(crate) decoder: Decoder,
     /// About how many bytes of text a tick takes, at least.
@@ -41,9 +41,9 @@ pub(crate) struct Decoding {
     pub(crate) batches: Receiver<ReceivedBatch>,
     /// One for each detector: every detector sees every batch.
     pub(crate) to_detect: Vec<Sender<Arc<DecodedBatch>>>,
-    /// Takes what the detectors have judged before.
+    /// Takes batches that the detectors have judged before.
     pub(crate) to_build: Sender<Decoded<HeldMessage>>,
-    /// Batches that were gathered, with nothing in them but capacity.
+    /// Emptied batches, which still have their capacity.
     pub(crate) spare: Receiver<Decoded<HeldMessage>>,
     pub(crate) meters: Meters,
     pub(crate) stop: Stop,
@@ -55,8 +55,8 @@ impl Decoding {
     pub(crate) fn run(mut self) {
         let mut next = None;
         while let Ok(first) = next.take().map_or_else(|| self.batches.recv(), Ok) {
-            // What is decoded already flows on and is committed or given back, so the excess ends without this thread;
-            // unless a stage behind this one has failed, and nothing flows any more.
+            // Decoded batches flow on and are committed or given back, so the excess ends without this thread. If a
+            // later stage has failed, nothing flows any more, so the wait ends.
             while self.meters.budget.is_exceeded() && !self.stop.has_failed() {
                 std::thread::sleep(EXCEEDED_WAIT);
             }
@@ -65,7 +65,7 @@ impl Decoding {
             self.decode(first, &mut decoded);
             while decoded.ticks.len() < TICKS_TOGETHER && !self.meters.budget.is_exceeded() {
                 let Ok(waiting) = self.batches.try_recv() else { break };
-                // What has to be looked up in the ledger does not hold up the rest.
+                // Batches that have to be looked up in the ledger do not hold up the others.
                 if waiting.delivery != delivery {
                     next = Some(waiting);
                     break;
@@ -92,7 +92,7 @@ impl Decoding {
         let first = decoded.messages.len();
         let (ticks_before, queue) = (decoded.ticks.len(), batch.queue);
         let mut bytes = Vec::with_capacity(batch.messages.len());
-        // Columns that grow leave holes of every size behind, into which nothing fits that is as large; columns with
+        // Columns that grow leave holes of every size in memory, too small for columns of the full size. Columns with
         // much more room than ticks keep memory that nothing uses.
         let text: usize = batch.messages.iter().map(|(message, ..)| message.body.len()).sum();
         decoded.ticks.reserve((text / self.tick_text).min(GATHERED_ROWS_MAX));
@@ -118,7 +118,8 @@ impl Decoding {
             let guests: usize = decoded.ticks.guests[guests..].iter().map(|hold| hold.bytes()).sum();
             let rows = yielded.ticks * TickBatch::ROW_BYTES + rejects + guests;
             let id = lease.message_id().unwrap_or_else(|| MessageId::new(&message.id));
-            // The body may have to go to quarantine as a whole. It must not keep the rest of what its receive brought.
+            // The body may have to go to quarantine as a whole. It is copied, so that it does not keep the whole answer
+            // of its receive in memory.
             let unresolved = (batch.delivery != Delivered::First)
                 .then(|| Box::new(ReceivedMessage { body: Bytes::copy_from_slice(&message.body), ..message }));
             bytes.push(rows + unresolved.as_ref().map_or(0, |message| message.body.len()));
@@ -127,21 +128,21 @@ impl Decoding {
         let ticks = decoded.ticks.len() - ticks_before;
         self.meters.queues[queue].count(decoded.messages.len() - first, ticks);
         if ticks > MANY_TICKS {
-            // A little less than it was, for the next one may have shorter ticks.
+            // A little less than measured, because the next batch may have shorter ticks.
             self.tick_text = (text / (ticks + ticks / 50)).max(TICK_TEXT_MIN / 2);
         }
         Permit::resize(decoded.messages[first..].iter_mut().map(|message| &mut message.permit).zip(bytes));
     }
 
-    /// Gives the batch to every detector; an error if one is gone.
+    /// Gives the batch to every detector. Returns an error if one is gone.
     fn hand_on(&self, decoded: Decoded<HeldMessage>) -> Result<(), SendError<Arc<DecodedBatch>>> {
         let batch = Arc::new(DecodedBatch::new(decoded, self.to_detect.len()));
         let Some((last, others)) = self.to_detect.split_last() else { return Ok(()) };
         for detector in others {
             detector.send(batch.clone())?;
         }
-        // The last is given this thread's own reference: with one left behind here, no detector would be the last to
-        // let go.
+        // The last detector gets this thread's own reference. If one stayed here, no detector would be the last to let
+        // go.
         last.send(batch)
     }
 }

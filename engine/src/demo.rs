@@ -1,7 +1,7 @@
 //! `ticklake demo`: the whole path on one machine, with a verdict.
 //!
 //! It owns the order of events: start a local endpoint, send and drain at the same time, then read everything back. It
-//! uses the engine, the load generator and the endpoint as anyone else would, through their public doors.
+//! does *not* own the engine, the load generator and the endpoint: it uses their public interfaces.
 
 mod progress;
 mod subscriber;
@@ -28,21 +28,21 @@ use progress::Bars;
 use subscriber::Subscriber;
 use verdict::Verdict;
 
-/// Written into a folder that the demo filled, so that it only ever removes what it made.
+/// The demo writes this file into its folder, so that it only removes folders that it made.
 const MARKER: &str = ".ticklake-demo";
 
-/// Event time that the demo's market spans. It ends within the last hour, where queries look first.
+/// Event time that the demo's market spans. It ends within the last hour, because queries look there first.
 const SPAN: Duration = Duration::from_hours(1);
 
-/// From so many ticks per message on, one sender, one poll and one decoder are fast enough, and keep the messages in
-/// order. Several would shuffle what is in flight: thousands of ticks of a busy symbol, which the spike detector sees
-/// as jumps.
+/// With this many ticks per message or more, one sender, one poll and one decoder are fast enough, and keep the
+/// messages in order. Several would shuffle the messages in flight. These have thousands of ticks of a busy symbol, and
+/// the spike detector would see jumps.
 const PACKED: u32 = 50;
 
 /// How long the engine may receive nothing before the rest counts as lost.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// Runs the demo; `true` when every tick is in the lake once and every planted spike was alerted.
+/// Runs the demo. Returns `true` if every tick is in the lake once and every planted spike has raised an alert.
 pub async fn run(args: DemoArgs) -> anyhow::Result<bool> {
     let shutdown = signals::shutdown().context("failed to listen for signals")?;
     prepare(&args.dir)?;
@@ -88,8 +88,8 @@ async fn drain_and_judge(args: &DemoArgs, sandbox: &Sandbox) -> anyhow::Result<V
     Ok(Verdict::new(&sent, &report, &alerts, &meters.stats, elapsed, &sandbox.lake))
 }
 
-/// Waits until the engine has received `messages`, and may stop: it commits what it holds. Where nothing comes any more
-/// the wait ends, too, and the audit says what is missing.
+/// Waits until the engine has received `messages` messages. Then it may stop, because it commits what it holds. The
+/// wait also ends if nothing comes any more; then the audit says what is missing.
 async fn everything_received(meters: &Meters, messages: u64) {
     let (mut received, mut since) = (0, Instant::now());
     while received < messages && since.elapsed() < SILENCE_MAX {
@@ -101,7 +101,7 @@ async fn everything_received(meters: &Meters, messages: u64) {
     }
 }
 
-/// An empty folder: a new one, or one that an earlier demo left.
+/// Makes an empty folder: a new one, or one that an earlier demo left.
 fn prepare(dir: &Path) -> anyhow::Result<()> {
     let marker: PathBuf = dir.join(MARKER);
     let is_empty = dir.read_dir().map_or(true, |mut entries| entries.next().is_none());
@@ -122,7 +122,7 @@ fn config(args: &DemoArgs, sandbox: &Sandbox) -> anyhow::Result<Config> {
     if args.per_message >= PACKED {
         (settings.queue.receivers_max, settings.threads.decode) = (1, 1);
     }
-    // The check is about every planted spike, also one that soon follows a natural one of the same symbol.
+    // The verdict is about every planted spike, also one that soon follows a natural spike of the same symbol.
     settings.detect.cool_down = Duration::ZERO;
     (settings.alerts.per_minute_max, settings.alerts.market_symbols_min) = (0, 0);
     settings.queue.url.clone_from(&sandbox.queue_url);
@@ -138,7 +138,7 @@ fn plan(args: &DemoArgs) -> anyhow::Result<Plan> {
         seed: args.seed,
         symbols: args.symbols as usize,
         ticks: args.ticks,
-        // From a full hour on: one hour of market is then one partition.
+        // The market starts at a full hour, so that one hour of it is one partition.
         start_us: (now_us() - span_us).div_euclid(hour_us) * hour_us,
         span: SPAN,
         ..MarketConfig::default()
@@ -150,5 +150,5 @@ fn plan(args: &DemoArgs) -> anyhow::Result<Plan> {
     Ok(Plan { threads: args.threads as usize, senders, ..all })
 }
 
-/// Alerts by id, with how often each arrived.
+/// Ids of alerts, and how often each arrived.
 type Alerts = BTreeMap<String, usize>;

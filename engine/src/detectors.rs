@@ -1,9 +1,8 @@
-//! The detecting stage: plain threads that show every tick to the detectors as it arrives, each those of its own
-//! symbols.
+//! The detecting stage: plain threads that show every tick to the detectors as it arrives. Each judges its own symbols.
 //!
-//! It owns the loop around [`ticklake_core::detect`]. Every thread is given every batch, in the order in which its
-//! decoder hands them on, so the ticks of a symbol are seen in the order in which they are decoded. Nothing is shared
-//! per tick: how a batch collects the alerts of all threads is in [`crate::message`].
+//! It owns the loop around [`ticklake_core::detect`]. Every thread gets every batch, in the order in which a decoder
+//! hands them on. So it sees the ticks of a symbol in the order in which they are decoded. The threads share nothing
+//! per tick. [`crate::message`] owns how a batch collects their alerts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +21,7 @@ use crate::stats::Stats;
 /// How often the detectors are told that nothing comes.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Judges batches until no more come or nobody takes them. While the queues are empty the detectors are told the time.
+/// Judges batches until no more come or nobody takes them. While the queues are empty, it tells the detectors the time.
 pub(crate) fn run(
     mut detectors: Detectors,
     names: &Dictionaries,
@@ -48,8 +47,8 @@ pub(crate) fn run(
         bounds.note_names(names);
         bounds.note_watched(watched, detectors.watched());
         let is_last = matches!(next, Err(RecvTimeoutError::Disconnected));
-        // Sent on before the next batch is looked at, whose last detector may be another: so batches of one decoder
-        // arrive in its order.
+        // This thread sends the batch on before it looks at the next one, whose last detector may be another. So
+        // batches of one decoder arrive in its order.
         let decoded = match next {
             Ok(batch) => DecodedBatch::leave(batch, &mut raised),
             Err(_) if raised.is_empty() => None,
@@ -61,7 +60,7 @@ pub(crate) fn run(
     }
 }
 
-/// What the detectors count: anomalies of which nothing was said, and ticks that were not judged in full.
+/// The counts of the detectors: anomalies that did not become alerts, and ticks that were not judged in full.
 fn counts(detectors: &Detectors) -> [u64; 4] {
     [detectors.suppressed(), detectors.unwatched(), detectors.skipped(), detectors.late()]
 }

@@ -1,9 +1,9 @@
-//! Knows when a draining run is done: the queues hold nothing, and neither does the engine.
+//! Finds out when a draining run is done: the queues hold nothing, and neither does the engine.
 //!
-//! SQS counts approximately, and its counts settle about a minute after the last send. So the queue counts as empty
-//! only after its counts and every long poll have said so for a while. Messages that another consumer holds in flight
-//! count as there: they may come back. But the open epoch does not wait for them: two workers that drain one queue
-//! would wait for each other.
+//! SQS counts approximately, and its counts settle about a minute after the last send. So a queue is taken for empty
+//! only after its counts and every long poll have said so for a while. Messages in flight at another consumer count,
+//! because they may come back. But the open epoch does not wait for them: two workers that drain one queue would wait
+//! for each other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,14 +21,14 @@ use crate::stop::Stop;
 
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// For how long nothing may be counted, held or received before the queue is believed to be empty: two full long polls
-/// of each receiver, which ask all of SQS's servers.
+/// How long nothing may be counted, held or received before the queues are taken for empty: two full long polls of each
+/// receiver. Each asks all of SQS's servers.
 const QUIET: Duration = Drain::WAIT.saturating_mul(2);
 
 /// Watches the queues that are being drained.
 pub(crate) struct Drain {
     pub(crate) queues: Vec<Arc<dyn Queue>>,
-    /// Holds alerts of workers that died, which are adopted first.
+    /// Has alerts of workers that died. They are adopted first.
     pub(crate) notes: Option<Arc<Notes>>,
     pub(crate) stats: Arc<Stats>,
     /// Ends the receiving if nearly everything is rejected.
@@ -39,10 +39,10 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    /// How long a draining poll waits: short, for at the end every poll comes back empty.
+    /// How long a draining poll waits. It is short, because at the end every poll comes back empty.
     pub(crate) const WAIT: Duration = Duration::from_secs(1);
 
-    /// Begins the stop once they are drained.
+    /// Begins the stop once the queues are drained.
     pub(crate) async fn run(self) {
         let stop = self.stop.clone();
         tokio::select! {
@@ -80,7 +80,7 @@ impl Drain {
     }
 }
 
-/// What a queue holds. One that is not there holds nothing: its receivers know whether that ends the run.
+/// What a queue holds. A queue that does not exist holds nothing: its receivers decide whether that ends the run.
 async fn backlog(queue: &dyn Queue) -> Result<Backlog, PortError> {
     match queue.backlog().await {
         Err(PortError::NotFound(_)) => Ok(Backlog::default()),
@@ -88,14 +88,14 @@ async fn backlog(queue: &dyn Queue) -> Result<Backlog, PortError> {
     }
 }
 
-/// Since when nothing has been there, and nothing has come.
+/// Since when nothing has been there or has come, and the count of messages then.
 #[derive(Debug, Default)]
 struct Quiet {
     since: Option<(Instant, u64)>,
 }
 
 impl Quiet {
-    /// How long it has been quiet, given whether nothing is there now, and how many messages came so far.
+    /// How long it has been quiet. `empty`: nothing is there now. `received`: how many messages came so far.
     fn lasts(&mut self, empty: bool, received: u64) -> Duration {
         let unbroken = self.since.filter(|(_, before)| empty && *before == received);
         self.since = unbroken.or_else(|| empty.then(|| (Instant::now(), received)));

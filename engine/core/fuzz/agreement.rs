@@ -1,12 +1,12 @@
-//! The same bodies through a decoder that guesses and through one that does not: they agree, or this panics.
+//! Sends the same bodies through a decoder that guesses and through one that does not, and panics if they differ.
 //!
-//! Shared by the fuzz target and the tests of the crate, which replay the corpus and what they have made up themselves.
+//! The fuzz target and the tests of the crate share this file. The tests replay the corpus and bodies of their own.
 
 use ticklake_core::decode::{DecodeConfig, Decoder, Message, Reject, UnreadableFields};
 use ticklake_core::tick::{Dictionaries, TickBatch};
 
-/// Configurations of the feeds of the documentation: the canonical form, that of three fields, Binance, Coinbase,
-/// Polygon, one in nanoseconds over several lines, and one of which some events are no ticks.
+/// Configurations of the feeds in the documentation: the canonical form, the form with three fields, Binance, Coinbase,
+/// Polygon, one in nanoseconds over several lines, and one in which some events are not ticks.
 pub const FEEDS: [&str; 7] = [
     "{}",
     "{}",
@@ -21,13 +21,13 @@ pub const FEEDS: [&str; 7] = [
 /// 2026-11-23T14:00:00Z.
 pub const NOW_US: i64 = 1_795_442_400_000_000;
 
-/// What stands between two bodies in the bytes of [`check`]. No JSON holds it, for it is no UTF-8.
+/// The byte between two bodies in the bytes of [`check`]. It is not UTF-8, so no JSON has it.
 const SEPARATOR: u8 = 0xff;
 
-/// More than any test makes up: the two ways may take up the names of a body that turns out to be no JSON, or not.
+/// More names than any test has. If a body is not JSON, one decoder may intern its names and the other one not.
 const NAMES_MAX: usize = 100_000;
 
-/// What bodies became, with names in place of their ids, and numbers by their bits.
+/// The result of decoding bodies, with names in place of their ids, and numbers as their bits.
 #[derive(Debug, PartialEq)]
 pub struct Outcome {
     ticks: Vec<String>,
@@ -36,20 +36,20 @@ pub struct Outcome {
     unreadable: UnreadableFields,
 }
 
-/// The configuration of feed `feed`, with few hours to a message, so that some have too many.
+/// The configuration of feed `feed`. It allows few hours per message, so that some messages have too many.
 pub fn config_of(feed: usize) -> DecodeConfig {
     let config = serde_json::from_str(FEEDS[feed % FEEDS.len()]).expect("the configurations are valid");
     DecodeConfig { partitions_per_message_max: 5, ..config }
 }
 
-/// Takes `data` for the number of a feed, and bodies of it, one after the other.
+/// Takes the first byte of `data` as the number of a feed, and the rest as its bodies.
 pub fn check(data: &[u8]) {
     let Some((feed, bodies)) = data.split_first() else { return };
     let bodies: Vec<&[u8]> = bodies.split(|byte| *byte == SEPARATOR).collect();
     agree_on(&config_of(usize::from(*feed)), &bodies);
 }
 
-/// Panics with the body on which the two do not agree.
+/// Decodes the bodies in both ways. Panics with the body for which the results differ.
 pub fn agree_on(config: &DecodeConfig, bodies: &[&[u8]]) {
     let (guessing, parsing) = (Dictionaries::new(NAMES_MAX), Dictionaries::new(NAMES_MAX));
     let mut guesser = Decoder::new(config, &guessing);

@@ -1,7 +1,7 @@
-//! The alert: what is said of one event, in the form in which it is published and stored.
+//! The alert: a report about one event, in the form in which it is published and stored.
 //!
 //! This file owns the alert's fields, its id and its JSON form, which is `schemas/alert.schema.json`. It does *not* own
-//! what is an anomaly, nor which anomalies are one event, nor the words for people (`text`).
+//! what an anomaly is, which anomalies belong to one event, or the words for people (`text`).
 
 mod text;
 
@@ -11,17 +11,17 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What is said of an event when it begins, gets worse or is over. Field for field the row of the alerts table, but for
-/// `ticks`, and the JSON object that a subscriber receives.
+/// A report about an event that begins, gets worse or is over. Except for `ticks`, its fields are those of a row of the
+/// alerts table. As JSON, it is the object that a subscriber receives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
-    /// Its own: that of the event; of an update with its number behind, of the closing with `close`.
+    /// The alert's own id: the event's id, with a number behind it for an update, and with `close` for the closing.
     pub id: String,
-    /// That of the event, the same while it lasts: what it is about, see [`Alert::id_of`].
+    /// The id of the event, which is the same for all alerts about it. See [`Alert::id_of`].
     pub event: String,
     /// The detector that raised it.
     pub kind: Kind,
-    /// What is said of the event.
+    /// What happened to the event.
     pub state: State,
     /// How much attention it asks for.
     pub severity: Severity,
@@ -30,36 +30,36 @@ pub struct Alert {
     pub symbol: Arc<str>,
     /// Whether `observed` lies above or below `expected`.
     pub direction: Direction,
-    /// Event time of the tick that raised it, of one that is over that of its last anomaly; microseconds since the Unix
-    /// epoch, UTC. RFC 3339 in JSON.
+    /// Event time, in microseconds since the Unix epoch, UTC; RFC 3339 in JSON. It is that of the tick that raised the
+    /// alert, or the time at which a silence had lasted too long. If the event is over, it is that of its last anomaly.
     #[serde(rename = "ts", serialize_with = "rfc3339", deserialize_with = "from_rfc3339")]
     pub ts_us: i64,
-    /// When the tick was decoded with which it was certain, microseconds since the Unix epoch, UTC. RFC 3339 in JSON.
+    /// When the engine decoded the tick that made it certain, microseconds since the Unix epoch, UTC. RFC 3339 in JSON.
     #[serde(rename = "detected_at", serialize_with = "rfc3339", deserialize_with = "from_rfc3339")]
     pub detected_at_us: i64,
-    /// What was found, of an event that is over the worst: a price; for volatility what it goes from tick to tick, for
-    /// volume the geometric mean volume, for a gap the seconds of silence, for a clock the seconds that it is off.
+    /// What was found, or the worst if the event is over: a price; for volatility how far it goes when it changes, for
+    /// volume the geometric mean volume, for a gap the seconds of silence, for a clock its error in seconds.
     pub observed: f64,
-    /// What it was judged against: the median of the recent prices, the line or band, the price a minute ago, or what
-    /// is usual.
+    /// What `observed` was compared with: the median of the recent prices, the line or band, the price a minute ago, or
+    /// the usual value.
     pub expected: f64,
-    /// What counts as one usual step from it: a price; for volatility and volume of their logarithms, for a gap
-    /// seconds.
+    /// The size of one usual step away from `expected`: a price; for volatility and volume a step of the logarithm, for
+    /// a gap seconds.
     pub scale: f64,
-    /// Distance of `observed` from `expected` in units of `scale`.
+    /// The distance of `observed` from `expected`, in units of `scale`.
     pub score: f64,
-    /// What the detector is configured to react to: a score; a price for a threshold.
+    /// The configured limit of the detector: a score, or a price for a threshold.
     pub threshold: f64,
-    /// What was looked at: `50 ticks`, `60 s`.
+    /// The window that the detector looked at: `50 ticks`, `60 s`.
     pub window: Cow<'static, str>,
-    /// Anomalies of the event of which nothing was said since it began.
+    /// How many anomalies of the event, since it began, were not reported by an alert.
     pub suppressed: u64,
-    /// The last ticks of the symbol until it was certain, in order of arrival: at most [`ALERT_TICKS_MAX`], none where
-    /// they are not known.
+    /// The last ticks of the symbol before the alert was certain, in order of arrival: at most [`ALERT_TICKS_MAX`].
+    /// Empty if they are not known.
     pub ticks: Vec<AlertTick>,
 }
 
-/// Ticks that an alert shows.
+/// The most ticks that an alert shows.
 pub const ALERT_TICKS_MAX: usize = 5;
 
 /// A tick that an alert shows.
@@ -74,13 +74,13 @@ pub struct AlertTick {
     pub volume: f64,
 }
 
-/// What is said of an event.
+/// What happened to an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// It has begun.
     Open,
-    /// It is twice as bad as was said.
+    /// It is twice as bad as its last alert said.
     Update,
     /// It is over.
     Close,
@@ -90,9 +90,9 @@ pub enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// A price far from the recent ones, and those after it are not: a bad print.
+    /// A price far from the recent ones, while the prices after it are not: a bad print.
     Spike,
-    /// A price far from the recent ones, and those after it stay there.
+    /// A price far from the recent ones, and the prices after it stay there.
     LevelShift,
     /// A price that crossed a configured line.
     Threshold,
@@ -108,7 +108,7 @@ pub enum Kind {
     LimitBand,
     /// Event times from the future, or from long ago.
     Clock,
-    /// More alerts in a minute than are published one by one.
+    /// More alerts in a minute than may be published one by one.
     Overflow,
 }
 
@@ -190,7 +190,7 @@ impl Severity {
         }
     }
 
-    /// The band of a `score` that has reached `threshold`, as the variants say.
+    /// The severity of a `score` that has reached `threshold`, by the rules of the variants.
     #[must_use]
     pub fn of_score(score: f64, threshold: f64) -> Self {
         match score / threshold {
@@ -222,14 +222,14 @@ impl Direction {
 }
 
 impl Alert {
-    /// The longest id, in bytes: what SNS and SQS take as a deduplication id.
+    /// The longest id, in bytes: the limit of SNS and SQS for a deduplication id.
     pub const ID_BYTES_MAX: usize = 128;
 
-    /// A slash and 32 bits.
+    /// The bytes of the longest ending of an id: a slash and a number of 32 bits.
     const STATE_BYTES_MAX: usize = 11;
 
-    /// The id of what is said of `event`: of updates with their number, from 1, behind it. How many updates a worker
-    /// has seen is nothing to the closing: it has the same id whoever says it.
+    /// The id of an alert about `event`. Updates have their number behind it, counted from 1. The closing has the same
+    /// id, no matter how many updates a worker has seen or which worker reports it.
     #[must_use]
     pub(crate) fn id_of_state(event: &str, state: State, number: u32) -> String {
         match state {
@@ -240,12 +240,12 @@ impl Alert {
     }
 
     /// The id of the event that `detector` found in `symbol` at `opened_us` (event time, microseconds since the Unix
-    /// epoch): `spike-up-AAPL-1795442400000001`. `detector` is the kind and what tells its events of one symbol apart:
-    /// the direction, or the line.
+    /// epoch): `spike-up-AAPL-1795442400000001`. `detector` is the kind, and what distinguishes its events of one
+    /// symbol: the direction, or the line.
     ///
-    /// Nothing else enters, so that a replay of the same ticks raises the same ids. An id may be longer than
-    /// [`Alert::ID_BYTES_MAX`] because of its symbol, with what is said of it later behind, or hold what is no part of
-    /// a deduplication id: a blank, or a letter that is not ASCII. Then a hash stands in place of detector and symbol.
+    /// The id depends on nothing else, so a replay of the same ticks raises the same ids. A long symbol may make an id,
+    /// with its ending, longer than [`Alert::ID_BYTES_MAX`]. An id may also have characters that a deduplication id
+    /// must not have: a blank, or a letter that is not ASCII. In both cases a hash replaces detector and symbol.
     #[must_use]
     pub fn id_of(detector: &str, symbol: &str, opened_us: i64) -> String {
         let id = format!("{detector}-{symbol}-{opened_us}");
@@ -260,7 +260,7 @@ impl Alert {
     #[expect(
         clippy::expect_used,
         clippy::missing_panics_doc,
-        reason = "texts and numbers under fixed names: nothing in an alert can be refused"
+        reason = "an alert has only texts and numbers under fixed names, so serialization cannot fail"
     )]
     pub fn to_json(&self) -> String {
         #[derive(Serialize)]
@@ -272,15 +272,15 @@ impl Alert {
         serde_json::to_string(&Json { alert: self, query: self.query() }).expect("an alert is always valid JSON")
     }
 
-    /// Whether it is about the market: the same in many symbols at once, of which each has an alert of its own in the
-    /// lake.
+    /// Whether the alert is about the market: the same happened to many symbols at once. In the lake each of these
+    /// symbols has its own alert.
     #[must_use]
     pub fn is_of_market(&self) -> bool {
         self.event.starts_with("market-")
     }
 
-    /// The query for the ticks of the symbol, or of the feed, a minute before and after, in the tables of the lake; for
-    /// what is about many symbols, for their alerts.
+    /// The SQL query for the ticks of the symbol, or of the feed, from a minute before to a minute after. If the alert
+    /// is about many symbols, the query is for their alerts.
     #[must_use]
     pub fn query(&self) -> String {
         const AROUND_US: i64 = 60_000_000;
@@ -288,7 +288,7 @@ impl Alert {
         let from = time(self.ts_us.saturating_sub(AROUND_US));
         let to = time(self.ts_us.saturating_add(AROUND_US));
         if self.kind == Kind::Overflow || self.is_of_market() {
-            // About alerts, not about ticks.
+            // This query is about alerts, not about ticks.
             return format!(
                 "SELECT kind, direction, symbol, ts, observed, expected FROM alerts WHERE dt BETWEEN '{}' AND '{}' AND ts BETWEEN timestamp \
                  '{}' AND timestamp '{}' ORDER BY ts",
@@ -317,15 +317,15 @@ impl Alert {
         )
     }
 
-    /// The alert that [`Alert::to_json`] wrote, number for number; `None` if it is none.
+    /// The alert that [`Alert::to_json`] wrote, with exactly the same numbers. `None` if `json` is not an alert.
     #[must_use]
     pub fn from_json(json: &str) -> Option<Self> {
         serde_json::from_str(json).ok()
     }
 }
 
-/// FNV-1a with 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): ids must not change with the version of a
-/// hasher.
+/// FNV-1a with 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>). Ids must stay the same if a library changes its
+/// hash function.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
@@ -334,10 +334,10 @@ fn text<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(text)
 }
 
-/// Always six decimals, so that the texts of two times sort as the times do.
+/// Writes always six decimals, so that the texts sort in the same order as the times.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over by reference")]
 fn rfc3339<S: Serializer>(us: &i64, serializer: S) -> Result<S::Ok, S::Error> {
-    // The decoder bounds event times far inside what a calendar can say.
+    // The decoder accepts only event times far inside the range of a calendar.
     let time = Timestamp::from_microsecond(*us).unwrap_or(Timestamp::UNIX_EPOCH);
     serializer.collect_str(&format_args!("{time:.6}"))
 }
@@ -385,7 +385,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// The same without a difference between 8 and 8.0.
+    /// The same JSON, without a difference between 8 and 8.0.
     fn as_people_write(json: Value) -> Value {
         match json {
             Value::Number(number) => Value::from(number.as_f64()),

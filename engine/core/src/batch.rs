@@ -1,8 +1,7 @@
 //! Batches of whole messages: their ticks, rejects and alerts, and how messages leave together with all of these.
 //!
-//! [`Decoded`] holds the result of one batch, and [`Contents`] the contents of an epoch. Ticks and rejects are in the
-//! order of their messages. This file does *not* own when an epoch rolls, or which elements of a message are already
-//! stored.
+//! [`Decoded`] is the result of one batch, [`Contents`] is what an epoch holds. Ticks and rejects are in the order of
+//! their messages. This file does *not* own when an epoch rolls, or which elements are already stored.
 
 use crate::alert::Alert;
 use crate::commit::{Layout, Remaining, kept_rows};

@@ -3,31 +3,31 @@
 //! It rests on three facts. S3 is strongly consistent. A PUT with `If-None-Match: *` succeeds for one writer only. SQS
 //! raises a message's receive count when it delivers it again.
 //!
-//! 1. An epoch is *announced*: its ledger entry names its messages and its files. When that is answered, and every
-//!    message is still ours, its files may be stored; otherwise it is *aborted*, and none ever will be.
-//! 2. Each file is stored under its own name, unless there is something. What is there is our own earlier attempt, or a
-//!    *void*: another worker has taken messages of this epoch over. Messages that may have rows in a voided file are
-//!    forgotten.
-//! 3. When every file is decided and the alerts are out, the messages that are left are deleted.
-//! 4. The entry is removed if every delete was answered while its message was ours; otherwise it stays.
+//! 1. An epoch is *announced*: its ledger entry names its messages and files. If all messages are still ours when the
+//!    store answers, the files may be stored. Otherwise the epoch is *aborted*, and none of its files ever will be.
+//! 2. Each file is stored under its own name, unless something is already there. That is either our own earlier
+//!    attempt, or a *void*: another worker has taken messages of this epoch over. Messages that may have rows in a
+//!    voided file are forgotten.
+//! 3. When every file is decided and the alerts are out, the remaining messages are deleted.
+//! 4. The entry is removed if every delete was answered while its message was ours. Otherwise it stays.
 //!
-//! A worker knows what it holds ([`Holdings`]): a copy of a held message is left alone, whatever its receive count
-//! says. A message that was received before, by the queue's count or by the worker's own knowledge, is *resolved*
-//! before its rows join an epoch: of each file that an entry names for it, the worker finds out whether it exists. If
-//! it does not, the worker puts a void in its place, which succeeds, or shows what was there first. The elements of the
-//! message that stored files hold are dropped, and the rest is taken ([`remaining`]).
+//! A worker knows what it holds ([`Holdings`]). It leaves a copy of a held message alone, whatever the copy's receive
+//! count says. If a message was received before, by the queue's count or by the worker's own knowledge, the worker
+//! *resolves* it before its rows join an epoch. For each file that an entry names for the message, the worker finds out
+//! whether it exists. If it does not, the worker puts a void in its place. Either that succeeds, or it shows what was
+//! there first. The worker drops the elements that stored files hold, and takes the rest ([`remaining`]).
 //!
-//! Alerts do not depend on messages: they are noted, published, claimed and stored by rules of their own
-//! ([`AlertCommit`], [`Claim`]).
+//! Alerts do not depend on messages. They have rules of their own, by which they are noted, published, claimed and
+//! stored ([`AlertCommit`], [`Claim`]).
 //!
-//! Why it holds: two workers hold the same message only when the first one's lease is over. If its entry was answered
-//! before that, the second one's listing, which comes later, shows it, and each of its files is a file or a void, once
-//! and for all. If it was not, the first one aborts.
+//! Why this works: two workers hold the same message only if the first one's lease is over. If the first one's entry
+//! was answered before that, the second one finds the entry, because it lists the ledger later. Each file of the entry
+//! is then a file or a void for good. If the entry was answered too late, the first one aborts.
 //!
-//! Nothing here does anything: the shell says what has happened, and is told what may happen next. Which files may be
-//! stored is decided in [`store`], what may be deleted in [`delete`]. A model runs this same code through every
-//! interleaving of small cases (`tests/protocol`). What it does *not* promise: a copy of a message that SQS hands to
-//! another worker while the first one holds it, or after it was deleted and its entry is gone.
+//! This module does no I/O: the shell reports what has happened, and is told what may happen next. [`store`] decides
+//! what may be stored, [`delete`] what may be deleted. A model runs this code through every interleaving of small cases
+//! (`tests/protocol`). Two copies of a message are *not* covered: one that SQS hands to another worker while the first
+//! one holds the message, and one that comes after the message was deleted and its entry is gone.
 
 mod holdings;
 mod lease;
@@ -63,7 +63,7 @@ pub use resolve::{Decision, Fate, Look, Step};
 pub use store::may_store;
 pub use takeover::{Remaining, Shape, remaining};
 
-/// Where the commit of one epoch has got to.
+/// The state of the commit of one epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Commit {
     phase: Phase,
@@ -96,29 +96,29 @@ enum FileState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum MessageState {
     Held,
-    /// Another worker may have taken it over: it is given back, never deleted.
+    /// Another worker may have taken it over. It is given back, and never deleted.
     Forgotten,
     /// Its delete was answered while it was ours.
     Deleted,
-    /// Its delete was refused, or answered too late to be believed.
+    /// Its delete was refused, or the answer came too late to be trusted.
     Uncertain,
 }
 
 impl Commit {
-    /// An epoch of so many messages and files. Without files nothing has to be announced, and nothing stored.
+    /// The commit of an epoch with this many messages and files. Without files, nothing must be announced or stored.
     #[must_use]
     pub fn new(messages: usize, files: usize) -> Self {
         let phase = if files == 0 { Phase::Publishing } else { Phase::Announcing };
         Self { phase, files: vec![FileState::Open; files], messages: vec![MessageState::Held; messages] }
     }
 
-    /// What it waits for.
+    /// What the epoch waits for.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// The entry's PUT was answered. `is_ours` says of each message whether it still is, now.
+    /// The PUT of the entry was answered. `is_ours` says for each message whether it is still ours now.
     pub fn announced(&mut self, is_ours: impl Fn(usize) -> bool) {
         if self.phase == Phase::Announcing {
             let all = (0..self.messages.len()).all(is_ours);
@@ -126,25 +126,25 @@ impl Commit {
         }
     }
 
-    /// The epoch is given up before its entry was answered.
+    /// The epoch is given up before the PUT of its entry was answered.
     pub fn abort(&mut self) {
         if self.phase == Phase::Announcing {
             self.phase = Phase::Aborted;
         }
     }
 
-    /// The files that may be stored now and are not yet.
+    /// The files that may be stored now and are not stored yet.
     pub fn to_store(&self) -> impl Iterator<Item = usize> {
         let may = self.phase == Phase::Storing;
         self.files.iter().enumerate().filter(move |(_, state)| may && **state == FileState::Open).map(|(file, _)| file)
     }
 
-    /// File `file` is in its place: this epoch's, with all of its rows.
+    /// File `file` is stored in its place, with all rows of this epoch.
     pub fn stored(&mut self, file: usize) {
         self.decide(file, FileState::Stored);
     }
 
-    /// There is a void in the place of `file`. `holds` says of each message whether it has rows in that file.
+    /// There is a void in the place of `file`. `holds` says for each message whether it has rows in that file.
     pub fn voided(&mut self, file: usize, holds: impl Fn(usize) -> bool) {
         self.decide(file, FileState::Voided);
         for (message, state) in self.messages.iter_mut().enumerate() {
@@ -170,14 +170,14 @@ impl Commit {
         }
     }
 
-    /// The delete of `message` was answered with success; `in_time` if it still was ours then, and was not handed out
-    /// again meanwhile: else SQS may have ignored the delete.
+    /// The delete of `message` succeeded. `in_time` says that the message was still ours then, and was not handed out
+    /// again meanwhile. Otherwise SQS may have ignored the delete.
     pub fn deleted(&mut self, message: usize, in_time: bool) {
         let state = if in_time { MessageState::Deleted } else { MessageState::Uncertain };
         self.settle(message, state);
     }
 
-    /// The delete of `message` was refused for good, or is given up.
+    /// The delete of `message` was refused for good, or the worker has given it up.
     pub fn not_deleted(&mut self, message: usize) {
         self.settle(message, MessageState::Uncertain);
     }
@@ -188,7 +188,7 @@ impl Commit {
         }
     }
 
-    /// The messages that are not this epoch's to delete: to be given back, as far as they still are ours at all.
+    /// The messages that this epoch must not delete. The worker gives them back if they are still ours.
     pub fn to_give_back(&self) -> impl Iterator<Item = usize> {
         let aborted = self.phase == Phase::Aborted;
         let is_to = move |state: &MessageState| aborted || *state == MessageState::Forgotten;
@@ -203,7 +203,7 @@ mod tests {
     /// An epoch of two files and three messages: 0 in the first file, 1 in the second, 2 in both.
     fn announced() -> Commit {
         let mut commit = Commit::new(3, 2);
-        assert_eq!(commit.to_store().count(), 0, "nothing before the entry");
+        assert_eq!(commit.to_store().count(), 0, "the entry was not answered yet");
         commit.announced(|_| true);
         commit
     }
@@ -241,7 +241,7 @@ mod tests {
         commit.published();
         assert_eq!(commit.phase(), Phase::Aborted);
         assert_eq!(list(commit.to_give_back()), [0, 1]);
-        assert!(commit.may_remove_entry(), "it says nothing that will ever be true");
+        assert!(commit.may_remove_entry(), "none of its files will ever exist");
     }
 
     #[test]
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!((list(commit.to_delete()), list(commit.to_give_back())), (vec![1], vec![0, 2]));
         commit.deleted(1, true);
         commit.deleted(0, true);
-        assert!(!commit.may_remove_entry(), "the others come again, and need it");
+        assert!(!commit.may_remove_entry(), "the other messages come again, and need the entry");
     }
 
     #[test]
@@ -263,7 +263,7 @@ mod tests {
             (0..2).for_each(|file| commit.stored(file));
             commit.published();
             (0..2).for_each(|message| commit.deleted(message, true));
-            assert!(!commit.may_remove_entry(), "one is open");
+            assert!(!commit.may_remove_entry(), "one delete is not answered yet");
             uncertain(&mut commit);
             commit.deleted(2, true);
             assert!(!commit.may_remove_entry());

@@ -1,12 +1,12 @@
-//! Message bodies to columns.
+//! Decodes message bodies into columns.
 //!
-//! A body is one tick object, a JSON array of them, or several on lines or joined, plain or as base64 of gzip or zstd.
-//! [`Decoder`] takes a body apart and sends every part to one of two places: good ticks to the batch, all else to the
-//! rejects, with its bytes. Neither waits for the other.
+//! A body is one tick object, a JSON array of ticks, or several ticks on lines or joined. It is plain text, or base64
+//! of gzip or zstd. [`Decoder`] takes a body apart and sends every part to one of two places: good ticks to the batch,
+//! everything else with its bytes to the rejects. Neither waits for the other.
 //!
-//! What a body, a tick and a value must look like is decided by simd-json and by `decode/reader.rs`. As the ticks of a
-//! producer are alike, most of them need neither: `decode/shape.rs` reads them by the shape of one that was accepted,
-//! to the same result. This file does *not* own what happens to ticks and rejects afterwards.
+//! simd-json and `decode/reader.rs` decide what a body, a tick and a value must look like. The ticks of a producer are
+//! alike, so most of them need neither. `decode/shape.rs` reads them by the shape of a tick that was accepted, with the
+//! same result. This file does *not* own what happens to ticks and rejects afterwards.
 
 mod config;
 mod guess;
@@ -68,22 +68,23 @@ pub struct Message<'a> {
     pub id: &'a str,
     /// The body as it was received.
     pub body: &'a [u8],
-    /// The message attribute `content-encoding`, in any case: `gzip` or `zstd` for base64 of these, `base64`, or
-    /// `identity`. Without it, base64 of gzip and zstd is told by its first bytes.
+    /// The message attribute `content-encoding`, in upper or lower case: `gzip` or `zstd` for base64 of these,
+    /// `base64`, or `identity`. Without it, the decoder recognizes base64 of gzip and zstd by the first bytes.
     pub content_encoding: Option<&'a str>,
-    /// When the queue took the message, microseconds since the Unix epoch, UTC. Stands in for a missing event time.
+    /// When the queue took the message, microseconds since the Unix epoch, UTC. It replaces a missing event time.
     pub sent_at_us: Option<i64>,
     /// When the engine received it, microseconds since the Unix epoch, UTC.
     pub received_at_us: i64,
 }
 
-/// Makes ticks of message bodies; one per thread. It keeps its buffers and its view of the names between messages.
+/// Decodes message bodies into ticks. Each thread has its own decoder, which keeps its buffers and its view of the
+/// names between messages.
 ///
-/// A body is an array if it begins with `[`. Else it is one document, or one document per line where there are several
-/// lines that are not one value together; blank lines do not count. Where a body, a line or an element of an array is
-/// not JSON, it is one reject; where a tick is not acceptable, that tick is. The empty array is a message of no ticks;
-/// an empty body is a reject. Unknown keys are skipped, null is the same as a missing key, and a key that fills a
-/// column may not occur twice. An event that [`DecodeConfig::only`] does not choose is neither a tick nor a reject.
+/// A body is an array if it begins with `[`. Otherwise it is one document, or one document per line if it has several
+/// lines that together are not one value. Blank lines do not count. A body, line or array element that is not JSON is
+/// one reject, and so is a tick that is not acceptable. The empty array is a message without ticks, and an empty body
+/// is a reject. Unknown keys are skipped. Null is the same as a missing key. A key that fills a column must not occur
+/// twice. An event that [`DecodeConfig::only`] does not choose is neither a tick nor a reject.
 pub struct Decoder {
     envelope: Envelope,
     wrap: Wrap,
@@ -94,7 +95,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder for feeds as `config`, which must be valid, describes them.
+    /// A decoder for feeds that `config` describes. `config` must be valid.
     #[must_use]
     pub fn new(config: &DecodeConfig, names: &Dictionaries) -> Self {
         Self {
@@ -107,9 +108,9 @@ impl Decoder {
         }
     }
 
-    /// The same, but every tick goes through simd-json: what [`Decoder::new`] is measured beside, and must agree with
-    /// on every tick and reject. The names of a body that turns out to be no JSON may have been interned by one and not
-    /// by the other.
+    /// Like [`Decoder::new`], but every tick goes through simd-json. [`Decoder::new`] is measured against this decoder,
+    /// and must agree with it on every tick and reject. If a body turns out not to be JSON, one of them may have
+    /// interned its names and the other one not.
     #[must_use]
     pub fn without_speculation(config: &DecodeConfig, names: &Dictionaries) -> Self {
         let mut decoder = Self::new(config, names);
@@ -117,9 +118,9 @@ impl Decoder {
         decoder
     }
 
-    /// Adds the good ticks of `message` to `ticks`, in their order, and everything else to `rejects`, but for
-    /// events that are not meant to be ticks: [`Decoder::left_out`] has their positions. A name that is
-    /// new to a full table makes a tick as any other: `ticks` keeps it.
+    /// Adds the good ticks of `message` to `ticks`, in their order, and everything else to `rejects`. Events that are
+    /// not meant to be ticks go to neither: [`Decoder::left_out`] has their positions. A new name that finds its table
+    /// full makes a tick like any other, and `ticks` keeps the name.
     pub fn decode(&mut self, message: &Message<'_>, ticks: &mut TickBatch, rejects: &mut Vec<Reject>) {
         let Self { envelope, wrap, bodies, left_out, unreadable, spread } = self;
         let mut sorter = Sorter::new(message, ticks, rejects, left_out, spread);
@@ -148,25 +149,24 @@ impl Decoder {
         bodies.hand_over_guests(ticks);
     }
 
-    /// The positions of those elements of the last message that are events, and not meant to be ticks
-    /// ([`DecodeConfig::only`]).
+    /// The positions of those events in the last message that are not meant to be ticks ([`DecodeConfig::only`]).
     #[must_use]
     pub fn left_out(&self) -> impl ExactSizeIterator<Item = u32> {
         self.left_out.iter().map(|(position, _)| *position)
     }
 
-    /// How many values of optional fields could not be read since the last call.
+    /// How many values of optional fields were not readable since the last call.
     pub fn take_unreadable(&mut self) -> UnreadableFields {
         std::mem::take(&mut self.unreadable)
     }
 
-    /// Tells of the events that were left out since the last call: a field, its value, and how many events had it.
+    /// Reports the events that were left out since the last call: a field, its value, and the number of events with it.
     pub fn take_left_out(&mut self, tell: impl FnMut(&str, &str, u64)) {
         self.bodies.filter().take(tell);
     }
 }
 
-/// The text behind the byte order mark and the record separator (RFC 7464) that some producers begin with.
+/// The text without the byte order mark and the record separator (RFC 7464) with which some producers begin.
 fn without_mark(text: &[u8]) -> &[u8] {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     text.strip_prefix(&[RECORD_SEPARATOR]).unwrap_or(text)

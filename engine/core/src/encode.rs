@@ -1,8 +1,8 @@
-//! Epochs to Parquet: one file per partition, each sorted by symbol and time, with small row groups so that statistics
-//! prune.
+//! Encodes epochs as Parquet: one file per partition, sorted by symbol and time. Row groups are small, so that readers
+//! skip many of them by their statistics.
 //!
-//! This file owns the properties of the files. The order of ticks is in [`sort`], their columns in [`ticks`], those of
-//! alerts and rejects in [`columns`]. It does *not* own where files go: a [`DataFile`] carries its partition, and
+//! This file owns the properties of the files. The order of ticks is in [`sort`], their columns in [`ticks`], the
+//! columns of alerts and rejects in [`columns`]. It does *not* own where files go: a [`DataFile`] has a partition, and
 //! [`crate::lake`] makes the key.
 
 pub mod sort;
@@ -40,13 +40,13 @@ use crate::decode::Reject;
 use crate::lake::{EpochId, Partition};
 use crate::tick::{Dictionaries, TickBatch};
 
-/// How Parquet files are written.
+/// The settings of Parquet files.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct EncodeConfig {
-    /// Rows per row group. Small groups let statistics skip more, large ones compress a little better.
+    /// Rows per row group. With small groups statistics skip more rows, large groups compress a little better.
     pub row_group_rows: usize,
-    /// Level of zstd, 1 to 22.
+    /// The zstd level, 1 to 22.
     pub zstd_level: i32,
 }
 
@@ -56,10 +56,10 @@ impl Default for EncodeConfig {
     }
 }
 
-/// Why an epoch could not be encoded.
+/// Why an epoch cannot be encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
-    /// The configured level is not one of zstd's.
+    /// The configured level is not a zstd level.
     #[error("failed to set up the encoder: zstd level {0} is not within 1 to 22")]
     ZstdLevel(i32),
     /// The Parquet writer refused the rows, which is a defect in this crate.
@@ -73,15 +73,15 @@ pub enum EncodeError {
 /// One finished Parquet file of an epoch.
 #[derive(Debug)]
 pub struct DataFile {
-    /// Where its rows belong.
+    /// The partition of its rows.
     pub partition: Partition,
     /// How many rows it holds.
     pub rows: usize,
-    /// The file.
+    /// The bytes of the file.
     pub bytes: Vec<u8>,
 }
 
-/// Encodes epochs; keeps its buffers between them.
+/// Encodes epochs, and keeps its buffers between them.
 #[derive(Debug)]
 pub struct Encoder {
     names: Dictionaries,
@@ -92,7 +92,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An encoder of ticks whose names are in `names`.
+    /// An encoder for ticks whose names are in `names`.
     pub fn new(config: &EncodeConfig, names: Dictionaries) -> Result<Self, EncodeError> {
         let level = ZstdLevel::try_new(config.zstd_level).map_err(|_| EncodeError::ZstdLevel(config.zstd_level))?;
         let schema = ArrowSchemaConverter::new().convert(&Table::Ticks.schema())?;
@@ -107,20 +107,20 @@ impl Encoder {
         })
     }
 
-    /// The files of an epoch: ticks by hour, alerts and rejects by day. Holds all of them in memory, which the epoch's
-    /// bounds make small (4 to 6 bytes per tick).
+    /// The files of an epoch: ticks by hour, alerts and rejects by day. It holds all files in memory. The epoch's
+    /// bounds keep them small (4 to 6 bytes per tick).
     pub fn encode<M>(&mut self, epoch: &EpochId, contents: &Contents<M>) -> Result<Vec<DataFile>, EncodeError> {
         self.sort(&contents.ticks);
         self.encode_sorted(epoch, &contents.alerts, &contents.rejects)
     }
 
-    /// The first step of [`Encoder::encode`]: takes copies of an epoch's ticks, whose columns may be filled again from
-    /// then on.
+    /// The first step of [`Encoder::encode`]: copies an epoch's ticks in their order. Afterwards the caller may fill
+    /// their columns again.
     pub fn sort(&mut self, ticks: &[TickBatch]) {
         self.sorter.sort(ticks, &self.names.symbols);
     }
 
-    /// The second step: the files of the ticks that were sorted last, and of the rest of their epoch.
+    /// The second step: the files of the ticks that were sorted last, and of the alerts and rejects of their epoch.
     pub fn encode_sorted(
         &mut self,
         epoch: &EpochId,
@@ -140,12 +140,12 @@ impl Encoder {
         Ok(files)
     }
 
-    /// The file of an epoch's alerts in `partition`, which are in the order of their times.
+    /// The file of an epoch's alerts in `partition`. `rows` are in the order of their times.
     pub fn alerts(&self, epoch: &EpochId, partition: Partition, rows: &[&Alert]) -> Result<DataFile, EncodeError> {
         self.file(epoch, partition, &columns::alerts(rows)?)
     }
 
-    /// A file of `table` without rows, for the place of a file that must never be stored.
+    /// A file of `table` without rows. It takes the place of a file that must never be stored.
     pub fn void(&self, table: Table, epoch: &EpochId) -> Result<Vec<u8>, EncodeError> {
         let partition = Partition::of(table, 0);
         Ok(self.file(epoch, partition, &RecordBatch::new_empty(table.schema()))?.bytes)
@@ -177,18 +177,18 @@ impl Encoder {
             .set_key_value_metadata(Some(vec![KeyValue::new("ticklake.epoch".to_owned(), epoch.to_string())]))
             .set_compression(self.compression)
             .set_max_row_group_row_count(Some(self.row_group_rows))
-            // What prunes is the row group, which is small: an index of pages would only make the footer larger.
+            // Readers skip row groups, and these are small. An index of pages would only make the footer larger.
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true)
-            // The width of 32 deltas is that of the largest; half of parquet's own number on 64 bits, and what
-            // parquet-java writes.
+            // All deltas of a miniblock have the width of the largest one. 32 deltas are half of parquet's default on
+            // 64 bits, and the number that parquet-java writes.
             .set_delta_binary_packed_encoder_options(DeltaBinaryPackedEncoderOptions::try_new(128, 4)?)
             .set_sorting_columns(Some(sorting_columns(table, &schema)));
         Ok(delta_columns(table).iter().fold(properties, |properties, column| delta(properties, column)).build())
     }
 }
 
-/// The columns whose neighbours differ by little once sorted: a dictionary of them would be as large as they are.
+/// Columns in which neighbours differ by little after sorting. Their dictionary would be as large as the columns.
 fn delta_columns(table: Table) -> &'static [&'static str] {
     match table {
         Table::Ticks => &["ts", "seq"],
@@ -204,7 +204,7 @@ fn delta(properties: WriterPropertiesBuilder, column: &str) -> WriterPropertiesB
         .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED)
 }
 
-/// What the files are sorted by, as readers are told: only what [`sort`] and [`by_partition`] really do.
+/// The order of rows that the file declares to readers. It is only what [`sort`] and [`by_partition`] really do.
 fn sorting_columns(table: Table, schema: &Schema) -> Vec<SortingColumn> {
     let names: &[&str] = match table {
         Table::Ticks => &["symbol", "ts"],
@@ -219,7 +219,7 @@ fn sorting_columns(table: Table, schema: &Schema) -> Vec<SortingColumn> {
         .collect()
 }
 
-/// Rows by partition, in the order of their times.
+/// The rows of each partition, in the order of their times.
 fn by_partition<T>(
     rows: &[T],
     partition: impl Fn(&T) -> Partition,
@@ -249,7 +249,7 @@ mod tests {
     const AFTERNOON_US: i64 = 1_795_442_400_000_000;
     const HOUR_US: i64 = 3_600_000_000;
 
-    /// A tick with its names spelled out, as the naive twin handles it.
+    /// A tick with its names as text, as the naive twin uses it.
     type PlainTick = (String, i64, f64, f64, Option<i64>, Option<String>, Option<String>);
 
     fn plain_tick() -> impl Strategy<Value = PlainTick> {
@@ -339,7 +339,7 @@ mod tests {
         }
     }
 
-    /// Prices enough for positions of two bytes and for several pages; names and sequence numbers that come and go.
+    /// The prices need positions of two bytes and several pages. Names and sequence numbers are sometimes missing.
     #[test]
     fn large_row_groups_come_back_whole() {
         let names = Dictionaries::new(400);
@@ -372,7 +372,7 @@ mod tests {
                 .map(|field| (field.name().clone(), field.data_type().clone(), field.is_nullable()))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(columns(&batch.schema()), columns(&Table::Ticks.schema()), "the contract, to the type");
+        assert_eq!(columns(&batch.schema()), columns(&Table::Ticks.schema()), "the contract, with types");
         let groups = metadata.metadata().row_groups();
         assert_eq!(groups.len(), 4);
         for group in groups {
@@ -383,7 +383,7 @@ mod tests {
             assert_eq!(
                 statistics.min_bytes_opt(),
                 statistics.max_bytes_opt(),
-                "a symbol a group, and the statistics know"
+                "one symbol per row group, and the statistics show it"
             );
             assert!(matches!(symbol.compression(), Compression::ZSTD(_)));
             assert!(symbol.dictionary_page_offset().is_some());

@@ -143,8 +143,7 @@ impl<M> EpochBuilder<M> {
     /// It keeps no more columns than the bounds of an epoch need. It keeps no columns that are far larger than most: a
     /// single message of a million ticks would occupy its memory for good.
     pub fn reuse(&mut self, columns: Vec<TickBatch>) {
-        // A growing vector doubles. So columns that hold as many rows as the bounds allow may have room for twice as
-        // many.
+        // A growing vector doubles, so columns for as many rows as the bounds allow may have room for twice as many.
         let rows_max = self.limits.rows_max.min(self.limits.bytes_max / TickBatch::ROW_BYTES).saturating_mul(2);
         for mut columns in columns {
             let rows = columns.capacity();
@@ -218,8 +217,7 @@ impl<M> EpochBuilder<M> {
     }
 
     fn note_partitions(&mut self, ticks: &TickBatch) {
-        // Neighbouring ticks nearly always have the same hour. Comparing with its limits saves the division and the
-        // hash.
+        // Neighbouring ticks nearly always have the same hour: a look at its limits saves the division and the hash.
         let mut hour = 0..0;
         for &ts_us in &ticks.ts_us {
             if !hour.contains(&ts_us) {

@@ -17,8 +17,7 @@ use ticklake_schemas::Table;
 const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
 
-/// The name of an epoch, which is never used again. It consists of the worker's id, which is unique per process start,
-/// and the epoch's number within the worker.
+/// The unique name of an epoch: the worker's id, unique per process start, and the epoch's number within the worker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EpochId {
     worker: Arc<str>,
@@ -63,8 +62,7 @@ impl Partition {
         Self { table, slot: ts_us.div_euclid(slot_us(table)) }
     }
 
-    /// The partition of `table` at `slot`: hours or days since the Unix epoch, depending on how the table is
-    /// partitioned.
+    /// The partition of `table` at `slot`, in hours or days since the Unix epoch, as the table is partitioned.
     #[must_use]
     pub fn at(table: Table, slot: i64) -> Self {
         Self { table, slot }
@@ -99,7 +97,7 @@ impl Partition {
 
 impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The decoder rejects times that are far from the limits of a calendar, so this conversion does not fail.
+        // The decoder accepts only times far inside the range of a calendar, so this conversion does not fail.
         let start_us = self.slot.saturating_mul(slot_us(self.table));
         let start = Offset::UTC.to_datetime(Timestamp::from_microsecond(start_us).unwrap_or(Timestamp::UNIX_EPOCH));
         let name = self.table.name();

@@ -206,14 +206,12 @@ impl NameCache {
         !self.guests.is_empty()
     }
 
-    /// Returns the hold that keeps the guests interned since the last call, or `None` if there were none. The cache
-    /// forgets them.
+    /// The hold of the guests that were interned since the last call, if there were any. The cache forgets them.
     pub fn take_hold(&mut self) -> Option<Arc<Hold>> {
         if self.guests.is_empty() {
             return None;
         }
-        // Draining would take time in proportion to the map's capacity, and one message may have made the map very
-        // large.
+        // Draining takes time in proportion to the map's capacity, and one message may have made it very large.
         let guests = std::mem::take(&mut self.guests).into_iter().map(|(name, id)| (id, name)).collect();
         Some(Arc::new(Hold::new(self.shared.clone(), guests)))
     }

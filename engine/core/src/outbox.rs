@@ -1,8 +1,8 @@
-//! The outbox: which alerts are published one by one, and what is said in place of the others.
+//! The outbox decides which alerts are published one by one, and which summary replaces the others.
 //!
-//! A subscriber may be a person: when the whole market moves, or a feed is broken, hundreds of alerts a minute say less
-//! than one. All alerts are in the lake whatever is held back here. This file owns what is held back and how it is
-//! summed up. It does *not* own how alerts are sent, and reads no clock.
+//! A subscriber may be a person. If the whole market moves or a feed is broken, one alert says more than hundreds of
+//! alerts a minute. The lake stores all alerts, also those that are held back here. This file owns which alerts are
+//! held back and how they are summed up. It does *not* own how alerts are sent, and reads no clock.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
@@ -10,25 +10,25 @@ use crate::alert::{Alert, Direction, Kind, Severity, State};
 
 const MINUTE_US: i64 = 60_000_000;
 
-/// Event time within which the same in several symbols is one event of the market.
+/// If the same happens to several symbols within this event time, it is one event of the market.
 const MARKET_US: i64 = 10_000_000;
 
-/// After so long without a word an event of the market is over: those of its symbols may have been a worker's that is
-/// no more.
+/// An event of the market is over when nothing was heard of it for this long. The worker that watched its symbols may
+/// have died.
 const MARKET_MAX_US: i64 = 3_600_000_000;
 
-/// Events that were held back and are not over, that are remembered. Of the oldest beyond, what is said of them later
-/// is published.
+/// How many held-back events are remembered while they last. If there are more, later alerts about the oldest ones are
+/// published.
 const HELD_MAX: usize = 100_000;
 
-/// How much is published one by one.
+/// Limits on how much is published one by one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxConfig {
-    /// Events that are published in a minute, with all that is said of them later. Of more, one alert says how many
-    /// there are. 0: no bound.
+    /// Events that are published in a minute, with all later alerts about them. If there are more, one alert gives
+    /// their number. 0: no limit.
     pub per_minute_max: u32,
-    /// Symbols in which the same happens, the same way, within ten seconds of event time, from which on it is one alert
-    /// about the market. 0: never.
+    /// If the same happens, in the same direction, to so many symbols within ten seconds of event time, one alert about
+    /// the market replaces theirs. 0: never.
     pub market_symbols_min: u32,
 }
 
@@ -38,32 +38,32 @@ impl Default for OutboxConfig {
     }
 }
 
-/// What was published lately, and what was not.
+/// Remembers what was published lately, and what was held back.
 #[derive(Debug)]
 pub struct Outbox {
     config: OutboxConfig,
-    /// Events that subscribers were not told of and that are not over, and these in the order in which they came.
+    /// Events that were held back and are not over. `order` has them as they came, and may still have ended ones.
     held: HashSet<String>,
     order: VecDeque<String>,
     markets: BTreeMap<(&'static str, &'static str), Market>,
-    /// Of the minute: when it began, what was published in it, and what was held back.
+    /// The current minute: when it began, how many events were published in it, and what was held back.
     minute_us: i64,
     published: u32,
     overflow: Option<Overflow>,
     held_back: u64,
 }
 
-/// What happens to many symbols at once.
+/// The same in many symbols at once.
 #[derive(Debug, Default)]
 struct Market {
-    /// The last symbols in which it began, with the event times, within ten seconds.
+    /// The last symbols in which it began, with the event times. All of these lie within ten seconds.
     recent: VecDeque<(i64, String)>,
-    /// What was said of it, while it lasts.
+    /// The alert that opened it, while it lasts.
     open: Option<Alert>,
-    /// Events that are a part of it and not over, and how many symbols there were.
+    /// The events that are part of it and not over, and all symbols that were part of it.
     events: HashSet<String>,
     symbols: HashSet<String>,
-    /// When it was seen last: in event time, and by the clock.
+    /// When it was seen last, by event time and by the clock.
     last_us: i64,
     seen_us: i64,
     suppressed: u64,
@@ -76,7 +76,7 @@ struct Overflow {
 }
 
 impl Outbox {
-    /// An outbox from which nothing was published.
+    /// An outbox that has published nothing yet.
     #[must_use]
     pub fn new(config: OutboxConfig) -> Self {
         Self {
@@ -97,13 +97,13 @@ impl Outbox {
         self.held_back
     }
 
-    /// Takes an alert at `now_us`, microseconds since the Unix epoch. Adds to `publish` what is to be published because
-    /// of it.
+    /// Takes an alert at `now_us`, microseconds since the Unix epoch. Adds the alerts that are to be published now to
+    /// `publish`.
     pub fn take(&mut self, alert: &Alert, now_us: i64, publish: &mut Vec<Alert>) {
         self.tick(now_us, publish);
         if alert.state != State::Open {
-            // Of an event that was held back nobody is told how it goes on; of any other, also of another worker's,
-            // everybody.
+            // If an event was held back, later alerts about it are held back, too. Later alerts about all other events
+            // are published, also about events of another worker.
             let is_held = self.held.contains(&alert.event);
             if alert.state == State::Close && is_held {
                 self.held.remove(&alert.event);
@@ -130,7 +130,7 @@ impl Outbox {
         }
     }
 
-    /// An event that was held back is over: with the last one of a market that is, too.
+    /// An event that was held back is over. If it was the last one of a market event, the market event is over, too.
     fn is_over(&mut self, alert: &Alert, now_us: i64, publish: &mut Vec<Alert>) {
         let Some(market) = self.markets.get_mut(&key(alert)) else { return };
         if market.events.remove(&alert.event) {
@@ -141,12 +141,12 @@ impl Outbox {
         }
     }
 
-    /// Tells the time. Adds to `publish` what is over.
+    /// Tells the outbox the time. Adds alerts about what is over by now to `publish`.
     pub fn tick(&mut self, now_us: i64, publish: &mut Vec<Alert>) {
         self.close(now_us, false, publish);
     }
 
-    /// Tells that nothing comes any more. Adds to `publish` what is not summed up yet.
+    /// Tells the outbox that no more alerts come. Adds the summaries that are still open to `publish`.
     pub fn finish(&mut self, now_us: i64, publish: &mut Vec<Alert>) {
         self.close(now_us, true, publish);
     }
@@ -158,7 +158,7 @@ impl Outbox {
                 market.close(now_us, publish);
             }
         }
-        // Minutes that nothing is published in are none; a clock that is set back begins another one.
+        // A new minute begins with the first call after the last one has ended, or if the clock is set back.
         if !is_last && (0..MINUTE_US).contains(&now_us.saturating_sub(self.minute_us)) {
             return;
         }
@@ -169,13 +169,13 @@ impl Outbox {
         }
     }
 
-    /// A new event: only these count against the bound, for whoever was told of one wants to know how it ends.
+    /// Publishes a new event. Only these count against the limit: subscribers who know an event want to know its end.
     fn publish(&mut self, alert: Alert, publish: &mut Vec<Alert>) {
         self.published = self.published.saturating_add(1);
         publish.push(alert);
     }
 
-    /// Whether the event belongs to one of the market. The one with which it becomes one is a part of it.
+    /// Whether the event is part of a market event. The event that completes the number of symbols is part of it, too.
     fn is_of_market(&mut self, alert: &Alert, now_us: i64, publish: &mut Vec<Alert>) -> bool {
         let least = self.config.market_symbols_min as usize;
         if least == 0 || &*alert.symbol == "*" {
@@ -185,14 +185,14 @@ impl Outbox {
         let is_recent = |ts_us: i64| ts_us.abs_diff(alert.ts_us) < MARKET_US as u64;
         market.recent.retain(|(ts_us, symbol)| is_recent(*ts_us) && **symbol != *alert.symbol);
         market.recent.push_back((alert.ts_us, alert.symbol.to_string()));
-        // What comes when the rest is long past stands for itself.
+        // An alert that comes when the others are long past stands for itself.
         if market.recent.len() < least {
             return false;
         }
         (market.last_us, market.seen_us) = (market.last_us.max(alert.ts_us), now_us);
         market.events.insert(alert.event.clone());
         market.symbols.extend(market.recent.iter().map(|(_, symbol)| symbol.clone()));
-        // As many as it takes are enough to remember; the symbols are counted elsewhere.
+        // Only the minimum number must be remembered here: `symbols` counts all symbols.
         market.recent.drain(..market.recent.len() - least);
         market.suppressed += 1;
         if market.open.is_none() {
@@ -206,7 +206,7 @@ impl Outbox {
         true
     }
 
-    /// Whether the minute's alerts are all published.
+    /// Whether the limit of the minute is reached. If so, the summary counts the event.
     fn is_full(&mut self, alert: &Alert, now_us: i64, publish: &mut Vec<Alert>) -> bool {
         let most = self.config.per_minute_max;
         if most == 0 || self.published < most {
@@ -235,7 +235,7 @@ fn key(alert: &Alert) -> (&'static str, &'static str) {
     (alert.kind.as_str(), alert.direction.as_str())
 }
 
-/// An alert about several symbols, of which there are as many as it takes.
+/// An alert about several symbols. `count` is the number of symbols or events that it takes to raise it.
 fn summary(event: &str, kind: Kind, direction: Direction, (ts_us, now_us): (i64, i64), count: f64) -> Alert {
     let event = Alert::id_of(event, "*", ts_us);
     Alert {
@@ -276,7 +276,7 @@ fn closing(opened: Alert, ts_us: i64, now_us: i64, observed: f64, suppressed: u6
 mod tests {
     use super::*;
 
-    /// So many seconds after some time.
+    /// The time `seconds` after a fixed time.
     fn at(seconds: i64) -> i64 {
         1_795_442_400_000_000 + seconds * 1_000_000
     }
@@ -292,7 +292,7 @@ mod tests {
         Outbox::new(OutboxConfig { per_minute_max, market_symbols_min })
     }
 
-    /// What is published, by symbol, kind and state.
+    /// The alerts that are published, by symbol, kind and state.
     fn taken(outbox: &mut Outbox, alert: &Alert, now_s: i64) -> Vec<(String, Kind, State)> {
         let mut publish = Vec::new();
         outbox.take(alert, at(now_s), &mut publish);
@@ -307,7 +307,7 @@ mod tests {
         for symbol in 0..500 {
             outbox.take(&alert(Kind::Move, &name(symbol), 0, State::Open), at(200), &mut publish);
         }
-        assert_eq!(publish.len(), 10, "nine alone, and the market");
+        assert_eq!(publish.len(), 10, "nine alerts of single symbols, and one of the market");
         let market = publish.pop().unwrap();
         assert_eq!((&*market.symbol, market.kind, market.state, market.observed), ("*", Kind::Move, State::Open, 10.0));
         assert!(market.event.starts_with("market-move-up-"), "{}", market.event);
@@ -315,7 +315,7 @@ mod tests {
         for symbol in 0..500 {
             outbox.take(&alert(Kind::Move, &name(symbol), 40, State::Close), at(240), &mut publish);
         }
-        assert_eq!(publish.len(), 10, "the ends of the nine, and of the market with the last of the others");
+        assert_eq!(publish.len(), 10, "the ends of the nine, and the end of the market with the last of the others");
         let close = publish.pop().unwrap();
         assert_eq!((close.event, close.state, close.observed), (market.event, State::Close, 500.0));
         assert_eq!((close.suppressed, outbox.held_back()), (491, 2 * 491));
@@ -374,8 +374,8 @@ mod tests {
         let mut ended = self::outbox(1, 0);
         (0..3).for_each(|n| ended.take(&alert(Kind::Spike, &format!("S{n}"), 0, State::Open), at(5), &mut publish));
         ended.finish(at(6), &mut publish);
-        assert_eq!(publish.last().map(|alert| alert.suppressed), Some(2), "at the end as well");
-        assert_eq!(taken(&mut outbox, &alert(Kind::Spike, "T", 0, State::Open), 66).len(), 1, "the next minute");
+        assert_eq!(publish.last().map(|alert| alert.suppressed), Some(2), "the end sums up, too");
+        assert_eq!(taken(&mut outbox, &alert(Kind::Spike, "T", 0, State::Open), 66).len(), 1, "a new minute has begun");
     }
 
     #[test]
@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(taken(&mut outbox, &alert(Kind::Spike, "B", 0, State::Open), 0).len(), 1, "the overflow");
         assert_eq!(taken(&mut outbox, &close("A"), 1), [("A".to_owned(), Kind::Spike, State::Close)]);
         assert_eq!(taken(&mut outbox, &close("B"), 1), []);
-        assert_eq!(taken(&mut outbox, &close("C"), 1).len(), 1, "of another worker");
+        assert_eq!(taken(&mut outbox, &close("C"), 1).len(), 1, "another worker published its opening");
         assert_eq!(
             taken(&mut outbox, &alert(Kind::Spike, "D", 0, State::Open), 61).len(),
             2,

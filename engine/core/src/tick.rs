@@ -25,8 +25,7 @@ pub struct TickBatch {
     pub conditions: Vec<NameId>,
     /// When the engine received the message, microseconds since the Unix epoch, UTC.
     pub received_at_us: Vec<i64>,
-    /// Keeps the guests that rows refer to: names beyond the bound of a table. It may keep more guests than the rows
-    /// need.
+    /// Keeps the guests that rows refer to: names beyond a table's bound. It may keep more than the rows need.
     pub guests: Vec<Arc<Hold>>,
 }
 

@@ -1,7 +1,7 @@
-//! Any bodies through both ways of decoding: what the fast one accepts, simd-json accepts, with the same values.
+//! Decodes any bodies in both ways. simd-json must accept all that the fast way accepts, with the same values.
 //!
-//! `cargo +nightly fuzz run agreement` in the folder `engine/core`. The test
-//! `decode::tests::speculation::corpus_and_its_mutations_agree` sends the corpus through the same door on every run.
+//! Run `cargo +nightly fuzz run agreement` in the folder `engine/core`. On every run, the test
+//! `decode::tests::speculation::corpus_and_its_mutations_agree` sends the corpus through both ways, too.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

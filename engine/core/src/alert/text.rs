@@ -1,6 +1,6 @@
-//! What people read: the subject of an e-mail, its body, and a text message.
+//! The texts for people: the subject of an e-mail, its body, and a text message.
 //!
-//! This file owns the wording. It does *not* own who gets which.
+//! This file owns the wording. It does *not* own who gets which text.
 
 use std::fmt::Write as _;
 
@@ -8,10 +8,10 @@ use jiff::Timestamp;
 
 use super::{Alert, Direction, Kind, State};
 
-/// What SNS takes as a subject: so many characters of ASCII.
+/// The longest subject that SNS takes, in ASCII characters.
 const SUBJECT_MAX: usize = 100;
 
-/// What fits into one text message.
+/// The most characters that fit into one text message.
 const SMS_MAX: usize = 160;
 
 impl Alert {
@@ -49,7 +49,7 @@ impl Alert {
         }
         writeln!(text, "window    {}", self.window)?;
         if self.suppressed > 0 {
-            writeln!(text, "more      {} of the same event, of which nothing was said", self.suppressed)?;
+            writeln!(text, "more      {} of the same event, not reported one by one", self.suppressed)?;
         }
         writeln!(text, "event     {}", self.event)?;
         if !self.ticks.is_empty() {
@@ -62,7 +62,7 @@ impl Alert {
         write!(text, "\nIn the lake:\n  {}\n", self.query())
     }
 
-    /// What happened, in a line.
+    /// What happened, in one line.
     fn headline(&self) -> String {
         let what = match self.state {
             State::Open => "",
@@ -74,14 +74,14 @@ impl Alert {
         let said = match self.kind {
             _ if self.is_of_market() => format!("{} {direction} in {observed} symbols at once", self.name()),
             Kind::Overflow => format!("{observed} alerts in a minute, {} of them only in the lake", self.suppressed),
-            Kind::Gap => format!("{symbol} silent for {observed} s, usual are {expected} s"),
+            Kind::Gap => format!("{symbol} silent for {observed} s, usually {expected} s"),
             Kind::Threshold => format!("{symbol} at {observed}, {} the line at {expected}", self.side()),
             Kind::LimitBand => format!("{symbol} at {observed}, {} its limit band, {expected}", self.side()),
             Kind::Clock => format!("{symbol} has event times {observed} s {}", self.ahead()),
             Kind::Spike | Kind::LevelShift | Kind::Move => {
                 format!("{symbol} {} {direction} at {observed}, from {expected}", self.name())
             }
-            Kind::Volatility | Kind::Volume => format!("{symbol} {}: {observed}, usual are {expected}", self.name()),
+            Kind::Volatility | Kind::Volume => format!("{symbol} {}: {observed}, usually {expected}", self.name()),
         };
         format!("{what}{said}")
     }
@@ -89,20 +89,20 @@ impl Alert {
     fn explanation(&self) -> &'static str {
         match self.kind {
             _ if self.is_of_market() => {
-                "The same happened to many symbols within ten seconds; they are not published one by one."
+                "The same happened to many symbols within ten seconds. Their alerts are not published one by one."
             }
             Kind::Spike => {
                 "One or a few prices were far from the ones around them: a bad print, or a trade away from the market."
             }
-            Kind::LevelShift => "The price jumped and stayed where it jumped to.",
+            Kind::LevelShift => "The price jumped and stayed at its new level.",
             Kind::Threshold => "The price crossed a configured line.",
-            Kind::Move => "The price went further within a minute than it usually does.",
-            Kind::Volatility => "For most of a minute prices went further, when they changed, than they usually do.",
-            Kind::Volume => "Trades of half a minute were larger than they usually are.",
-            Kind::Gap => "Nothing was traded, or nothing was received, for longer than is likely.",
+            Kind::Move => "The price moved further within a minute than usual.",
+            Kind::Volatility => "For most of a minute, price changes were larger than usual.",
+            Kind::Volume => "For half a minute, trades were larger than usual.",
+            Kind::Gap => "Nothing was traded, or nothing was received, for an unusually long time.",
             Kind::LimitBand => "Prices left the band around their mean of five minutes.",
-            Kind::Clock => "A producer's clock is wrong, or ticks were held up on their way.",
-            Kind::Overflow => "More was unusual than is published one by one.",
+            Kind::Clock => "A producer's clock is wrong, or ticks arrived late.",
+            Kind::Overflow => "There were more alerts than are published one by one.",
         }
     }
 
@@ -131,7 +131,7 @@ fn time_of(us: i64) -> Timestamp {
     Timestamp::from_microsecond(us).unwrap_or_default()
 }
 
-/// Six significant digits, as a person would write them.
+/// A number with six significant digits, as a person would write it.
 fn number(value: f64) -> String {
     if value != 0.0 && !(1e-6..1e15).contains(&value.abs()) {
         return format!("{value:.3e}");
@@ -179,7 +179,7 @@ mod tests {
             }
         }
         let gap = Alert { kind: Kind::Gap, symbol: "*".into(), observed: 30.0, expected: 1.25, ..alert() };
-        assert_eq!(gap.subject(), "warning: the whole feed silent for 30 s, usual are 1.25 s");
+        assert_eq!(gap.subject(), "warning: the whole feed silent for 30 s, usually 1.25 s");
         let market = Alert { event: "market-gap-down-*-1".to_owned(), direction: Direction::Down, ..gap };
         assert_eq!(market.subject(), "warning: gap down in 30 symbols at once");
     }

@@ -1,13 +1,13 @@
-//! The way of an epoch's alerts into the table, once each.
+//! How the alerts of an epoch get into the table, once each.
 //!
-//! An alert does not depend on the message that raised it: that one may lapse, be stored by another worker, or be none.
-//! An alert is *noted* in the store before it is published, so that it survives its worker. An epoch that has it
-//! *claims* it when it is out, and stores its row if the claim is won. If the file of that epoch turns out to be a
-//! void, the next epoch of the worker carries the alert on. The note is removed when every alert in it is in the table
-//! and was published. Notes of a worker that died are adopted by others, who publish and store those alerts under the
-//! same ids.
+//! An alert does not depend on the message that raised it. That message may lapse, or another worker may store it, or
+//! there may be no message. An alert is *noted* in the store before it is published, so that it survives its worker.
+//! When the alert is out, the epoch *claims* it, and stores its row if it wins the claim. If the file of that epoch
+//! becomes a void, the worker's next epoch carries the alert on. The note is removed when every alert in it was
+//! published and is in the table. If a worker dies, others adopt its notes, and publish and store those alerts under
+//! the same ids.
 //!
-//! This file owns what may happen when. Whose a row is to store is in [`super::claim`].
+//! This file owns what may happen when. It does *not* own which epoch stores a row ([`super::claim`]).
 
 /// How far the alerts of one epoch have got.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,16 +19,16 @@ pub struct AlertCommit {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Row {
-    /// It is in no table, as far as this epoch knows.
+    /// As far as this epoch knows, it is not in the table.
     Open,
-    /// This epoch has claimed it, and is to put the file.
+    /// This epoch has claimed it, and must store the file.
     Claimed,
-    /// It is in the table, put by this epoch or by another one.
+    /// It is in the table. This epoch or another one has stored it.
     Stored,
 }
 
 impl AlertCommit {
-    /// An epoch of so many alerts, none of which is noted or published, unless there is none.
+    /// The state of this many alerts. They are neither noted nor published yet.
     #[must_use]
     pub fn new(alerts: usize) -> Self {
         Self { rows: vec![Row::Open; alerts], is_noted: alerts == 0, is_published: alerts == 0 }
@@ -39,42 +39,42 @@ impl AlertCommit {
         self.is_noted = true;
     }
 
-    /// All alerts are out: published, summed up in another one, or refused for good.
+    /// All alerts are out: published, summed up in another alert, or refused for good.
     pub fn published(&mut self) {
         self.is_published = true;
     }
 
-    /// Whether the alerts may be claimed, and their file stored: only after they are out. A worker that died in between
-    /// would leave a row of an alert that nobody was told of.
+    /// Whether the alerts may be claimed and their file may be stored. They must be out before. Otherwise a worker that
+    /// dies in between would leave the row of an alert that nobody received.
     #[must_use]
     pub fn may_claim(&self) -> bool {
         self.is_published
     }
 
-    /// The claim of `alert` is decided: the row is `ours` to store, or stands in the file of another epoch.
+    /// The claim of `alert` is decided: the row is `ours` to store, or it is in the file of another epoch.
     pub fn claimed(&mut self, alert: usize, ours: bool) {
         if self.may_claim() && self.rows[alert] == Row::Open {
             self.rows[alert] = if ours { Row::Claimed } else { Row::Stored };
         }
     }
 
-    /// The file with the row of `alert` is in its place.
+    /// The file with the row of `alert` is stored.
     pub fn stored(&mut self, alert: usize) {
         if self.rows[alert] == Row::Claimed {
             self.rows[alert] = Row::Stored;
         }
     }
 
-    /// There is a void in the place of the file with the row of `alert`: another epoch of this worker, or another
-    /// worker, is to store it.
+    /// There is a void in the place of the file with the row of `alert`. Another epoch of this worker, or another
+    /// worker, must store the row.
     pub fn voided(&mut self, alert: usize) {
         if self.rows[alert] == Row::Claimed {
             self.rows[alert] = Row::Open;
         }
     }
 
-    /// Whether the alerts have to be noted: some are not out or not in the table, and nothing else would survive this
-    /// worker.
+    /// Whether the alerts must be noted: some are not out or not in the table, and without a note they would not
+    /// survive this worker.
     #[must_use]
     pub fn is_to_note(&self) -> bool {
         !self.is_noted && !self.may_remove_notes()
@@ -122,7 +122,7 @@ mod tests {
         alerts.stored(0);
         assert!(!alerts.may_claim() && alerts.is_to_note() && !alerts.may_delete_messages());
         alerts.published();
-        assert_eq!(alerts.to_carry().count(), 1, "it was not out when it was claimed");
+        assert_eq!(alerts.to_carry().count(), 1, "the claim came before the alert was out");
         alerts.claimed(0, true);
         assert!(alerts.is_to_note(), "the file is not there yet");
         alerts.stored(0);

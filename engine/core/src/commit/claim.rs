@@ -1,17 +1,17 @@
-//! Claiming an alert: of all the epochs that raise it, one stores its row.
+//! Claims: if several epochs raise the same alert, only one of them stores its row.
 //!
-//! An alert may be raised by several workers that were given the same tick one after the other, by the same worker
-//! again, and by one that adopts the alerts of a dead one. What decides is an object of the alert's id, which the first
-//! epoch puts before its file of alerts. That epoch stores the row, and the others leave it out.
+//! Several workers may raise the same alert if they receive the same tick one after the other. The same worker may
+//! raise it again, and a worker may adopt it from a dead one. An object with the alert's id decides. The first epoch
+//! that puts this object, before its file of alerts, stores the row. The others leave the row out.
 //!
-//! A claim stays. Where the file of the epoch that has it turns out to be a void, its row will never be there, and the
-//! next turn decides, with an object of its own. Where there is neither file nor void yet, its worker may be about to
-//! put the file, or may be dead. So the file is waited for, and then a void decides.
+//! A claim stays for good. If the file of the winning epoch becomes a void, the row will never be there. Then the next
+//! turn decides, with an object of its own. If there is neither file nor void yet, the winner may be about to put the
+//! file, or may be dead. So the other workers wait for the file for a while, and then put a void.
 
 use super::Fate;
 use super::contradiction::Refusals;
 
-/// Whose an alert's row is to store, as seen by one epoch.
+/// Decides, for one epoch, which epoch stores the row of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Claim {
     step: ClaimStep,
@@ -21,27 +21,27 @@ pub struct Claim {
 /// What to do next about a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClaimStep {
-    /// Put the object of this turn, which names our file of alerts, unless there is one.
+    /// Put the object of this turn, which names our file of alerts, unless there is one already.
     Put(u32),
-    /// Read which file it names.
+    /// Read which file the object of this turn names.
     Read(u32),
-    /// Wait a while for the file of alerts of the epoch that has this turn, then decide what becomes of it: put a void
-    /// there, unless there is something.
+    /// Wait a while for the file of alerts of the epoch that has this turn. Then decide its fate: put a void in its
+    /// place, unless something is there.
     Decide(u32),
-    /// Nothing: it is decided whether the row is ours to store.
+    /// Nothing: the claim is decided. The value says whether the row is ours to store.
     Done(bool),
-    /// Stop: the store refuses the object of this turn and shows none. It is not decided.
+    /// Stop: the store refuses the object of this turn, but a read does not find it. The claim is not decided.
     Contradicted(u32),
 }
 
-/// Whose a turn is.
+/// Who has a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Claimant {
-    /// This epoch's: the answer to an earlier attempt was lost.
+    /// This epoch. The answer to its earlier attempt was lost.
     Us,
-    /// Another epoch's.
+    /// Another epoch.
     Other,
-    /// Nobody's any more: claims that are older than anything in the queue are removed.
+    /// Nobody any more. Claims that are older than anything in the queue are removed.
     Nobody,
 }
 
@@ -62,7 +62,7 @@ impl Claim {
         self.step
     }
 
-    /// The object was put, or was not, because there is one.
+    /// The object was put, or was refused because there is one already.
     pub fn put(&mut self, created: bool) {
         if let ClaimStep::Put(turn) = self.step {
             if created {
@@ -74,7 +74,7 @@ impl Claim {
         }
     }
 
-    /// The object was read, and says whose the turn is.
+    /// The object was read. `claimant` has the turn.
     pub fn read(&mut self, claimant: Claimant) {
         if let ClaimStep::Read(turn) = self.step {
             *self = match claimant {
@@ -97,8 +97,8 @@ impl Claim {
     }
 }
 
-/// The key of the file of alerts that a claiming object names. Version 1 added a second line, which says nothing any
-/// more.
+/// The key of the file of alerts that a claiming object names. In version 1 the object had a second line. It has no
+/// meaning any more.
 #[must_use]
 pub fn read_claim(body: &str) -> &str {
     body.split_once('\n').map_or(body, |(file, _)| file)

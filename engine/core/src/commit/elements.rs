@@ -1,15 +1,15 @@
-//! The elements of a message by their positions: the ticks and bad ticks that its body holds, from 0.
+//! The elements of a message, by position: the ticks and bad ticks in its body, counted from 0.
 //!
-//! It owns the set of positions. What an element is, and that two decodings number them alike, is the decoder's matter.
+//! It owns the set of positions. It does *not* own what an element is and how elements are numbered: the decoder does.
 
 use std::ops::Range;
 
-/// A set of positions, as runs in their order: most sets are one run.
+/// A set of positions as ordered runs. Most sets are a single run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Elements(Vec<Range<u32>>);
 
 impl Elements {
-    /// The positions of `runs`, which are not empty, in order, and do not touch.
+    /// The set of the positions in `runs`. The runs must be in order, must not be empty, and must not touch.
     #[must_use]
     pub fn of_runs(runs: Vec<Range<u32>>) -> Self {
         debug_assert!(
@@ -30,20 +30,20 @@ impl Elements {
         &self.0
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether `position` is one of them.
+    /// Whether `position` is in the set.
     #[must_use]
     pub fn contains(&self, position: u32) -> bool {
         let after = self.0.partition_point(|run| run.end <= position);
         self.0.get(after).is_some_and(|run| run.start <= position)
     }
 
-    /// Adds a position that is larger than all others.
+    /// Adds a position that is larger than all positions of the set.
     pub fn push(&mut self, position: u32) {
         match self.0.last_mut() {
             Some(last) if last.end == position => last.end = position.saturating_add(1),
@@ -66,7 +66,7 @@ impl Elements {
 }
 
 impl FromIterator<u32> for Elements {
-    /// The positions must rise.
+    /// The positions must be in rising order.
     fn from_iter<T: IntoIterator<Item = u32>>(positions: T) -> Self {
         let mut elements = Self::default();
         positions.into_iter().for_each(|position| elements.push(position));

@@ -1,8 +1,8 @@
-//! The ledger entry: which messages an epoch is about, and which of their elements each of its files holds.
+//! The ledger entry: which messages an epoch has, and which of their elements each of its files holds.
 //!
-//! An entry is read by a worker that is given one of its messages again, maybe by a later version. So it says of which
-//! version it is and ends in a checksum. One that cannot be read is an error, never an empty one: to guess would be to
-//! store twice.
+//! A worker that receives one of the messages again reads the entry. That worker may have a later version. So the entry
+//! gives its version and ends in a checksum. An entry that cannot be read is an error and is never treated as empty: a
+//! wrong guess would store rows twice.
 //!
 //! ```text
 //! "TLE" version=2  epoch: text  splitting: u32  files: u32 (table: u8 slot: i64)*
@@ -11,7 +11,7 @@
 //! text: u32 bytes*; all numbers little-endian; elements that are not known are 2^32 - 1
 //! ```
 //!
-//! Version 1 said which files may hold rows of a message, and not which rows; and it held the alerts. It is still read.
+//! Version 1 said which files may hold rows of a message, but not which rows, and held the alerts. It is still read.
 
 use rustc_hash::FxHashMap;
 use sha2::{Digest as _, Sha256};
@@ -26,14 +26,14 @@ const UNKNOWN: u32 = u32::MAX;
 
 const CRC_BYTES: usize = 4;
 
-/// A message's id as entries hold it. SQS's ids are UUIDs, and are taken as they are; of any other the start of its
-/// SHA-256.
+/// A message's id as entries hold it. SQS's ids are UUIDs, and are taken as they are. For any other id, it is the start
+/// of the id's SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(u128);
 
 impl MessageId {
-    /// The id of a message whose body is like no other's: the start of the body's SHA-256. It survives a redrive, which
-    /// gives messages new ids.
+    /// The id of a message whose body is unique: the start of the body's SHA-256. A redrive gives messages new ids, and
+    /// this id stays the same.
     #[must_use]
     pub fn of_body(body: &[u8]) -> Self {
         Self::digest(body)
@@ -43,7 +43,7 @@ impl MessageId {
         Self(Sha256::digest(bytes).iter().take(16).fold(0, |id, byte| id << 8 | u128::from(*byte)))
     }
 
-    /// The id that SQS gives as `text`.
+    /// The id of a message. SQS gives it as `text`.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let digits = text.bytes().filter(|byte| *byte != b'-').count();
@@ -61,21 +61,21 @@ pub struct Entry {
     /// How the bodies of its messages were split into elements
     /// ([`DecodeConfig::splitting`](crate::decode::DecodeConfig::splitting)).
     pub splitting: u32,
-    /// Its files, by what they hold: together with the epoch that is their name.
+    /// Its files, by partition. Partition and epoch together give a file's name.
     pub files: Vec<Partition>,
-    /// How messages lie in the files, which are given by position. Most messages share one shape.
+    /// How messages lie in the files. Shapes refer to files by position, and most messages share one shape.
     pub shapes: Vec<Shape<u32>>,
     /// Its messages, each with the position of its shape.
     pub messages: Vec<(MessageId, u32)>,
-    /// The alerts of an entry of version 1, as JSON, each with the position of its message. Later versions note alerts
-    /// apart.
+    /// Only in entries of version 1: the alerts as JSON, each with the position of its message. Later versions note
+    /// alerts separately.
     pub alerts: Vec<(u32, String)>,
 }
 
 /// Why an entry cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
-    /// It does not begin as one.
+    /// The object does not begin like an entry.
     #[error("the object is not a ledger entry: remove it, or keep other programs out of this folder")]
     NotAnEntry,
     /// A later version wrote it.
@@ -84,13 +84,12 @@ pub enum EntryError {
     )]
     Version(u8),
     /// Its checksum is wrong, or it ends too early.
-    #[error("the ledger entry is damaged")]
+    #[error("the ledger entry is damaged: its checksum is wrong, or it is cut off")]
     Damaged,
 }
 
 impl Entry {
-    /// The entry of an epoch with these files and messages. `None` if a message has rows in a partition that is not
-    /// among the files.
+    /// The entry of an epoch with these files and messages. `None` if a message has rows in a partition without a file.
     #[must_use]
     pub fn naming<'a>(
         epoch: String,
@@ -102,7 +101,7 @@ impl Entry {
         let mut known: FxHashMap<Shape<u32>, u32> = FxHashMap::default();
         let mut last: Option<(&Layout, u32)> = None;
         let named = messages.map(|(id, layout)| {
-            // Mostly it is that of the message before.
+            // Mostly the layout is that of the message before.
             if let Some((_, shape)) = last.filter(|(before, _)| *before == layout) {
                 return Some((id, shape));
             }
@@ -118,7 +117,7 @@ impl Entry {
         Some(Self { epoch, splitting, files, shapes, messages, alerts: Vec::new() })
     }
 
-    /// The entry as a worker sees it that splits bodies by `splitting`: positions of another way mean nothing to it.
+    /// The entry for a worker that splits bodies by `splitting`. Positions by another splitting mean nothing to it.
     #[must_use]
     pub fn as_split_by(mut self, splitting: u32) -> Self {
         if self.splitting != splitting {
@@ -127,7 +126,7 @@ impl Entry {
         self
     }
 
-    /// Its bytes.
+    /// The bytes of the entry.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(256 + self.files.len() * 9 + self.messages.len() * 16);
@@ -167,8 +166,8 @@ impl Entry {
         bytes
     }
 
-    /// How the message at position `at` lies in the files, given what became of each. `None` if the entry has no such
-    /// message.
+    /// How the message at position `at` lies in the files, by what became of each. `None` if the entry has no such
+    /// message, or `of_file` knows nothing of one of its files.
     pub fn shape_of<T>(&self, at: u32, mut of_file: impl FnMut(Partition) -> Option<T>) -> Option<Shape<T>> {
         let (_, shape) = self.messages.get(at as usize)?;
         let shape = self.shapes.get(*shape as usize)?;
@@ -176,14 +175,14 @@ impl Entry {
         Some(Shape { elements: shape.elements, parts: shape.parts.iter().map(part).collect::<Option<_>>()? })
     }
 
-    /// The files that the message at position `at` has rows in.
+    /// The files in which the message at position `at` has rows.
     pub fn files_of(&self, at: u32) -> impl Iterator<Item = Partition> {
         let shape = self.messages.get(at as usize).and_then(|(_, shape)| self.shapes.get(*shape as usize));
         let files = shape.into_iter().flat_map(|shape| &shape.parts);
         files.filter_map(|(file, _)| self.files.get(*file as usize).copied())
     }
 
-    /// The entry that `bytes` are.
+    /// Reads the entry in `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
         let rest = bytes.strip_prefix(&MAGIC).ok_or(EntryError::NotAnEntry)?;
         let version = match rest.first() {
@@ -223,7 +222,7 @@ fn code_of(table: Table) -> u8 {
     }
 }
 
-/// What is left to read.
+/// The bytes that are still to be read.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -246,14 +245,14 @@ impl<'a> Reader<'a> {
         Some(Entry { epoch, splitting, files, shapes, messages, alerts: Vec::new() })
     }
 
-    /// Without positions: what its files hold of a message is known only if all of them, or none, are stored.
+    /// Version 1 has no positions. How much is stored is known only if all files of a message are stored, or none.
     fn first_version(&mut self) -> Option<Entry> {
         let epoch = self.text()?;
         let files = self.list(Self::file)?;
         let sets = self.list(|reader| reader.list(Reader::number))?;
         let messages = self.messages()?;
         let alerts = self.list(|reader| Some((reader.number()?, reader.text()?)))?;
-        // Alerts are stored by whoever claims them, and their files decide nothing about messages.
+        // The epoch that claims an alert stores it. Files of alerts decide nothing about messages.
         let is_of_message = |file: &u32| files.get(*file as usize).is_some_and(|file| file.table() != Table::Alerts);
         let shape = |set: Vec<u32>| Shape {
             elements: None,
@@ -388,8 +387,7 @@ mod tests {
         assert_eq!(entry.shape_of(3, Some), None, "no such shape");
     }
 
-    /// An entry that the version before this one wrote: epoch w-1, an hour of ticks and a day of alerts, one message
-    /// with rows in both.
+    /// An entry of version 1: epoch w-1, an hour of ticks and a day of alerts, one message with rows in both.
     const FIRST_VERSION: &str = "544c450103000000772d310200000000805a0700000000000101000000000000000100000002000000000000000100000001\
                                  000000000000000100000005000000000000000000000000000000010000000000000002000000";
 

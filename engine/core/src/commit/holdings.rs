@@ -1,8 +1,8 @@
-//! What a worker holds: every message from its receipt to the last delete, by its id.
+//! What a worker holds: every message by its id, from its receipt to its last delete.
 //!
-//! SQS may hand a message out again while it is held, to the same worker as well, and its receive count says nothing
-//! then: the copy may come first, or show any count. So a worker asks here, and not the count, whether it has the
-//! message already. It does *not* own what other workers hold.
+//! SQS may hand out a message again while it is held, also to the same worker. The receive count does not help then:
+//! the copy may come first, or show any count. So a worker asks this file, and not the count, whether it already has a
+//! message. This file does *not* own what other workers hold.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
@@ -12,12 +12,12 @@ use rustc_hash::FxHashMap;
 
 use super::MessageId;
 
-/// The messages that a worker holds now, and those that it held lately. One table has both: a message passes through it
-/// with few lookups.
+/// The messages that a worker holds now, and those that it held lately. Both are in one table, so that a message needs
+/// few lookups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holdings {
     known: FxHashMap<MessageId, Known>,
-    /// The messages of the past, the oldest first. One that is held again keeps its place.
+    /// The messages of the past, the oldest first. If a message of the past is held again, it keeps its place.
     order: VecDeque<MessageId>,
     past_max: usize,
     held: usize,
@@ -27,7 +27,7 @@ pub struct Holdings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Known {
     Held {
-        /// Whether it was handed out again meanwhile.
+        /// Whether the queue handed it out again while it was held.
         was_copied: bool,
         /// Whether it has a place in the order of the past.
         is_past: bool,
@@ -35,45 +35,45 @@ enum Known {
     Past,
 }
 
-/// Whether the queue says that it has not delivered a message before: by its receive count, unless the message was
-/// moved to a dead-letter queue. SQS documents that the count goes on there; other implementations begin anew.
+/// Whether this is the first delivery of a message, by its receive count. A message in a dead-letter queue counts as
+/// delivered before: SQS documents that the count goes on there, but other implementations begin anew.
 #[must_use]
 pub fn is_first_delivery(receive_count: u32, was_dead_lettered: bool) -> bool {
     receive_count == 1 && !was_dead_lettered
 }
 
-/// Whether a worker may take a message that it has released before, given until when that release may arrive, if there
-/// was one: only if the receive was sent after that. A release by an earlier receipt may show the message to others
-/// although it was received since, and two workers would hold it.
+/// Whether a worker may take a message that it released before. `released_until` is the time until which that release
+/// may arrive, if there was one. The worker may take the message only if it sent the receive after that time. A release
+/// by an earlier receipt may show the message to others although it was received again. Then two workers would hold it.
 pub fn may_take<T>(released_until: Option<T>, was_sent_after: impl FnOnce(T) -> bool) -> bool {
     released_until.is_none_or(was_sent_after)
 }
 
-/// What a message is to the worker that receives it.
+/// What a message means to the worker that receives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Arrival {
     /// Nobody had it before.
     First,
-    /// It may have been stored: it is looked up in the ledger before its rows join an epoch. `is_seen` says that this
-    /// worker had it before, so that its detectors have judged its ticks.
+    /// It may already be stored. The worker looks it up in the ledger before its rows join an epoch. If `is_seen`, this
+    /// worker had it before, and its detectors have judged its ticks.
     Again {
         /// Whether this worker had it before.
         is_seen: bool,
     },
-    /// This worker holds it. The copy is left alone: it comes back when its visibility times out, unless the message is
-    /// deleted by then.
+    /// This worker already holds it, and leaves the copy alone. The copy comes back when its visibility times out,
+    /// unless the message is deleted by then.
     Held,
 }
 
 impl Holdings {
-    /// A worker that holds nothing, and will know the last `past_max` messages that it held.
+    /// A worker that holds nothing. It will remember the last `past_max` messages that it held.
     #[must_use]
     pub fn new(past_max: usize) -> Self {
         Self { known: FxHashMap::default(), order: VecDeque::new(), past_max, held: 0 }
     }
 
-    /// The same with room for all of the past at once. A busy worker fills it within seconds, and it need not grow
-    /// then.
+    /// Like [`Holdings::new`], with room for all of the past. A busy worker fills it within seconds, and then it does
+    /// not have to grow.
     #[must_use]
     pub fn with_room(past_max: usize) -> Self {
         let mut holdings = Self::new(past_max);
@@ -82,8 +82,8 @@ impl Holdings {
         holdings
     }
 
-    /// The worker receives the message `id`, and holds it from now on. `is_first` is what the queue says: that it has
-    /// not delivered the message before. A queue may be wrong, so what the worker knows of the message counts more.
+    /// The worker receives the message `id`, and holds it from now on. `is_first` is what the queue says: that this is
+    /// the first delivery. A queue may be wrong, so the worker's own knowledge counts more.
     pub fn arrive(&mut self, id: MessageId, is_first: bool) -> Arrival {
         let is_seen = match self.known.entry(id) {
             Entry::Occupied(mut known) => {
@@ -103,11 +103,11 @@ impl Holdings {
         if is_first && !is_seen { Arrival::First } else { Arrival::Again { is_seen } }
     }
 
-    /// The worker has deleted the message, or has given it up. Returns whether it was handed out once more while it was
-    /// held. SQS may then ignore a delete by the earlier receipt, and answer that it succeeded: the API reference of
-    /// `DeleteMessage` asks for the most recent receipt.
+    /// The worker has deleted the message, or has given it up. Returns whether the message was handed out again while
+    /// it was held. In that case SQS may ignore a delete by the earlier receipt, and still answer that it succeeded:
+    /// the API reference of `DeleteMessage` asks for the most recent receipt.
     ///
-    /// Both are one step: a copy that arrives later is looked up in the ledger.
+    /// Both are one step, so that a copy that arrives later is looked up in the ledger.
     pub fn let_go(&mut self, id: MessageId) -> bool {
         let Some(known) = self.known.get_mut(&id) else { return false };
         let Known::Held { was_copied, is_past } = std::mem::replace(known, Known::Past) else { return false };
@@ -123,7 +123,7 @@ impl Holdings {
         was_copied
     }
 
-    /// The message leaves the past. If it is held, it goes on to be.
+    /// Removes the message from the past. If the worker holds it, it still does.
     fn forget(&mut self, id: MessageId) {
         if let Entry::Occupied(mut known) = self.known.entry(id) {
             match known.get_mut() {
@@ -135,20 +135,20 @@ impl Holdings {
         }
     }
 
-    /// How many messages it holds.
+    /// How many messages the worker holds.
     #[must_use]
     pub fn len(&self) -> usize {
         self.held
     }
 
-    /// Whether it holds nothing.
+    /// Whether the worker holds nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.held == 0
     }
 }
 
-// Sets have no order to hash in: a model needs one.
+// A map has no order, but a model needs one to hash.
 impl Hash for Holdings {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let mut known: Vec<(MessageId, Known)> = self.known.iter().map(|(id, known)| (*id, *known)).collect();

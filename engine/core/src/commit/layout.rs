@@ -1,7 +1,7 @@
 //! The layout of a decoded message: which of its elements became rows of which partition.
 //!
-//! It is made from what the decoder gave. Which files it becomes part of is the epoch's matter, and what is compared
-//! with it later is in [`super::takeover`].
+//! It is made from the decoder's output. This file does *not* own into which files the rows go (the epoch's matter), or
+//! what is compared with the layout later ([`super::takeover`]).
 
 use super::{Elements, Shape};
 use crate::decode::Reject;
@@ -14,14 +14,14 @@ pub struct Layout(Form);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Form {
-    /// So many elements, all of them in one partition: nearly every message.
+    /// This many elements, all of them in one partition. Nearly every message is like this.
     Whole(u32, Partition),
     Mixed(Box<Shape<Partition>>),
 }
 
 impl Layout {
-    /// The layout of a message that gave ticks with these event times, microseconds since the Unix epoch, and these
-    /// rejects, and has events at the positions `left_out` that are neither.
+    /// The layout of a message. `times_us` are the event times of its ticks, in microseconds since the Unix epoch.
+    /// `left_out` has the positions of events that are neither ticks nor rejects.
     #[must_use]
     pub fn of(times_us: &[i64], rejects: &[Reject], left_out: &[u32]) -> Self {
         let hour = times_us.first().map(|&first| Partition::of(Table::Ticks, first));
@@ -34,19 +34,19 @@ impl Layout {
         Self(Form::Mixed(Box::new(mixed(times_us, rejects, left_out, |_| true))))
     }
 
-    /// The layout of the elements that are left of the same message, those for which `keep` says so.
+    /// The layout of those elements of the same message for which `keep` is true.
     #[must_use]
     pub fn of_kept(times_us: &[i64], rejects: &[Reject], left_out: &[u32], keep: impl Fn(u32) -> bool) -> Self {
         Self(Form::Mixed(Box::new(mixed(times_us, rejects, left_out, keep))))
     }
 
-    /// The layout of a message of which nothing is left to store.
+    /// The layout of a message that has nothing left to store.
     #[must_use]
     pub fn nothing() -> Self {
         Self(Form::Mixed(Box::new(Shape { elements: None, parts: Vec::new() })))
     }
 
-    /// Into how many elements the message was split; `None` where the positions of some are not known.
+    /// How many elements the message was split into. `None` if some positions are not known.
     #[must_use]
     pub fn elements(&self) -> Option<u32> {
         match &self.0 {
@@ -64,7 +64,7 @@ impl Layout {
         }
     }
 
-    /// The same by the positions of an epoch's files. `None` if one of its partitions is not among them.
+    /// The same layout by the positions of an epoch's files. `None` if one of its partitions has no file.
     #[must_use]
     pub fn shape(&self, files: &[Partition]) -> Option<Shape<u32>> {
         let place = |partition: &Partition| files.iter().position(|file| file == partition).map(|at| at as u32);
@@ -81,9 +81,8 @@ impl Layout {
     }
 }
 
-/// The positions of a message's good ticks, which are in order: those that no reject and no event that was left out
-/// has.
-/// `None` if a reject stands for more than one element, or for one that is not known.
+/// The positions of a message's good ticks, in order: those that neither a reject nor an event that was left out has.
+/// `None` if a reject stands for more than one element, or for an unknown one.
 fn positions(ticks: usize, rejects: &[Reject], left_out: &[u32]) -> Option<impl Iterator<Item = u32>> {
     let elements = (ticks + rejects.len() + left_out.len()) as u32;
     let mut others: Vec<u32> = rejects.iter().map(|reject| reject.index).collect::<Option<_>>()?;
@@ -122,8 +121,8 @@ fn partitions<'a>(times_us: &'a [i64], rejects: &'a [Reject]) -> impl Iterator<I
     hours.chain(rejects.iter().map(Reject::partition))
 }
 
-/// Which rows of a message stay: of each tick, then of each reject, whether `keep` says so of its position. All of them
-/// where positions are not known.
+/// Which rows of a message stay: for each tick, then for each reject, whether `keep` is true for its position. If
+/// positions are not known, all rows stay.
 pub fn kept_rows(
     ticks: usize,
     rejects: &[Reject],

@@ -1,11 +1,11 @@
-//! The deadline of a message: until then it is ours, and nobody else's.
+//! The deadline of a message. Until then the message is ours, and nobody else has it.
 
-/// The moment until which a message is hidden from everybody else, as far as we can know. Once over, it never is again.
+/// The time until which a message is hidden from everybody else, as far as we know. Once passed, it stays passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Deadline<T>(Option<T>);
 
 impl<T: Copy> Deadline<T> {
-    /// The deadline `until`, which counts from before the receive was sent.
+    /// The deadline `until`. It counts from a moment before the receive was sent.
     pub fn new(until: T) -> Self {
         Self(Some(until))
     }
@@ -16,9 +16,9 @@ impl<T: Copy> Deadline<T> {
         self.0
     }
 
-    /// An extension to `until`, which counts from before it was sent, was answered; whether it counts. It does only if
-    /// the deadline that it moves has not passed: SQS may have given the message to somebody else in between, and its
-    /// answer does not say so.
+    /// An extension to `until` was answered. Its time counts from before it was sent. Returns whether the extension
+    /// counts: only if the old deadline has not passed. Otherwise SQS may have given the message to somebody else in
+    /// between, and its answer does not say so.
     pub fn extend(&mut self, until: T, has_passed: impl FnOnce(T) -> bool) -> bool {
         self.0 = self.look(has_passed).map(|_| until);
         self.0.is_some()
@@ -41,6 +41,6 @@ mod tests {
         assert!(deadline.extend(15, at(9)));
         assert_eq!(deadline.look(at(14)), Some(15));
         assert!(!deadline.extend(25, at(15)));
-        assert_eq!(deadline.look(at(0)), None, "whatever the clock says later");
+        assert_eq!(deadline.look(at(0)), None, "a later clock does not change it");
     }
 }

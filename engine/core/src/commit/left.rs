@@ -11,19 +11,19 @@ pub fn left_name(due_ms: i64, id: &str) -> String {
     format!(".left-{:013}-{id}", due_ms.max(0))
 }
 
-/// When the entries of the list `name` may go, milliseconds since the Unix epoch; `None` if it is no list's name.
+/// When the entries of the list `name` may go, milliseconds since the Unix epoch. `None` if it is not a list's name.
 #[must_use]
 pub fn left_due_ms(name: &str) -> Option<i64> {
     name.strip_prefix(".left-")?.split('-').next()?.parse().ok()
 }
 
-/// What a list of the entries of `epochs` holds: one name per line.
+/// The text of a list of the entries of `epochs`: one name per line.
 #[must_use]
 pub fn left_body(epochs: &[String]) -> String {
     epochs.iter().flat_map(|epoch| [epoch, "\n"]).collect()
 }
 
-/// The epochs that a list names. A line that can be no epoch's name is left out.
+/// The epochs that a list names. Lines that cannot be an epoch's name are left out.
 pub fn read_left(body: &str) -> impl Iterator<Item = &str> {
     body.lines().filter(|line| !line.is_empty() && !line.starts_with('.') && !line.contains('/'))
 }

@@ -1,7 +1,7 @@
-//! The note of alerts: what is put into the store before alerts are published, so that they survive their worker.
+//! The note of alerts. It is put into the store before its alerts are published, so that they survive their worker.
 //!
-//! A note's name begins with the time at which it was put, and names its worker. It holds one alert per line, as
-//! subscribers get it. It owns the form of name and body, and when another worker may adopt a note.
+//! A note's name begins with the time at which it was put, and names its worker. The note holds one alert per line, as
+//! subscribers receive it. This file owns the form of name and body, and when another worker may adopt a note.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub struct NoteName<'a> {
 }
 
 impl<'a> NoteName<'a> {
-    /// What the name says; `None` if it is no note's.
+    /// Reads the name of a note. `None` if `name` is not the name of a note.
     #[must_use]
     pub fn read(name: &'a str) -> Option<Self> {
         let mut parts = name.split('-');
@@ -31,10 +31,10 @@ impl<'a> NoteName<'a> {
         Some(Self { put_ms, worker: parts.next().filter(|worker| !worker.is_empty())? })
     }
 
-    /// In which turn the note may be adopted at `now_ms` by `worker`, if it may. The note of another worker that is
-    /// older than `adopt_after` is that of a dead one, most likely. In each turn, which lasts as long, one worker
-    /// adopts it: it puts an object of the note and the turn. If the owner lives nothing is stored twice, for claims
-    /// decide.
+    /// The turn in which `worker` may adopt the note at `now_ms`, if it may. A note of another worker that is older
+    /// than `adopt_after` most likely belongs to a dead worker. Each turn lasts as long, and in each turn one worker
+    /// adopts the note, by putting an object of the note and the turn. If the owner is still alive, nothing is stored
+    /// twice, because claims decide.
     #[must_use]
     pub fn turn(self, now_ms: i64, worker: &str, adopt_after: Duration) -> Option<u32> {
         let length_ms = i64::try_from(adopt_after.as_millis()).unwrap_or(i64::MAX);
@@ -44,7 +44,7 @@ impl<'a> NoteName<'a> {
     }
 }
 
-/// What a note of `alerts` holds.
+/// The text of a note of `alerts`.
 #[must_use]
 pub fn note_body<'a>(alerts: impl IntoIterator<Item = &'a Alert>) -> String {
     let mut body = String::new();
@@ -55,7 +55,7 @@ pub fn note_body<'a>(alerts: impl IntoIterator<Item = &'a Alert>) -> String {
     body
 }
 
-/// The alerts of a note; `None` if this version cannot read one of them.
+/// The alerts of a note. `None` if this version cannot read one of them.
 #[must_use]
 pub fn read_note(body: &str) -> Option<Vec<Alert>> {
     body.lines().map(Alert::from_json).collect()

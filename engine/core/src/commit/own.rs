@@ -1,34 +1,34 @@
-//! Putting an object under a name that no other epoch ever uses: a data file or a ledger entry.
+//! Puts an object under a name that no other epoch ever uses: a data file or a ledger entry.
 //!
-//! A refused PUT says only that the store has something there, or says so. What it is, a look tells: our own earlier
-//! attempt whose answer was lost, a void of another worker, or an object that nobody of us has put.
+//! If a PUT is refused, the store claims that something is there. A look shows what it is: our own earlier attempt that
+//! got no answer, a void of another worker, or an object that none of our workers has put.
 
 use super::Fate;
 use super::contradiction::Refusals;
 
-/// The PUT of one object that is ours alone to put.
+/// The PUT of one object whose name only this epoch uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OwnPut {
     step: OwnPutStep,
     refusals: Refusals,
 }
 
-/// What to do next about it.
+/// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OwnPutStep {
-    /// Put the object, unless there is one.
+    /// Put the object, unless something is there.
     Put,
-    /// Look what is there.
+    /// Look at what is there.
     Look,
     /// Nothing: the object is there, or a void.
     Done(Fate),
-    /// Stop: an object of somebody else has the name.
+    /// Stop: somebody else's object has the name.
     Taken,
-    /// Stop: the store refuses the name and shows nothing under it.
+    /// Stop: the store refuses the name, but a look finds nothing there.
     Contradicted,
 }
 
-/// What a look finds at the place of an object that is ours alone to put.
+/// What a look finds in the place of such an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OwnLook {
     /// Our own earlier attempt.
@@ -54,7 +54,7 @@ impl OwnPut {
         self.step
     }
 
-    /// The object was put, or the store has refused it.
+    /// The object was put, or the store refused it.
     pub fn put(&mut self, created: bool) {
         if self.step == OwnPutStep::Put {
             self.step = if created { OwnPutStep::Done(Fate::Stored) } else { OwnPutStep::Look };
@@ -64,7 +64,7 @@ impl OwnPut {
         }
     }
 
-    /// A look after a refused PUT has found this.
+    /// A look after a refused PUT found `look`.
     pub fn looked(&mut self, look: OwnLook) {
         if self.step == OwnPutStep::Look {
             self.step = match look {
@@ -94,7 +94,7 @@ mod tests {
         for (look, end) in ends {
             let mut put = OwnPut::default();
             put.put(false);
-            assert_eq!(put.step(), OwnPutStep::Look, "a refusal alone says nothing");
+            assert_eq!(put.step(), OwnPutStep::Look, "a refusal does not say what is there");
             put.looked(look);
             assert_eq!(put.step(), end);
         }

@@ -1,6 +1,6 @@
-//! Deciding what became of one file that an entry names: it exists, or it never will.
+//! Decides what became of one file that an entry names: it exists, or it never will.
 //!
-//! An answer is final, whoever finds it: files and voids are never replaced, so it may be kept for good.
+//! An answer is final, no matter who finds it: files and voids are never replaced. So the answer may be kept for good.
 
 use super::contradiction::Refusals;
 
@@ -13,7 +13,7 @@ pub enum Fate {
     Voided,
 }
 
-/// What is at a file's place.
+/// What is in a file's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Look {
     /// The file, or a void.
@@ -25,13 +25,13 @@ pub enum Look {
 /// What to do next about a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// Look what is there.
+    /// Look at what is there.
     Look,
     /// Put a void there, unless there is something.
     PutVoid,
-    /// Nothing: it is decided.
+    /// Nothing: the fate of the file is decided.
     Done(Fate),
-    /// Stop: the store refuses the void and shows nothing in its place. It is not decided.
+    /// Stop: the store refuses the void, but a look finds nothing there. The fate is not decided.
     Contradicted,
 }
 
@@ -55,7 +55,7 @@ impl Decision {
         self.step
     }
 
-    /// It was looked what is there.
+    /// A look found `look`.
     pub fn looked(&mut self, look: Look) {
         if self.step != Step::Look {
             return;
@@ -67,8 +67,8 @@ impl Decision {
         };
     }
 
-    /// The void was put, or was refused, because there is something (a void of our own, if an answer was lost): that is
-    /// looked at.
+    /// The void was put, or was refused because something is there. In the second case a look must tell what it is. It
+    /// may be a void of our own whose answer was lost.
     pub fn void_put(&mut self, created: bool) {
         if self.step != Step::PutVoid {
             return;

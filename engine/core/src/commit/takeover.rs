@@ -1,22 +1,22 @@
-//! Taking a message over from an earlier delivery: which of its elements are still to be stored.
+//! Takes a message over from an earlier delivery, and finds which of its elements must still be stored.
 //!
 //! Two deliveries may be decoded differently: by another configuration, by another version, or by a table of names that
-//! was full. Then one file of an earlier epoch may hold what this decoding puts into another table or hour. So a file
-//! is never taken to hold "these rows": its entry says which elements of the message it holds, by their positions in
-//! the body, and what is left to store are the elements that no stored file holds.
+//! was full. Then one file of an earlier epoch may hold elements that this decoding puts into another table or hour. So
+//! nobody may assume that a file holds "these rows". Its entry says which elements of the message it holds, by their
+//! positions in the body. The elements that no stored file holds are left to store.
 //!
-//! Positions can be compared only if both decodings split the body into the same elements. Where they do not, and some
-//! elements are stored and others are not, nobody can tell which are missing. Then the whole body goes to quarantine.
+//! Positions can be compared only if both decodings split the body into the same elements. If they do not, and only
+//! some elements are stored, nobody can tell which are missing. Then the whole body goes to quarantine.
 
 use super::{Elements, Fate};
 
-/// Where the elements of a message lie, by file: what an entry says of one message.
+/// Where the elements of a message lie, by file. This is what an entry says about one message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Shape<F> {
-    /// Into how many elements the body was split; `None` where the positions of some are not known.
+    /// How many elements the body was split into. `None` if some positions are not known.
     pub elements: Option<u32>,
-    /// The files with rows of this message, each with the positions of those rows. Without known positions they are
-    /// empty.
+    /// The files with rows of this message, each with the positions of those rows. If positions are not known, the sets
+    /// are empty.
     pub parts: Vec<(F, Elements)>,
 }
 
@@ -30,21 +30,21 @@ impl<F: PartialEq> Shape<F> {
 /// What is left to store of a message that was delivered before.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Remaining {
-    /// All of it: nothing is in the lake, and nothing of the earlier deliveries ever will be.
+    /// All of it: nothing is in the lake, and nothing from the earlier deliveries ever will be.
     Everything,
-    /// All but these elements, which are in the lake.
+    /// All elements except these, which are in the lake.
     Except(Elements),
     /// Nothing: all of it is in the lake.
     Nothing,
-    /// Some elements are in the lake, and it cannot be told which: the whole body belongs into quarantine.
+    /// Some elements are in the lake, but nobody can tell which. The whole body belongs in quarantine.
     InDoubt,
 }
 
-/// What is left of a message that is split into `elements` now, given what earlier epochs made of it, each part with
-/// the fate of its file.
+/// What is left of a message that is split into `elements` now. `earlier` says what earlier epochs made of the message,
+/// with the fate of each file.
 ///
-/// An epoch takes of a message all that earlier ones have not stored. So one that has stored all of its parts, which
-/// may be none, has completed the message.
+/// An epoch takes all elements of a message that earlier epochs have not stored. So an epoch has completed the message
+/// if all of its parts are stored, even if it has none.
 #[must_use]
 pub fn remaining(elements: Option<u32>, earlier: &[Shape<Fate>]) -> Remaining {
     let is_stored = |part: &&(Fate, Elements)| part.0 == Fate::Stored;
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(remaining(Some(3), &[whole_body]), Remaining::Nothing);
         let rest = [shape(Some(3), &[(STORED, &[0]), (VOIDED, &[1, 2])]), shape(Some(3), &[(STORED, &[1, 2])])];
         assert_eq!(remaining(Some(5), &rest), Remaining::Nothing);
-        assert_eq!(remaining(Some(3), &[shape(Some(3), &[])]), Remaining::Nothing, "it had nothing left to store");
+        assert_eq!(remaining(Some(3), &[shape(Some(3), &[])]), Remaining::Nothing, "the epoch had nothing left");
     }
 
     #[test]

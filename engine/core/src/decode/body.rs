@@ -1,8 +1,8 @@
-//! One message body to its ticks: an array of them, one, or one per line.
+//! Reads the ticks of one message body: an array of ticks, one tick, or one tick per line.
 //!
-//! There are two ways, with the same result. The first one guesses, tick by tick, that the next one has the shape of
-//! one before, and hands single ticks to simd-json where it has not. The second one is simd-json for the body as a
-//! whole, and decides whatever the first one cannot. This file does *not* own how a tick is read, by either of them.
+//! There are two ways, with the same result. The first way guesses for each tick that it has the shape of an earlier
+//! one. If it has not, simd-json parses this tick. The second way parses the whole body with simd-json, and decides
+//! everything that the first one cannot. This file does *not* own how a tick is read by either way.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,18 +25,18 @@ use super::split::{Form, elements, is_array_of_parts, is_blank, joined, lines, v
 use super::walk::isolated;
 use crate::tick::{Dictionaries, TickBatch};
 
-/// How much of the end of a body is copied, to have padding behind it. A tick that begins before it and is longer is
-/// left to simd-json.
+/// The bytes at the end of a body that are copied, so that padding can follow them. A tick that begins before them and
+/// is longer is left to simd-json.
 const TAIL_BYTES: usize = 1024;
 
-/// Reads bodies; keeps buffers and what it has learnt between them.
+/// Reads bodies. It keeps its buffers and what it has learnt between them.
 pub(super) struct BodyReader {
     documents: Documents,
     reader: TickReader,
     mapping: Arc<Mapping>,
-    /// `None` where it is not wanted, or ticks cannot be read by their shapes.
+    /// `None` if the caller does not want it, or if ticks cannot be read by their shapes.
     speculation: Option<Speculation>,
-    /// The end of the body, and padding.
+    /// The end of the body, followed by padding.
     tail: Vec<u8>,
 }
 
@@ -47,7 +47,7 @@ impl BodyReader {
             ts_unit: config.ts_unit,
             only: config.only.clone(),
         };
-        // The configuration is valid.
+        // A valid configuration always has a mapping.
         let mapping = Arc::new(config.mapping().unwrap_or_default());
         let is_plain = config.price_digits == 0 && !config.skip_zero_volume;
         let can_guess = is_plain && mapping.is_flat() && !mapping.layers[0].has_positions();
@@ -70,19 +70,19 @@ impl BodyReader {
         self.speculation.as_ref().map_or((0, 0), Speculation::guesses)
     }
 
-    /// Lets `ticks` keep the names beyond a table's bound that ticks had since the last call.
+    /// Gives `ticks` the guests that were read since the last call, so that it keeps their names.
     pub(super) fn hand_over_guests(&mut self, ticks: &mut TickBatch) {
         self.reader.hand_over_guests(ticks);
     }
 
-    /// Counts the events that are no ticks.
+    /// The filter, which counts the events that are not ticks.
     pub(super) fn filter(&mut self) -> &mut Filter {
         self.reader.filter()
     }
 
-    /// Sorts the ticks of `text`, which is trimmed.
+    /// Sorts the ticks of `text`, which must be trimmed.
     pub(super) fn read(&mut self, text: &[u8], sorter: &mut Sorter<'_>) {
-        // A producer has encoded its JSON twice.
+        // The producer has encoded its JSON twice.
         if text.first() == Some(&b'"')
             && let Ok(inner) = serde_json::from_slice::<String>(text)
             && matches!(inner.trim_ascii_start().as_bytes(), [b'{' | b'[', ..])
@@ -122,7 +122,7 @@ impl BodyReader {
 /// A body that is read by guessing.
 struct Guessed<'a, 'm> {
     text: &'a [u8],
-    /// Its end, from `tail_start` on, and padding.
+    /// The end of `text` from `tail_start` on, followed by padding.
     tail: &'a [u8],
     tail_start: usize,
     documents: &'a mut Documents,
@@ -133,7 +133,7 @@ struct Guessed<'a, 'm> {
 }
 
 impl Guessed<'_, '_> {
-    /// Reads the whole body; `false` if it has to be read again in the other way.
+    /// Reads the whole body. Returns `false` if the body must be read again in the other way.
     fn read(&mut self) -> bool {
         match self.text[0] {
             b'[' => self.array(),
@@ -142,8 +142,8 @@ impl Guessed<'_, '_> {
         }
     }
 
-    /// An element that is no JSON spoils the array, as does anything wrong between elements: then simd-json is to say
-    /// what of it can be saved.
+    /// Returns `false` if an element is not JSON, or if anything between elements is wrong. Then simd-json decides
+    /// which elements can be saved.
     fn array(&mut self) -> bool {
         let mut at = skip_blanks(self.text, 1);
         for index in 0.. {
@@ -158,7 +158,7 @@ impl Guessed<'_, '_> {
         false
     }
 
-    /// Sorts the element that begins at `at`, and finds its end.
+    /// Sorts the element that begins at `at`, and returns where it ends.
     #[inline]
     fn element(&mut self, at: usize, index: usize) -> Option<usize> {
         if let Some(end) = self.guess(at, false) {
@@ -178,7 +178,7 @@ impl Guessed<'_, '_> {
     fn object_or_lines(&mut self) -> bool {
         match self.guess(0, false) {
             Some(end) if end == self.text.len() => self.sorter.take(&self.draft, 0, || self.text),
-            // More follows the first object: one per line, or garbage.
+            // More follows after the first object: one object per line, or garbage.
             _ if Form::of(self.text, false) == Form::Lines => self.lines(),
             _ => match self.parse(self.text) {
                 Ok(read) => self.sorter.sort(read, 0, || self.text),
@@ -191,7 +191,7 @@ impl Guessed<'_, '_> {
         true
     }
 
-    /// Objects that stand one after the other on one line.
+    /// Reads objects that follow each other on one line.
     fn joined<'t>(&mut self, parts: impl Iterator<Item = &'t [u8]>) {
         for (index, part) in parts.enumerate() {
             let at = part.as_ptr() as usize - self.text.as_ptr() as usize;
@@ -211,7 +211,7 @@ impl Guessed<'_, '_> {
             self.text.get(at..).and_then(|rest| Some(at + rest.iter().position(|byte| is_no_blank(*byte))?))
         {
             let guess = if self.speculation.is_awake() { self.guess(start, true) } else { None };
-            // A blank that JSON does not know (a form feed) may stand at the end of a line as well.
+            // A line may also end with a blank that JSON does not know, such as a form feed.
             let guess = guess.filter(|end| {
                 let rest = self.text[*end..].iter().find(|byte| **byte == b'\n' || is_no_blank(**byte));
                 matches!(rest, None | Some(b'\n'))
@@ -231,7 +231,7 @@ impl Guessed<'_, '_> {
         }
     }
 
-    /// Drafts the tick at `at`, if it is like one before and its event time is acceptable, and finds where it ends.
+    /// Drafts the tick at `at` if its shape is known and its event time is acceptable. Returns where it ends.
     #[inline]
     fn guess(&mut self, at: usize, one_line: bool) -> Option<usize> {
         let (text, base) = if at < self.tail_start { (self.text, 0) } else { (self.tail, self.tail_start) };
@@ -239,7 +239,7 @@ impl Guessed<'_, '_> {
         self.reader.accepts(&mut self.draft, self.sorter.times()).then_some(end)
     }
 
-    /// What simd-json and the rules make of one tick, from which more may be learnt.
+    /// Parses one tick with simd-json and the rules, and learns from it.
     #[cold]
     fn parse(&mut self, tick: &[u8]) -> Result<Result<Read, Refusal>, simd_json::Error> {
         let times = self.sorter.times();
@@ -263,7 +263,7 @@ fn is_no_blank(byte: u8) -> bool {
 struct Parsed<'a, 'm> {
     documents: &'a mut Documents,
     reader: &'a mut TickReader,
-    /// The way to the ticks of a message.
+    /// The path to the ticks of a message.
     hops: &'a [Hop],
     sorter: &'a mut Sorter<'m>,
     /// The position of the next tick.
@@ -286,13 +286,13 @@ impl Parsed<'_, '_> {
         }
     }
 
-    /// One message: a tick, or ticks with something around them.
+    /// Reads one message: a tick, or ticks with something around them.
     fn document(&mut self, text: &[u8]) -> Result<(), simd_json::Error> {
         let Self { documents, reader, hops, sorter, index } = self;
         documents.parse(text, |nodes| message(reader, nodes, sorter, hops, index, || text))
     }
 
-    /// Each part is a document of its own: one that is damaged does not touch the others.
+    /// Reads each part as its own document, so that a damaged part does not affect the others.
     fn parts<'t>(&mut self, parts: impl Iterator<Item = &'t [u8]>) {
         for part in parts {
             if let Err(error) = self.document(part) {
@@ -304,8 +304,8 @@ impl Parsed<'_, '_> {
 
     fn array(&mut self, text: &[u8]) {
         let Self { documents, reader, hops, sorter, index } = self;
-        // The tape does not say where a value stood; the bytes of a bad tick are looked up, which good ticks need not
-        // pay.
+        // The tape does not say where a value was in the text. The bytes of a bad tick are searched, which costs
+        // nothing for good ticks.
         let mut originals = elements(text).enumerate();
         let visited = documents.parse(text, |nodes| {
             for (at, element) in values(nodes).enumerate() {
@@ -315,15 +315,15 @@ impl Parsed<'_, '_> {
         });
         match visited {
             Ok(()) => {}
-            // One damaged element (a bare NaN, say) spoils the array as a document, and not the ticks beside it. Where
-            // even the brackets and quotes do not match, nothing says where a tick begins.
+            // One damaged element (for example a bare NaN) makes the array invalid, but not the ticks beside it. If
+            // even the brackets and quotes do not match, nothing shows where a tick begins.
             Err(_) if is_array_of_parts(text) => self.parts(elements(text)),
             Err(error) => self.sorter.refuse_body(not_json(&error)),
         }
     }
 }
 
-/// Sorts what the message `nodes` holds; `text` finds its bytes. A tick that is refused keeps what is around it, so
+/// Sorts the contents of the message `nodes`. `text` returns its bytes. A rejected tick keeps the fields around it, so
 /// that it can be read again.
 fn message<'t>(
     reader: &mut TickReader,

@@ -1,6 +1,6 @@
-//! What the decoder is told about a feed: the producer's keys, its unit of time, and the bounds of what is accepted.
+//! The settings of the decoder for a feed: the producer's keys, the unit of time, and the bounds of accepted values.
 //!
-//! This file owns the settings and their validation. It does *not* own what is done with them.
+//! This file owns the settings and their validation. It does *not* own what the decoder does with them.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use super::only::{FIELDS_MAX, Only};
 use super::path::TicksPath;
 use super::preset::Preset;
 
-/// How bodies are split into elements, if ticks stand alone. Positions of another way of splitting cannot be compared:
-/// a decoder that numbers elements differently counts this up.
+/// The way in which bodies are split into elements if ticks stand alone. Positions of different ways cannot be
+/// compared, so a decoder that numbers elements differently must increase this number.
 const SPLITTING: u32 = 1;
 
-/// Decimal digits of an integer of 64 bits.
+/// The most decimal digits that always fit into an integer of 64 bits.
 const PRICE_DIGITS_MAX: u32 = 18;
 
-/// How message bodies become ticks. The default reads the canonical form of `tick.schema.json`, which includes the
-/// three-field form `{"symbol","price","volume"}`.
+/// How message bodies become ticks. The default reads the canonical form of `tick.schema.json`. That includes the form
+/// with three fields, `{"symbol","price","volume"}`.
 ///
-/// Public feeds need no translation layer, only their names (keys that are not named keep their canonical name):
+/// Public feeds need no translation layer, only their keys (a key that is not named keeps its canonical name):
 ///
 /// ```toml
 /// # Binance, streams `<symbol>@trade` and `<symbol>@aggTrade`
@@ -53,57 +53,57 @@ const PRICE_DIGITS_MAX: u32 = 18;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecodeConfig {
-    /// The name of a public feed, whose settings are the defaults of all others here. Whoever loads the configuration
-    /// applies it ([`Preset`]).
+    /// The name of a public feed. Its settings are the defaults of all other settings here. The code that loads the
+    /// configuration applies it ([`Preset`]).
     pub preset: String,
-    /// What AWS has put around the producer's message: `sns`, `eventbridge` or `kinesis`; `none` for nothing.
+    /// The envelope that AWS has put around the producer's message: `sns`, `eventbridge` or `kinesis`, or `none`.
     pub envelope: Wrap,
-    /// Where in a message its ticks stand, such as `data[]`. Empty where the message is the tick.
+    /// The path to the ticks of a message, such as `data[]`. Empty if the message is the tick.
     pub ticks: TicksPath,
-    /// The producer's key for each column. With a slash before it, it is a field around the ticks: `/channel` of the
-    /// message, `/events/type` of the element of `events` that holds the tick. In a tick that is an array, keys are
-    /// positions: `"0"`. A tick without the key that is named for `ts` is rejected. Without a name, a
-    /// tick that has no `ts` happened when its message was sent.
+    /// The producer's key for each column. A key with a slash before it names a field around the ticks: `/channel` of
+    /// the message, `/events/type` of the element of `events` that holds the tick. If a tick is an array, keys are
+    /// positions: `"0"`. If a key is named for `ts`, a tick without it is rejected. If no key is named, a tick without
+    /// `ts` gets the time at which its message was sent.
     pub fields: FieldNames,
-    /// Which events are ticks: for each of at most four fields the values that make one. All other events are counted
-    /// by value, and are stored nowhere. Without it every event has to be a tick.
+    /// Which events are ticks: for each of at most four fields, the values that make an event a tick. All other events
+    /// are counted by value, and are not stored. Without this setting every event must be a tick.
     pub only: Only,
-    /// Text at the beginning of a symbol that is no part of it, such as that of a channel: `live_trades_`.
+    /// Text at the beginning of a symbol that does not belong to it, such as the name of a channel: `live_trades_`.
     pub symbol_prefix: String,
-    /// How many decimal digits a price has that is sent as an integer: with 9, `1500000000` is 1.5. 0 for prices that
-    /// are sent as they are.
+    /// How many decimal digits a price has if it is sent as an integer: with 9, `1500000000` is 1.5. 0 if prices are
+    /// sent as they are.
     pub price_digits: u32,
-    /// Whether an event whose volume is 0 is left out. Some feeds send changes of the price as trades of nothing.
+    /// Whether an event with a volume of 0 is left out. Some feeds send changes of the price as such trades.
     pub skip_zero_volume: bool,
     /// The unit of the event time.
     pub ts_unit: TsUnit,
-    /// Whether a tick without an event time is rejected, also if `fields` names no key for it.
+    /// Whether a tick without an event time is rejected even if `fields` names no key for it.
     pub ts_required: bool,
-    /// Whether price, volume, seq and a numeric event time may also be strings that hold a JSON number. Numbers proper
+    /// Whether price, volume, seq and a numeric event time may also be strings that hold a JSON number. JSON numbers
     /// are always accepted.
     pub numbers_as_strings: bool,
     /// The longest symbol, in bytes.
     pub symbol_max_bytes: usize,
-    /// The longest venue and the longest list of conditions, in bytes.
+    /// The longest venue, and the longest list of conditions, in bytes.
     pub name_max_bytes: usize,
-    /// Different symbols, and as many venues and conditions, that one process keeps in memory. Ticks with a name beyond
-    /// it are stored as all others are. No detector watches a symbol beyond it.
+    /// How many different symbols one process keeps in memory, and as many venues and conditions. Ticks with a name
+    /// beyond this number are stored like all others. No detector watches a symbol beyond it.
     pub names_max: usize,
     /// The earliest event time.
     pub ts_min: TsMin,
-    /// How far an event time may lie after the sending of its message.
+    /// How far an event time may lie after the time at which its message was sent.
     #[serde(with = "humantime_serde")]
     pub ts_future_max: Duration,
-    /// Different hours in which the ticks of one message may lie. Each is a file of its own, so a tick beyond them goes
-    /// to the quarantine: one message of scattered times must not become thousands of files.
+    /// How many different hours the ticks of one message may have. Each hour is a file of its own, so ticks in further
+    /// hours go to the quarantine: one message of scattered times must not become thousands of files.
     pub partitions_per_message_max: usize,
-    /// The largest body after decompression. A body beyond it goes to the quarantine, and no more than this is
-    /// allocated for its text.
+    /// The largest body after decompression, in bytes. A larger body goes to the quarantine. The decoder allocates no
+    /// more than this for its text.
     pub decompressed_max_bytes: usize,
-    /// The share of the last 10,000 ticks that may be rejected, 0 to 1. Above it the log warns once a minute.
+    /// The share of the last 10,000 ticks that may be rejected, 0 to 1. Above it, the log warns once a minute.
     pub rejects_share_max: f64,
-    /// The share above which no more messages are received, 0 to 1, once 1,000 ticks were seen. 1 never stops. A wrong
-    /// mapping would drain the whole queue into the quarantine.
+    /// If the share of rejected ticks is larger than this, 0 to 1, the engine stops receiving. At least 1,000 ticks
+    /// must have been seen. With 1 it never stops. A wrong mapping would drain the whole queue into the quarantine.
     pub rejects_share_stop: f64,
 }
 
@@ -165,21 +165,21 @@ impl FieldNames {
     }
 }
 
-/// What is around a producer's message.
+/// The envelope around a producer's message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Wrap {
-    /// Nothing.
+    /// No envelope.
     #[default]
     None,
-    /// A notification of an SNS topic without raw delivery: the message is the text in `Message`
+    /// A notification of an SNS topic without raw delivery. The message is the text in `Message`
     /// (<https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html>).
     Sns,
-    /// An event of an EventBridge rule: the message is `detail`
+    /// An event of an EventBridge rule. The message is `detail`
     /// (<https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html>).
     EventBridge,
-    /// Records that an EventBridge pipe took from a Kinesis stream: the messages are the base64 in `data`, of one
-    /// record or of each record of an array
+    /// Records that an EventBridge pipe took from a Kinesis stream, as one record or an array of records. The message
+    /// is the base64 in `data` of each record
     /// (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-kinesis.html>).
     Kinesis,
 }
@@ -201,7 +201,7 @@ pub enum TsUnit {
     Rfc3339,
 }
 
-/// The earliest event time that is accepted, written as a date (its first instant in UTC) or in RFC 3339.
+/// The earliest event time that is accepted. It is written as a date (its first instant in UTC) or in RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TsMin(Timestamp);
@@ -215,7 +215,7 @@ impl TsMin {
 }
 
 impl Default for TsMin {
-    /// The year 2000: late enough to catch seconds that are read as microseconds.
+    /// The year 2000. This is late enough to reject seconds that are read as microseconds.
     fn default() -> Self {
         Self(Timestamp::constant(946_684_800, 0))
     }
@@ -245,7 +245,7 @@ impl fmt::Display for TsMin {
     }
 }
 
-/// Why a [`DecodeConfig`] makes no sense.
+/// Why a [`DecodeConfig`] is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeConfigError {
     /// No producer can send an empty key on purpose.
@@ -254,7 +254,7 @@ pub enum DecodeConfigError {
         /// The column.
         column: &'static str,
     },
-    /// One value cannot mean two things.
+    /// One value cannot fill two columns.
     #[error("failed to map column `{column}`: column `{other}` has the same key `{key}`")]
     SharedKey {
         /// The later column.
@@ -264,46 +264,46 @@ pub enum DecodeConfigError {
         /// Their key.
         key: String,
     },
-    /// The way to the ticks does not pass by this field.
-    #[error("failed to find `{key}`: `ticks` does not pass by it; a key with a slash is a field around the ticks")]
+    /// The path to the ticks does not lead past this field.
+    #[error("failed to find `{key}`: `ticks` does not lead past it; a key with a slash is a field around the ticks")]
     NotAround {
         /// The key.
         key: String,
     },
     /// No feed has this name.
-    #[error("failed to find the preset `{preset}`: there are {}", Preset::names())]
+    #[error("failed to find the preset `{preset}`: choose one of {}", Preset::names())]
     NoPreset {
         /// The name.
         preset: String,
     },
-    /// More digits than an integer of 64 bits has.
-    #[error("failed to read prices: `price_digits` is {digits}, at most {PRICE_DIGITS_MAX} are possible")]
+    /// There are more digits than a 64-bit integer has.
+    #[error("failed to read prices: `price_digits` is {digits}, but must be at most {PRICE_DIGITS_MAX}")]
     Digits {
         /// How many.
         digits: u32,
     },
-    /// No event could be a tick.
-    #[error("failed to choose events: `only.{field}` lists no value")]
+    /// Without a value, no event could be a tick.
+    #[error("failed to choose events: `only.{field}` lists no value; list at least one")]
     NoValue {
         /// The field.
         field: String,
     },
-    /// A decision by many fields is a mistake in most cases.
-    #[error("failed to choose events: `only` names {fields} fields, at most {FIELDS_MAX} are possible")]
+    /// A decision by many fields is usually a mistake.
+    #[error("failed to choose events: `only` names {fields} fields, but may name at most {FIELDS_MAX}")]
     ManyFields {
         /// How many.
         fields: usize,
     },
-    /// No share of a whole.
-    #[error("failed to bound rejects: `{setting}` is {value}, and has to be between 0 and 1")]
+    /// A share must be between 0 and 1.
+    #[error("failed to bound rejects: `{setting}` is {value}, but must be between 0 and 1")]
     Share {
         /// The setting.
         setting: &'static str,
-        /// Its value as text, for two of these are compared.
+        /// The value as text, because two errors must be comparable.
         value: String,
     },
-    /// Nothing could be accepted.
-    #[error("failed to bound ticks: `{setting}` is zero")]
+    /// With this setting, nothing could be accepted.
+    #[error("failed to bound ticks: `{setting}` is zero, but must be at least 1")]
     Zero {
         /// The setting.
         setting: &'static str,
@@ -318,28 +318,28 @@ impl DecodeConfig {
         serde_json::from_value(preset.settings()).expect("every preset is a configuration")
     }
 
-    /// Which fields are read, and where they stand.
+    /// Which fields are read, and where they are.
     pub(super) fn mapping(&self) -> Result<Mapping, NotAround> {
         Mapping::new(&self.ticks, self.fields.keys(), &self.only)
     }
 
-    /// The way in which bodies are split into elements. Workers of different ways cannot compare the positions of
-    /// elements: to them a redelivered message was decoded differently.
+    /// The way in which bodies are split into elements. If two workers split differently, they cannot compare the
+    /// positions of elements. They treat a redelivered message as decoded differently.
     #[must_use]
     pub fn splitting(&self) -> u32 {
         if self.ticks == TicksPath::default() && self.envelope == Wrap::None {
             return SPLITTING;
         }
-        // The highest bit is never that of a version.
+        // The highest bit distinguishes it from the number of a version.
         crc32fast::hash(format!("{SPLITTING} {:?} {}", self.envelope, self.ticks).as_bytes()) | 1 << 31
     }
 
-    /// Whether a tick has to have an event time of its own: the mapping names a key for it.
+    /// Whether a tick must have its own event time: the settings require it, or name a key for it.
     pub(super) fn needs_ts(&self) -> bool {
         self.ts_required || self.fields.ts != FieldNames::default().ts
     }
 
-    /// Whether the settings can be met by any tick at all.
+    /// Checks that the settings make sense, and that some tick can meet them.
     pub fn validate(&self) -> Result<(), DecodeConfigError> {
         let keys = self.fields.keys();
         for (at, (&key, column)) in keys.iter().zip(FieldNames::COLUMNS).enumerate() {

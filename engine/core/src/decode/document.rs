@@ -1,8 +1,8 @@
-//! JSON text to simd-json's tape, in buffers that are used again.
+//! Parses JSON text to simd-json's tape, in buffers that are used again.
 //!
-//! This file owns the one place where simd-json is called and what it needs: a copy of the text that it may write to,
-//! with padding. It also makes up for the one thing that simd-json refuses and JSON allows, numbers out of range. It
-//! does *not* know what a tick is.
+//! This file is the only place that calls simd-json, and it owns what simd-json needs: a copy of the text that
+//! simd-json may change, with padding. It also accepts the one thing that JSON allows and simd-json refuses, numbers
+//! out of range. It does *not* know what a tick is.
 
 use std::mem;
 
@@ -11,19 +11,19 @@ use simd_json::{Buffers, INPUT_PADDING, Node, Tape, fill_tape_padded};
 use super::number::{is_out_of_range, number_len};
 use super::split::string_len;
 
-/// Ticks are flat. Whatever is nested deeper than this is garbage.
+/// Ticks are flat. Anything that is nested deeper than this is garbage.
 const DEPTH_MAX: usize = 64;
 
-/// Buffers larger than these are given back after use; messages of 1 MiB, the most that the queue takes, stay below.
+/// Larger buffers are freed after use. Messages of 1 MiB, the most that the queue takes, need less.
 const RETAINED_MAX_BYTES: usize = 4 << 20;
 const RETAINED_MAX_NODES: usize = 512 << 10;
 
-/// What a number out of range is replaced by: a value that no column takes, no longer than the shortest such number.
+/// Replaces a number out of range. It is a value that no column takes, and no longer than the shortest such number.
 const OUT_OF_RANGE: &[u8] = b"false";
 
 /// A JSON parser with its buffers.
 pub(super) struct Documents {
-    /// The text, unescaped in place by simd-json, and its padding.
+    /// The text, which simd-json unescapes in place, and its padding.
     scratch: Vec<u8>,
     buffers: Buffers,
     /// Empty between two calls.
@@ -35,7 +35,7 @@ impl Documents {
         Self { scratch: Vec::new(), buffers: Buffers::with_max_depth(0, DEPTH_MAX), tape: Tape(Vec::new()) }
     }
 
-    /// Parses `text` as one document and hands its nodes, of which there is at least one, to `visit`, once.
+    /// Parses `text` as one document, and calls `visit` once with its nodes. There is at least one node.
     pub(super) fn parse<R>(
         &mut self,
         text: &[u8],
@@ -43,7 +43,7 @@ impl Documents {
     ) -> Result<R, simd_json::Error> {
         self.load(text);
         let mut visited = self.attempt(text.len(), &mut visit);
-        // Numbers out of range are looked for only where parsing has failed: they cost the good text nothing.
+        // Numbers out of range are searched only if parsing has failed, so good text pays nothing for them.
         if visited.is_err() {
             self.load(text);
             if mask_numbers_out_of_range(&mut self.scratch[..text.len()]) {
@@ -61,7 +61,7 @@ impl Documents {
     }
 
     fn attempt<R>(&mut self, len: usize, visit: &mut impl FnMut(&[Node<'_>]) -> R) -> Result<R, simd_json::Error> {
-        // Its nodes borrow from the scratch buffer, so the tape leaves the struct while it is full.
+        // The nodes borrow from the scratch buffer, so the tape leaves the struct while it is full.
         let mut tape: Tape<'_> = mem::replace(&mut self.tape, Tape(Vec::new()));
         let filled = fill_tape_padded(&mut self.scratch, len, &mut self.buffers, &mut tape);
         let visited = filled.map(|()| visit(&tape.0));
@@ -69,7 +69,7 @@ impl Documents {
         visited
     }
 
-    /// Gives memory back that an unusually large text has left behind.
+    /// Frees the memory that an unusually large text needed.
     fn shrink(&mut self) {
         if self.scratch.capacity() > RETAINED_MAX_BYTES || self.tape.0.capacity() > RETAINED_MAX_NODES {
             *self = Self::new();
@@ -77,9 +77,9 @@ impl Documents {
     }
 }
 
-/// Replaces every number beyond the range of `f64` outside of strings; whether there was one.
+/// Replaces every number that is beyond the range of `f64` and not in a string. Returns whether there was one.
 ///
-/// Text that is no JSON does not become JSON by it: a value takes the place of a value.
+/// Text that is not JSON does not become JSON by this, because a value replaces a value.
 fn mask_numbers_out_of_range(text: &mut [u8]) -> bool {
     let mut masked = false;
     let mut at = 0;

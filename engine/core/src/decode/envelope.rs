@@ -1,4 +1,4 @@
-//! The outside of a body: content encodings, undone within a bound.
+//! Undoes the content encoding of a body, within a bound.
 //!
 //! This file owns base64, gzip and zstd. It does *not* know what the text means.
 
@@ -14,16 +14,16 @@ use super::reject::{Reason, Refusal};
 /// The first step of the output's growth.
 const GROWTH_MIN_BYTES: usize = 64 << 10;
 
-/// A buffer larger than this is given back after use.
+/// A larger buffer is freed after use.
 const RETAINED_MAX_BYTES: usize = 4 << 20;
 
-/// RFC 8878 asks every decoder for windows of 8 MiB, so that a compressor need not know whom it talks to.
+/// RFC 8878 asks every decoder for windows of 8 MiB, so that a compressor does not have to know its decoder.
 const WINDOW_LOG_MIN: u32 = 23;
 
 /// The largest window that zstd knows.
 const WINDOW_LOG_MAX: u32 = 31;
 
-/// Undoes content encodings into buffers that are used again for the next body.
+/// Undoes content encodings. It uses its buffers again for the next body.
 pub(super) struct Envelope {
     decompressed_max_bytes: usize,
     context: DCtx<'static>,
@@ -34,20 +34,20 @@ pub(super) struct Envelope {
 impl Envelope {
     pub(super) fn new(decompressed_max_bytes: usize) -> Self {
         let mut context = DCtx::create();
-        // A larger window is of no use within the bound, and zstd would allocate it for the asking.
+        // A larger window has no use within the bound, and zstd would allocate it on request.
         let window_log = decompressed_max_bytes.checked_next_power_of_two().map_or(WINDOW_LOG_MAX, usize::ilog2);
-        // It fails for a value outside of zstd's range only, which the clamp excludes.
+        // It fails only for values outside of zstd's range, and the clamp excludes these.
         let _ = context.set_parameter(DParameter::WindowLogMax(window_log.clamp(WINDOW_LOG_MIN, WINDOW_LOG_MAX)));
         Self { decompressed_max_bytes, context, compressed: Vec::new(), text: Vec::new() }
     }
 
-    /// The text inside `body`: the body itself, or what its encoding yields. A body without an encoding is looked at.
+    /// The text inside `body`: the body itself, or its decoded content. Without an encoding, the first bytes decide.
     pub(super) fn open<'a>(&'a mut self, body: &'a [u8], encoding: Option<&str>) -> Result<&'a [u8], Refusal> {
         let encoding = match encoding.unwrap_or_default() {
             "" => Encoding::by_magic(body),
             name => Encoding::named(name).ok_or_else(|| {
                 let name: String = name.chars().take(64).collect();
-                let detail = format!("content encoding `{name}` is none of identity, base64, gzip and zstd");
+                let detail = format!("unknown content encoding `{name}`: use identity, base64, gzip or zstd");
                 Refusal::new(Reason::UnknownEncoding, detail)
             })?,
         };
@@ -59,7 +59,7 @@ impl Envelope {
             }
             Encoding::Gzip => {
                 self.decode_base64(body, "gzip stream")?;
-                // A file may hold several members (RFC 1952, section 2.2).
+                // A gzip file may have several members (RFC 1952, section 2.2).
                 let members = flate2::read::MultiGzDecoder::new(self.compressed.as_slice());
                 let read = read_at_most(self.decompressed_max_bytes, members, &mut self.text);
                 self.within_bound(read, "gzip")?;
@@ -75,7 +75,7 @@ impl Envelope {
         }
     }
 
-    /// Gives memory back that an unusually large body has left behind.
+    /// Frees the memory that an unusually large body needed.
     pub(super) fn shrink(&mut self) {
         for buffer in [&mut self.compressed, &mut self.text] {
             if buffer.capacity() > RETAINED_MAX_BYTES {
@@ -84,7 +84,7 @@ impl Envelope {
         }
     }
 
-    /// Undoes the base64 of `body`, in which there is to be a `what`.
+    /// Undoes the base64 of `body`. `what` names its expected contents.
     fn decode_base64(&mut self, body: &[u8], what: &str) -> Result<(), Refusal> {
         self.compressed.clear();
         // Command-line encoders end their output with a line feed.
@@ -97,7 +97,7 @@ impl Envelope {
         Ok(())
     }
 
-    /// Whether all of a body was `read` within the bound.
+    /// Checks that the whole body was `read` within the bound.
     fn within_bound(&self, read: io::Result<bool>, name: &str) -> Result<(), Refusal> {
         match read {
             Ok(true) => Ok(()),
@@ -106,14 +106,14 @@ impl Envelope {
                 Err(Refusal::new(Reason::TooLarge, detail))
             }
             Err(error) if asks_for_too_large_a_window(&error) => {
-                Err(Refusal::new(Reason::TooLarge, "body asks for a zstd window beyond the bound"))
+                Err(Refusal::new(Reason::TooLarge, "body needs a larger zstd window than the bound allows"))
             }
             Err(error) => Err(Refusal::new(Reason::BadEncoding, format!("body is not {name}: {error}"))),
         }
     }
 }
 
-/// How the text of a body is encoded. SQS takes text only, so compressed bytes come as base64.
+/// How the text of a body is encoded. SQS takes only text, so compressed bytes come as base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Encoding {
     Identity,
@@ -134,8 +134,8 @@ impl Encoding {
         names.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, encoding)| encoding)
     }
 
-    /// The encoding of a body that names none: the base64 of the bytes with which a gzip stream (RFC 1952) or a zstd
-    /// frame (RFC 8878) begins is the beginning of no JSON.
+    /// The encoding of a body that names none. A gzip stream (RFC 1952) and a zstd frame (RFC 8878) begin with fixed
+    /// bytes. No JSON begins with the base64 of these bytes.
     fn by_magic(body: &[u8]) -> Self {
         match body {
             [b'H', b'4', b's', b'I', ..] => Self::Gzip,
@@ -150,7 +150,7 @@ fn asks_for_too_large_a_window(error: &io::Error) -> bool {
     error.is_some_and(|error| error.is(ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge))
 }
 
-/// Replaces `text` by all that `source` holds; `false` if that is more than `max` bytes.
+/// Replaces `text` with all bytes of `source`. Returns `false` if there are more than `max` bytes.
 ///
 /// `read_to_end` would grow the buffer to twice the bound.
 fn read_at_most(max: usize, mut source: impl Read, text: &mut Vec<u8>) -> io::Result<bool> {

@@ -1,4 +1,4 @@
-//! The fields of one JSON object that fill columns, and their values as text and numbers.
+//! The fields of one JSON object that fill columns, with their values as text and numbers.
 //!
 //! This file owns the walk over simd-json's nodes. It does *not* judge the values.
 
@@ -14,10 +14,10 @@ use super::only::FIELDS_MAX;
 use super::path::Hop;
 use super::reject::{Reason, Refusal};
 
-/// The values of fields; null is the same as none.
+/// The values of fields. Null is the same as no value.
 type Values<'n, 't, const N: usize> = [Option<&'n [Node<'t>]>; N];
 
-/// What is read of a tick and of what is around it.
+/// The fields that are read of a tick and around it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Fields<'n, 't> {
     /// The value of each column of a tick, in the order of [`FieldNames::COLUMNS`].
@@ -36,9 +36,9 @@ impl<'n, 't> Fields<'n, 't> {
     }
 }
 
-/// Adds to `found` the fields of `layer` that the object or the array `nodes` has. A tick has to be one of these.
+/// Adds the fields of `layer` that `nodes` (an object or an array) has to `found`. A tick must be one of these.
 ///
-/// A repeated key is refused: parsers disagree on which value counts, and a price is no place to guess.
+/// A repeated key is refused. Parsers disagree on which value counts, and a price must not be a guess.
 pub(super) fn gather<'n, 't>(
     nodes: &'n [Node<'t>],
     layer: &Layer,
@@ -91,7 +91,7 @@ fn gather_placed<'n, 't>(mut rest: &'n [Node<'t>], layer: &Layer, found: &mut Fi
     }
 }
 
-/// The value at the end of the way `hops` into `value`.
+/// The value at the end of the path `hops`, which begins at `value`.
 fn inside<'n, 't>(value: &'n [Node<'t>], hops: &[Hop]) -> Option<&'n [Node<'t>]> {
     hops.iter().try_fold(value, child)
 }
@@ -104,7 +104,7 @@ fn repeated(key: &str, target: Target) -> Refusal {
     Refusal::new(Reason::DuplicateField, detail)
 }
 
-/// The string that `value` is.
+/// The text of `value`, if it is a string.
 pub(super) fn text<'t>(value: &[Node<'t>]) -> Option<&'t str> {
     match value.first()? {
         Node::String(text) => Some(text),
@@ -112,7 +112,7 @@ pub(super) fn text<'t>(value: &[Node<'t>]) -> Option<&'t str> {
     }
 }
 
-/// The number that `value` is, or spells where strings may hold numbers.
+/// The number of `value`. If `strings`, a string may also hold it.
 pub(super) fn number(value: &[Node<'_>], strings: bool) -> Option<Number> {
     match value.first()? {
         Node::Static(node) => Number::of(*node),
@@ -121,18 +121,18 @@ pub(super) fn number(value: &[Node<'_>], strings: bool) -> Option<Number> {
     }
 }
 
-/// Why a value is no name.
+/// Why a value is not a name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NoName {
-    /// It is of another kind, or too long.
+    /// It has another type, or is too long.
     Other,
-    /// It holds this character, which would break the output of a program that prints it, at this byte.
+    /// It has this character at this byte. The character would break the output of a program that prints the name.
     Character(char, usize),
 }
 
-/// The name that `value` is: text, an integer, or an array of these joined by blanks. It has at most `max` bytes and no
-/// characters that are refused ([`refused_character`]). Feeds number their venues and list their conditions. The name
-/// lies in `buffer` where it is not text as it stands.
+/// The name in `value`: text, an integer, or an array of these joined by blanks. Feeds number their venues and list
+/// their conditions. It has at most `max` bytes, and no refused characters ([`refused_character`]). If the value is not
+/// plain text, the name is written to `buffer`.
 pub(super) fn name<'a>(value: &[Node<'a>], max: usize, buffer: &'a mut String) -> Result<&'a str, NoName> {
     let name = match text(value) {
         Some(text) => Some(text).filter(|text| text.len() <= max),
@@ -142,11 +142,11 @@ pub(super) fn name<'a>(value: &[Node<'a>], max: usize, buffer: &'a mut String) -
     refused_character(name).map_or(Ok(name), |(at, character)| Err(NoName::Character(character, at)))
 }
 
-/// The first character of `name` that no name may hold, and at which byte it stands: a control character of ASCII or
-/// Latin-1, a line or paragraph separator, or one that changes the direction of the text around it (Unicode Standard
-/// Annex 9, explicit formatting).
+/// The first character of `name` that no name may have, and its byte. Refused are control characters of ASCII and
+/// Latin-1, line and paragraph separators, and characters that change the direction of the text around them (Unicode
+/// Standard Annex 9, explicit formatting).
 pub(super) fn refused_character(name: &str) -> Option<(usize, char)> {
-    // Names are short and mostly ASCII: a look at the bytes is enough for those.
+    // Names are short and mostly ASCII, and for these a look at the bytes is enough.
     let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
     if name.bytes().all(is_plain) {
         return None;

@@ -1,7 +1,7 @@
-//! The decision which events are ticks, and the count of those that are not.
+//! Decides which events are ticks, and counts the events that are not.
 //!
-//! This file owns the comparison with what was configured, and the bound of what is counted by value. It does *not* own
-//! where the fields are found ([`super::fields`]).
+//! This file owns the comparison with the configured values, and the bound of the counted values. It does *not* own
+//! where fields are found ([`super::fields`]).
 
 use simd_json::{Node, StaticNode};
 
@@ -10,16 +10,16 @@ use super::mapping::{Layer, Target};
 use super::number::Number;
 use super::only::{FIELDS_MAX, Only, Wanted};
 
-/// Values that are counted one by one. More of them are counted together: a feed must not fill the memory with them.
+/// How many values are counted one by one. Further values are counted together, so that a feed cannot fill the memory.
 const VALUES_MAX: usize = 64;
 
-/// Values that are longer are cut in the count.
+/// Longer values are cut in the count.
 const VALUE_MAX_BYTES: usize = 64;
 
 /// The value that stands for all values beyond [`VALUES_MAX`].
 const OTHER: &str = "(other)";
 
-/// Which value an object was left out for: an index into the table of [`Filter`].
+/// The value for which an object was left out, as an index into the table of [`Filter`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LeftOutId(u32);
 
@@ -28,11 +28,11 @@ impl LeftOutId {
     pub(super) const ZERO_VOLUME: Self = Self(u32::MAX);
 }
 
-/// Decides on objects, and counts those that it leaves out.
+/// Decides whether objects are ticks, and counts those that it leaves out.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     only: Only,
-    /// The position of a field, one of its values, and the number of objects with it since they were last asked for.
+    /// For each left-out value: the position of its field, the value, and the number of objects since the last report.
     left_out: Vec<(usize, String, u64)>,
     zero_volumes: u64,
 }
@@ -42,7 +42,7 @@ impl Filter {
         Self { only: only.clone(), left_out: Vec::new(), zero_volumes: 0 }
     }
 
-    /// Whether what has these values in the fields of `layer` is meant; if not, for which value.
+    /// Checks the values of the fields of `layer`. The error is the value for which the object is left out.
     pub(super) fn admit(&mut self, layer: &Layer, values: &[Option<&[Node<'_>]>; FIELDS_MAX]) -> Result<(), LeftOutId> {
         for (_, target) in &layer.fields {
             if let Target::Decisive(field) = *target
@@ -81,7 +81,7 @@ impl Filter {
         }
     }
 
-    /// Tells field, value and number of what was counted since the last call.
+    /// Reports the counts since the last call: a field, its value, and their number.
     pub(super) fn take(&mut self, mut tell: impl FnMut(&str, &str, u64)) {
         for (field, value, count) in &mut self.left_out {
             if let (Some((field, _)), 1..) = (self.only.at(*field), *count) {
@@ -94,7 +94,7 @@ impl Filter {
     }
 }
 
-/// The value as the count shows it, on one line.
+/// The value as the count shows it: on one line.
 fn shown(value: Option<&[Node<'_>]>) -> String {
     match value {
         None => String::new(),
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(told.len(), VALUES_MAX + 1);
         assert_eq!(told[0], ("e".to_owned(), "v0".to_owned(), 2));
         assert_eq!(told[VALUES_MAX], ("e".to_owned(), OTHER.to_owned(), 200 - VALUES_MAX as u64));
-        filter.take(|_, _, _| panic!("they were told already"));
+        filter.take(|_, _, _| panic!("they were reported already"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! A mapping for a message of a feed that nobody has described: one of the presets, or one by the names of its fields.
+//! Guesses a mapping for a message of an unknown feed: one of the presets, or a mapping by the names of its fields.
 //!
-//! A guess is checked by decoding the message with it. This file owns the words that feeds use. It does *not* own the
+//! It checks a guess by decoding the message with it. This file owns the names that feeds use. It does *not* own the
 //! settings that it proposes.
 
 use serde_json::{Map, Value, json};
@@ -11,7 +11,7 @@ use super::ts;
 use super::{Decoder, Message, Preset, TsUnit, Wrap};
 use crate::tick::{Dictionaries, TickBatch};
 
-/// What feeds call the columns of a tick, the most telling name first. Only names of this length or of one of these.
+/// The names of columns in feeds. More specific names come first, and other names are not recognized.
 const SYMBOL: &[&str] =
     &["symbol", "product_id", "instId", "instrument_name", "instrument", "ticker", "sym", "pair", "market", "s", "S"];
 const PRICE: &[&str] = &["price", "px", "last_price", "lastPrice", "trade_price", "rate", "last", "p", "P"];
@@ -35,28 +35,28 @@ const SEQ: &[&str] = &["seq", "sequence", "trade_id", "tradeId", "trade_seq", "i
 const VENUE: &[&str] = &["venue", "exchange", "exch", "mic", "x"];
 const CONDITIONS: &[&str] = &["conditions", "sale_conditions", "cond", "c"];
 
-/// A time further from now is not that of a trade that somebody pastes: twenty years.
+/// Twenty years. If a time is further from now, it cannot be the time of a trade that somebody pastes.
 const YEARS_US: i128 = 20 * 366 * 86_400_000_000;
 
-/// Objects are looked for within so many levels.
+/// How many levels are searched for objects.
 const DEPTH_MAX: usize = 5;
 
-/// Settings with which a message has ticks.
+/// Settings by which a message has ticks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Guess {
-    /// The preset, if one of them fits.
+    /// The preset, if one fits.
     pub preset: Option<&'static str>,
     /// The settings that differ from the defaults, and from those of the preset.
     pub settings: Map<String, Value>,
-    /// The configuration that they make.
+    /// The configuration with these settings.
     pub config: DecodeConfig,
-    /// How many ticks the message has with it.
+    /// How many ticks the message has with this configuration.
     pub ticks: usize,
-    /// What is not certain.
+    /// What the user should check.
     pub doubts: Vec<&'static str>,
 }
 
-/// The settings that fit `message` best; `None` if it has no tick under any of them.
+/// The settings that fit `message` best. `None` if it has no tick with any settings.
 #[must_use]
 pub fn guess(message: &Message<'_>) -> Option<Guess> {
     if message.body.trim_ascii().is_empty() {
@@ -70,7 +70,7 @@ pub fn guess(message: &Message<'_>) -> Option<Guess> {
         let ticks = ticks_of(&config, message)?;
         Some(Guess { preset: Some(preset.name), settings, config, ticks, doubts: Vec::new() })
     });
-    // Of several that fit, the first of those with the most ticks.
+    // If several fit, it takes the first one of those with the most ticks.
     let best = fitting.reduce(|best, next| if next.ticks > best.ticks { next } else { best });
     best.or_else(|| wraps.into_iter().find_map(|wrap| by_names(message, wrap)))
 }
@@ -82,14 +82,14 @@ fn with_envelope(mut settings: Map<String, Value>, wrap: Wrap) -> Map<String, Va
     settings
 }
 
-/// How many ticks `message` has; `None` if it has none, or some are rejected.
+/// How many ticks `message` has. `None` if it has no tick, or if some are rejected.
 fn ticks_of(config: &DecodeConfig, message: &Message<'_>) -> Option<usize> {
     let (mut ticks, mut rejects) = (TickBatch::default(), Vec::new());
     Decoder::new(config, &Dictionaries::new(config.names_max)).decode(message, &mut ticks, &mut rejects);
     (rejects.is_empty() && !ticks.is_empty()).then_some(ticks.len())
 }
 
-/// A mapping by the names of the fields of the first object that has a symbol and a price.
+/// A mapping by the field names of the first object with a symbol and a price.
 fn by_names(message: &Message<'_>, wrap: Wrap) -> Option<Guess> {
     let mut first = None;
     wrap.each(message.body.trim_ascii(), |body| {
@@ -148,7 +148,7 @@ fn by_names(message: &Message<'_>, wrap: Wrap) -> Option<Guess> {
     Some(Guess { preset: None, settings, config, ticks, doubts })
 }
 
-/// The first object with a symbol and a price, and the way to it.
+/// The first object with a symbol and a price, and the path to it.
 fn find<'v>(value: &'v Value, path: &str, depth: usize) -> Option<(String, &'v Map<String, Value>)> {
     let depth = depth.checked_sub(1)?;
     match value {
@@ -179,7 +179,7 @@ fn unit_of(ts: &Value, message: &Message<'_>) -> Option<(TsUnit, bool)> {
         Value::String(text) => Number::parse(text)?,
         other => Number::parse(&other.to_string())?,
     };
-    // Of all units, one alone brings a time of the last years or of tomorrow.
+    // Only one of the units gives a time near now, in the past or in the future.
     let now = i128::from(message.received_at_us);
     let is_recent = |unit: &TsUnit| ts::from_number(number, *unit).is_some_and(|us| (now - us).abs() < YEARS_US);
     [TsUnit::S, TsUnit::Ms, TsUnit::Us, TsUnit::Ns].into_iter().find(is_recent).map(|unit| (unit, false))

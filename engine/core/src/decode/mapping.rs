@@ -1,11 +1,11 @@
-//! Which fields of a message are read, and at which level of the way to its ticks they stand.
+//! Which fields of a message are read, and at which level of the path to its ticks they are.
 //!
-//! This file owns the notation of a key. It does *not* own the walk ([`super::walk`]), nor what the values mean.
+//! This file owns the notation of a key. It does *not* own the walk ([`super::walk`]), or what the values mean.
 
 use super::only::Only;
 use super::path::{Hop, TicksPath};
 
-/// A key with a slash that the way to the ticks does not pass by.
+/// A key with a slash, but the path to the ticks does not lead past its field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NotAround {
     pub(super) key: String,
@@ -16,7 +16,7 @@ pub(super) struct NotAround {
 pub(super) struct Key {
     pub(super) name: String,
     pub(super) position: Option<usize>,
-    /// The way from there to the value, if that is an object with the value in it.
+    /// The path from there to the value, if the value is inside an object.
     pub(super) below: Vec<Hop>,
 }
 
@@ -27,29 +27,29 @@ impl Key {
     }
 }
 
-/// What the value of a field is for.
+/// The purpose of a field's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target {
-    /// A column, by its position in [`FieldNames::COLUMNS`](super::FieldNames).
+    /// It fills a column, given by its position in [`FieldNames::COLUMNS`](super::FieldNames).
     Column(usize),
-    /// The decision whether there is a tick, by the position of the field in [`Only`](super::Only).
+    /// It decides whether there is a tick. The field is given by its position in [`Only`](super::Only).
     Decisive(usize),
 }
 
-/// The fields that are read at one level of the way to the ticks.
+/// The fields that are read at one level of the path to the ticks.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Layer {
     pub(super) fields: Vec<(Key, Target)>,
 }
 
 impl Layer {
-    /// Whether fields are told by their positions in an array.
+    /// Whether fields are given by their positions in an array.
     pub(super) fn has_positions(&self) -> bool {
         self.fields.iter().any(|(key, _)| key.position.is_some())
     }
 }
 
-/// All that is read of a message: the way, and the fields at each of its levels. The last level is the tick.
+/// Everything that is read of a message: the path, and the fields at each of its levels. The last level is the tick.
 #[derive(Debug, Clone)]
 pub(super) struct Mapping {
     pub(super) hops: Vec<Hop>,
@@ -57,14 +57,14 @@ pub(super) struct Mapping {
 }
 
 impl Default for Mapping {
-    /// Each message is a tick without fields.
+    /// Each message is a tick, and no fields are read.
     fn default() -> Self {
         Self { hops: Vec::new(), layers: vec![Layer::default()] }
     }
 }
 
 impl Mapping {
-    /// Whether a message that is an array is one message, and not several in a batch.
+    /// Whether an array is one message, and not a batch of messages.
     pub(super) fn begins_in_array(&self) -> bool {
         matches!(self.hops.first(), Some(Hop::At(_) | Hop::Each))
     }
@@ -74,7 +74,8 @@ impl Mapping {
         self.hops.is_empty()
     }
 
-    /// The mapping with these keys of the columns, in their order, and of what decides whether there is a tick.
+    /// The mapping for `path`. `columns` has the key of each column, in their order. `only` has the fields that decide
+    /// whether there is a tick.
     pub(super) fn new(path: &TicksPath, columns: [&str; 7], only: &Only) -> Result<Self, NotAround> {
         let hops = path.hops().to_vec();
         let mut layers = vec![Layer::default(); hops.len() + 1];
@@ -88,11 +89,10 @@ impl Mapping {
     }
 }
 
-/// The level at which the field `key` stands, and its name there.
+/// The level at which the field `key` is, and its name there.
 ///
-/// A key is one of the tick, unless it begins with a slash: `/events/type` is the field `type` of the element of
-/// `events` that holds the tick. Behind the last step on the way to the ticks, further steps lead into objects:
-/// `/arg/channel`.
+/// A key belongs to the tick unless it begins with a slash: `/events/type` is the field `type` of the element of
+/// `events` that holds the tick. Steps that leave the path to the ticks lead into objects: `/arg/channel`.
 fn place(hops: &[Hop], key: &str) -> Result<(usize, Key), NotAround> {
     let wrong = || NotAround { key: key.to_owned() };
     let steps: Vec<&str> = key.strip_prefix('/').unwrap_or(key).split('/').collect();

@@ -6,7 +6,7 @@ use simd_json::Node;
 
 use super::path::Hop;
 
-/// Parts `nodes` behind the value at their beginning; `None` where there is no more value.
+/// Splits `nodes` after the first value. `None` if there is no more value.
 pub(super) fn split_value<'n, 't>(nodes: &'n [Node<'t>]) -> Option<(&'n [Node<'t>], &'n [Node<'t>])> {
     match nodes.first()? {
         Node::Object { count, .. } | Node::Array { count, .. } => nodes.split_at_checked(count + 1),

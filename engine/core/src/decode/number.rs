@@ -1,11 +1,11 @@
 //! Numbers as JSON writes them, found in bytes and read from text.
 //!
-//! This file owns the grammar (RFC 8259, section 6) and the rounding: a number is what `str::parse::<f64>` makes of it.
-//! It does *not* know what a number means.
+//! This file owns the grammar (RFC 8259, section 6) and the rounding: the value of a number is that of
+//! `str::parse::<f64>`. It does *not* know what a number means.
 
 use simd_json::StaticNode;
 
-/// A number as it was sent: integers stay exact.
+/// A number as it was sent. Integers stay exact.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Number {
     Integer(i128),
@@ -23,23 +23,23 @@ impl Number {
         }
     }
 
-    /// The number that all of `text` spells; `None` for anything else, such as `NaN`, `.5`, `+1` or a blank.
+    /// The number in `text`. `None` if `text` has anything else, such as `NaN`, `.5`, `+1` or a blank.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if number_len(text.as_bytes()) != Some(text.len()) {
             return None;
         }
         match text.parse::<i64>() {
-            // The sign of zero is the only thing that an integer would lose.
+            // As an integer, a number can only lose the sign of zero.
             Ok(value) => Some(Number::Integer(value.into())),
             Err(_) => text.parse().ok().map(Number::Float),
         }
     }
 
-    /// The nearest double. It is infinite where the number is out of range.
+    /// The nearest double, or infinity if the number is out of range.
     pub(super) fn as_f64(self) -> f64 {
         match self {
-            // Exact integers reach 64 bits; the conversion rounds to nearest, as parsing the digits would. From 64 bits
-            // it is an instruction, from 128 a function.
+            // Exact integers have up to 64 bits. The conversion rounds to nearest, like parsing the digits. From 64
+            // bits it is a single instruction, from 128 bits a function.
             Number::Integer(value) => i64::try_from(value).map_or(value as f64, |value| value as f64),
             Number::Float(value) => value,
         }
@@ -52,7 +52,7 @@ pub(super) fn number_len(text: &[u8]) -> Option<usize> {
     let mut len = usize::from(text.first() == Some(&b'-'));
     match digits(len) {
         0 => return None,
-        // A number with leading zeros ends after the first one, and what follows is no JSON.
+        // A number with leading zeros ends after the first zero. The rest is not JSON.
         _ if text[len] == b'0' => len += 1,
         count => len += count,
     }
@@ -113,7 +113,7 @@ mod tests {
         #[test]
         fn parsed_value_is_that_of_the_standard_library(text in r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?") {
             let value = Number::parse(&text).map(Number::as_f64);
-            // Adding zero takes the sign from a zero, which is all that may differ.
+            // Adding zero removes the sign of a zero. Nothing else may differ.
             prop_assert_eq!(value.map(|value| (value + 0.0).to_bits()), text.parse::<f64>().ok().map(|value| (value + 0.0).to_bits()));
         }
     }

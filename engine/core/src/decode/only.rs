@@ -1,16 +1,16 @@
-//! The events that are meant: which values of which fields make a JSON object a tick.
+//! The choice of events: which values of which fields make a JSON object a tick.
 //!
-//! A public feed sends trades beside tickers, quotes, corrections and heartbeats, and some of these have a symbol, a
-//! price and a size as well. This file owns the setting. It does *not* own the comparison ([`super::filter`]).
+//! A public feed sends not only trades, but also tickers, quotes, corrections and heartbeats. Some of these have a
+//! symbol, a price and a size, too. This file owns the setting. It does *not* own the comparison ([`super::filter`]).
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// At most so many fields decide.
+/// The most fields that may decide.
 pub(super) const FIELDS_MAX: usize = 4;
 
-/// For each field the values that make a tick. An object is a tick if each of the fields has one of its values.
+/// For each field, the values that make a tick. An object is a tick if every field has one of its values.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Only(BTreeMap<String, Vec<Wanted>>);
@@ -23,8 +23,8 @@ pub enum Wanted {
     Bool(bool),
     /// A JSON integer.
     Integer(i64),
-    /// JSON text. With `*` at its end, any text that begins like this; `*` alone, any value. Empty: no such field,
-    /// null, or no text in it.
+    /// JSON text. With `*` at its end, any text with this beginning. `*` alone means any value. An empty text means
+    /// that the field is missing, null, or empty.
     Text(String),
 }
 
@@ -65,7 +65,7 @@ impl From<&str> for Wanted {
 }
 
 impl Wanted {
-    /// What text has to begin with, if that is all that is asked of it.
+    /// The required beginning of the text, if this value requires nothing else.
     pub(super) fn prefix(&self) -> Option<&str> {
         match self {
             Wanted::Text(text) => text.strip_suffix('*'),
@@ -73,7 +73,7 @@ impl Wanted {
         }
     }
 
-    /// Whether any value will do that is there.
+    /// Whether every value fits, if there is one.
     pub(super) fn is_any(&self) -> bool {
         matches!(self, Wanted::Text(text) if text == "*")
     }

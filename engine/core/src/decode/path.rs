@@ -1,21 +1,21 @@
-//! Where the ticks of a message stand.
+//! The path to the ticks of a message.
 //!
-//! This file owns the notation of the path. It does *not* own the walk along it ([`super::walk`]).
+//! This file owns the notation of the path. It does *not* own the walk along the path ([`super::walk`]).
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest path: deeper messages are garbage.
+/// The longest path. Deeper messages are garbage.
 const HOPS_MAX: usize = 8;
 
 /// The path from a message to its ticks: `data[]`, `events[].trades[]`, `params.data[]`, or `[1][]` in a message that
-/// is an array. Empty where the message is the tick.
+/// is an array. Empty if the message is the tick.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TicksPath(Vec<Hop>);
 
-/// One step of the way.
+/// One step of the path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Hop {
     /// To the value of a key.
@@ -54,7 +54,7 @@ impl TryFrom<String> for TicksPath {
                     return Err(wrong());
                 }
             } else {
-                // A dot stands between two keys, and behind brackets.
+                // A dot stands between two keys, and after brackets.
                 let key = if hops.is_empty() { rest } else { rest.strip_prefix('.').ok_or_else(wrong)? };
                 let len = key.find(['.', '[', ']']).unwrap_or(key.len());
                 if len == 0 {

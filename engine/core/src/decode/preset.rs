@@ -1,16 +1,16 @@
-//! Mappings of public feeds by name.
+//! Presets: mappings of public feeds by name.
 //!
-//! Each follows the documentation that `source` names, and has a test with messages of that form. This file owns what
-//! is known of feeds. It does *not* own what the settings mean ([`super::config`]).
+//! Each preset follows the documentation in `source`, and has a test with messages of that form. This file owns the
+//! knowledge about feeds. It does *not* own what the settings mean ([`super::config`]).
 
-/// The settings with which one kind of message of a public feed is read.
+/// The settings for one kind of message of a public feed.
 #[derive(Debug, Clone, Copy)]
 pub struct Preset {
     /// Its name in `decode.preset`.
     pub name: &'static str,
-    /// The feed, and which of its messages.
+    /// The feed, and the kind of its messages.
     pub title: &'static str,
-    /// Where the vendor documents the form, and the date of what was read.
+    /// Where the vendor documents the form, and the date of that document.
     pub source: &'static str,
     /// The settings that differ from the defaults, as JSON.
     json: &'static str,

@@ -1,7 +1,7 @@
-//! One JSON object to one tick: the rules that a tick must meet.
+//! Makes one tick of one JSON object: the rules that a tick must meet.
 //!
-//! This file owns the judgement of symbol, price, volume, time and names, and interns what has passed. It does *not*
-//! know how the object came in, nor what becomes of one that is refused.
+//! This file judges symbol, price, volume, time and names, and interns accepted names. It does *not* know how the
+//! object came in, or what happens to an object that is refused.
 
 use std::sync::Arc;
 
@@ -29,18 +29,18 @@ pub(super) struct MessageTimes {
 }
 
 impl MessageTimes {
-    /// When it was sent, or received, if that is not known: the same at every delivery, so that whoever decodes it
-    /// again comes to the same rows in the same partitions. It also stands in for a missing event time.
+    /// When the message was sent, or received if that is not known. It is the same at every delivery, so every decoder
+    /// makes the same rows in the same partitions. It also replaces a missing event time.
     pub(super) fn message_us(self) -> i64 {
         self.sent_at_us.unwrap_or(self.received_at_us)
     }
 }
 
-/// What an object that is not refused is.
+/// The result of reading an object that is not refused.
 #[derive(Debug)]
 pub(super) enum Read {
     Tick(Tick, Unreadable),
-    /// An event that is not meant to be a tick, or one that holds no ticks.
+    /// An event that is not meant to be a tick, or one without ticks.
     LeftOut(Option<LeftOutId>),
 }
 
@@ -48,7 +48,7 @@ pub(super) enum Read {
 pub(super) struct TickReader {
     mapping: Arc<Mapping>,
     filter: Filter,
-    /// The key of the event time, if a tick has to have one.
+    /// The key of the event time, if a tick must have one.
     ts_key: Option<String>,
     symbol_prefix: String,
     price_digits: u32,
@@ -62,7 +62,7 @@ pub(super) struct TickReader {
     symbols: NameCache,
     venues: NameCache,
     conditions: NameCache,
-    /// For venues and conditions that are not text as they stand.
+    /// Buffers for venues and conditions that are not plain text.
     venue_text: String,
     conditions_text: String,
 }
@@ -90,7 +90,7 @@ impl TickReader {
         }
     }
 
-    /// What the message `nodes`, in which nothing is around the tick, is.
+    /// Reads the message `nodes`, which has nothing around its tick.
     pub(super) fn read(&mut self, nodes: &[Node<'_>], times: MessageTimes) -> Result<Read, Refusal> {
         let (layer, mut fields) = (&self.mapping.layers[0], Fields::default());
         gather(nodes, layer, true, &mut fields)?;
@@ -99,13 +99,13 @@ impl TickReader {
                 (Reason::MissingSymbol, Some(hint)) => Refusal::new(Reason::Envelope, hint),
                 _ => refusal,
             }),
-            // The message may be inside of something, so that the field is not where it was looked for.
+            // The message may be in an envelope. Then the field is somewhere else.
             Err(_) if let Some(hint) = hint(nodes) => Err(Refusal::new(Reason::Envelope, hint)),
             Err(left_out) => Ok(Read::LeftOut(Some(left_out))),
         }
     }
 
-    /// Tells `take` what the message `nodes` holds, in its order. There is at least one.
+    /// Calls `take` for each element of the message `nodes`, in their order. There is at least one element.
     pub(super) fn read_all(
         &mut self,
         nodes: &[Node<'_>],
@@ -142,7 +142,7 @@ impl TickReader {
             return Ok(Read::LeftOut(Some(LeftOutId::ZERO_VOLUME)));
         }
         let ts_us = self.event_time(ts, times)?;
-        // A tick without what is optional is worth more than none.
+        // A tick without an optional field is better than no tick.
         let (mut unreadable, max) = (Unreadable::NONE, self.name_max_bytes);
         let own_seq = seq.and_then(|seq| self.sequence_number(seq));
         if seq.is_some() && own_seq.is_none() {
@@ -157,7 +157,7 @@ impl TickReader {
             ""
         });
 
-        // Last, so that a refused tick leaves no names behind.
+        // Names are interned last, so that a refused tick leaves none behind.
         let tick = Tick {
             symbol: self.symbols.intern(symbol),
             ts_us,
@@ -171,21 +171,21 @@ impl TickReader {
         Ok(Read::Tick(tick, unreadable))
     }
 
-    /// What decides whether an object is a tick, and counts those that are none.
+    /// The filter, which decides whether an object is a tick, and counts objects that are not.
     pub(super) fn filter(&mut self) -> &mut Filter {
         &mut self.filter
     }
 
-    /// Whether a name of `tick` is a guest, whose id is not to be remembered.
+    /// Whether `tick` has a guest among its names. The id of a guest must not be remembered.
     pub(super) fn has_guest(&self, tick: &Tick) -> bool {
         self.symbols.is_guest(tick.symbol)
             || self.venues.is_guest(tick.venue)
             || self.conditions.is_guest(tick.conditions)
     }
 
-    /// Lets `ticks` keep the guests of the ticks that were read since the last call.
+    /// Gives `ticks` the guests of the ticks that were read since the last call, so that it keeps them.
     pub(super) fn hand_over_guests(&mut self, ticks: &mut TickBatch) {
-        // Asked of every message, and hardly ever true.
+        // This is checked for every message, and hardly ever true.
         if self.symbols.has_guests() || self.venues.has_guests() || self.conditions.has_guests() {
             self.hand_over(ticks);
         }
@@ -197,7 +197,7 @@ impl TickReader {
         ticks.guests.extend(caches.into_iter().filter_map(NameCache::take_hold));
     }
 
-    /// Whether the event time of a tick that a shape has read is acceptable; all else about the tick is.
+    /// Whether the event time of a tick that was read by its shape is acceptable. Everything else about such a tick is.
     #[inline]
     pub(super) fn accepts(&self, draft: &mut Draft, times: MessageTimes) -> bool {
         draft.ts_us = draft.own_ts_us().unwrap_or_else(|| times.message_us());
@@ -210,7 +210,7 @@ impl TickReader {
 
     fn event_time(&self, ts: Option<&[Node<'_>]>, times: MessageTimes) -> Result<i64, Refusal> {
         let us = match (ts, self.ts_unit) {
-            // If the mapping names a time, a message without it is another event, or its form has changed.
+            // The mapping names a key for the time. A message without it is another event, or its form has changed.
             (None, _) => match &self.ts_key {
                 Some(key) => {
                     return Err(Refusal::new(Reason::MissingTs, format!("tick has no event time: no key `{key}`")));
@@ -234,9 +234,9 @@ impl TickReader {
         let price = number(price, self.numbers_as_strings)?;
         match price {
             _ if self.price_digits == 0 => Some(price),
-            // What is undefined is the largest integer: https://databento.com/docs/standards-and-conventions
+            // The largest integer means an undefined price: https://databento.com/docs/standards-and-conventions
             Number::Integer(units) if units != i64::MAX.into() => {
-                // The text is rounded once; a division of doubles would round twice.
+                // The text is rounded once. A division of doubles would round twice.
                 format!("{units}e-{}", self.price_digits).parse().ok().map(Number::Float)
             }
             Number::Integer(_) | Number::Float(_) => None,
@@ -262,13 +262,13 @@ fn intern(names: &mut NameCache, name: &str) -> NameId {
 
 fn quantity(number: Option<Number>) -> Option<f64> {
     let value = number?.as_f64();
-    // Adding zero makes 0 of -0, which would else sort, group and print as a number of its own.
+    // Adding zero turns -0 into 0. Otherwise -0 would be sorted, grouped and printed as a different number.
     (value.is_finite() && value >= 0.0).then_some(value + 0.0)
 }
 
-/// Venues write symbols with blanks, punctuation and letters of any script. A symbol is data, and becomes part of no
-/// key in the lake. What breaks the output of a program that prints it is refused, and `*`, which stands for the whole
-/// feed.
+/// Feeds write symbols with blanks, punctuation and letters of any script. A symbol is data, and is never part of a key
+/// in the lake. Two things are refused: characters that break the output of a program that prints them, and `*`, which
+/// stands for the whole feed.
 fn checked_symbol(symbol: Option<&str>, max: usize) -> Result<&str, Refusal> {
     let refuse = |detail: String| Err(Refusal::new(Reason::BadSymbol, detail));
     let Some(symbol) = symbol else { return refuse("symbol is not text".to_owned()) };

@@ -1,4 +1,4 @@
-//! What could not become a tick: the row of the quarantine table, and its reason.
+//! Rejects: parts of messages that could not become ticks, as rows of the quarantine table with a reason.
 //!
 //! This file owns the words of the `reason` column. It does *not* own when something is rejected.
 
@@ -8,24 +8,23 @@ use ticklake_schemas::Table;
 
 use crate::lake::Partition;
 
-/// A tick or a whole message body that was refused, with the bytes that were sent.
+/// A tick or a whole message body that was refused, with the bytes as they were sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
     /// The queue's id of the message.
     pub message_id: String,
-    /// The position of the tick in its message, from 0, blank lines not counted; `None` where the whole body was
-    /// refused.
+    /// The position of the tick in its message, from 0. Blank lines do not count. `None` if the whole body was refused.
     pub index: Option<u32>,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// More about why, in words. Never longer than a few hundred bytes, whatever was sent.
+    /// Details in words. Never longer than a few hundred bytes, whatever was sent.
     pub detail: String,
-    /// With an index the tick as it stood in the decompressed text, without one the message body as it was received.
+    /// With an index, the tick as it is in the decompressed text. Without one, the message body as it was received.
     pub body: Vec<u8>,
     /// When the engine received the message, microseconds since the Unix epoch, UTC.
     pub received_at_us: i64,
-    /// When the message was sent, or received, if that is not known. It decides the partition, for it is the same
-    /// whenever the message is delivered.
+    /// When the message was sent, or received if that is not known. It decides the partition, because it is the same at
+    /// every delivery.
     pub message_us: i64,
 }
 
@@ -36,7 +35,7 @@ impl Reject {
         Partition::of(Table::Quarantine, self.message_us)
     }
 
-    /// Bytes of memory that this reject occupies.
+    /// How many bytes of memory this reject takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.message_id.len() + self.detail.len() + self.body.len()
@@ -56,11 +55,11 @@ pub enum Reason {
     TooLarge,
     /// The body, the line or the element of an array is not JSON.
     NotJson,
-    /// The value is JSON, but no object.
+    /// The value is JSON, but not an object.
     NotATick,
     /// The message has no ticks at the configured path.
     NoTicks,
-    /// The message is in an envelope that is not configured, or not in the one that is.
+    /// The message is in an envelope that is not configured, or it is not in the configured one.
     Envelope,
     /// A key that fills a column occurs twice in one tick.
     DuplicateField,
@@ -82,17 +81,17 @@ pub enum Reason {
     BadTs,
     /// The event time lies too far in the past or in the future.
     TsOutOfRange,
-    /// The ticks of the message lie in more partitions, and so would make more files, than one message may.
+    /// The ticks of the message have more partitions than one message may have. Each of them would be a file.
     TooManyPartitions,
-    /// The message was delivered before and decoded differently, and some of its elements are in the lake: nobody can
-    /// tell which of them are missing. The whole body stands for these.
+    /// The message was delivered before and decoded differently. Some of its elements are in the lake, and nobody can
+    /// tell which ones are missing. The whole body stands for the missing ones.
     DecodedDifferently,
-    /// The message held more bad ticks than are listed one by one; the whole body stands for the rest.
+    /// The message had more bad ticks than are listed one by one. The whole body stands for the rest.
     TooManyRejects,
 }
 
 impl Reason {
-    /// All of them, each at the index that it is as a number.
+    /// All of them. The index of each is its value as a number.
     pub const ALL: [Reason; 21] = [
         Reason::EmptyBody,
         Reason::UnknownEncoding,
@@ -152,7 +151,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A refusal that does not know yet which bytes it is about.
+/// A refusal without the bytes that were refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) reason: Reason,
@@ -175,6 +174,6 @@ mod tests {
             assert_eq!(reason as usize, at);
             assert_eq!(Reason::ALL.into_iter().filter(|other| other.as_str() == reason.as_str()).count(), 1);
         }
-        assert_eq!(Reason::ALL.last(), Some(&Reason::TooManyRejects), "the last one that is declared");
+        assert_eq!(Reason::ALL.last(), Some(&Reason::TooManyRejects), "the last declared reason");
     }
 }

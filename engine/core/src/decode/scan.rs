@@ -1,27 +1,28 @@
-//! Reading values in place, a machine word at a time: digits, decimals, plain strings, the end of a token.
+//! Reads values in place, one machine word at a time: digits, decimals, plain strings, the end of a token.
 //!
-//! Everything here looks at bytes only, and at few forms of them: what it does not know it leaves to simd-json, by
-//! `None`. What it accepts is JSON, and has the value that simd-json gives it. It does *not* know what a value means.
-#![expect(clippy::inline_always, reason = "each call is a few instructions; what it returns would go over the stack")]
+//! These functions look only at bytes, and know only a few forms. They return `None` for all other forms, and leave
+//! these to simd-json. Everything that they accept is JSON, and has the same value as in simd-json. This file does
+//! *not* know what a value means.
+#![expect(clippy::inline_always, reason = "each function is a few instructions; else its result goes over the stack")]
 
 use super::number::number_len;
 
-/// What must follow a text, so that words can be read up to its last byte. Blanks end every value.
+/// Padding that must follow a text, so that words can be read up to its last byte. It is blanks, which end every value.
 pub(super) const PADDING: usize = 32;
 
-/// Every byte of a word.
+/// A one in every byte of a word.
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
-/// Integers below this are exact as `f64`.
+/// Integers of at most this many digits are exact as `f64`.
 const EXACT_DIGITS_MAX: usize = 15;
 
-/// As many digits always fit into 64 bits.
+/// This many digits always fit into 64 bits.
 const DIGITS_MAX: usize = 19;
 
 const POWERS_OF_TEN: [u64; DIGITS_MAX] = powers_of_ten();
 
-/// Of as many digits as a word has beside a point.
+/// The powers for as many digits as a word can hold beside a point.
 const SMALL_POWERS_OF_TEN: [f64; 8] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
 
 const fn powers_of_ten() -> [u64; DIGITS_MAX] {
@@ -40,21 +41,21 @@ pub(super) fn word(text: &[u8], at: usize) -> Option<u64> {
     text.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
-/// The sixteen bytes at `at`, as two words. A `u128` would take a detour over the stack.
+/// The sixteen bytes at `at`, as two words. A `u128` would be copied over the stack.
 #[inline(always)]
 pub(super) fn two_words(text: &[u8], at: usize) -> Option<[u64; 2]> {
     let bytes: &[u8; 16] = text.get(at..)?.first_chunk()?;
     Some(words(bytes))
 }
 
-/// The two words of sixteen bytes, the first byte lowest.
+/// The sixteen bytes as two words, the first byte lowest.
 #[inline]
 pub(super) fn words(bytes: &[u8; 16]) -> [u64; 2] {
     let (low, high) = bytes.split_at(8);
     [low, high].map(|half| half.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
 }
 
-/// For each number of bytes, these lowest bytes of two words.
+/// For each number of bytes, the mask of the lowest bytes of two words.
 pub(super) const MASKS: [[u64; 2]; 17] = masks();
 
 const fn masks() -> [[u64; 2]; 17] {
@@ -68,32 +69,32 @@ const fn masks() -> [[u64; 2]; 17] {
     masks
 }
 
-/// The position of the first `byte` in a word; 8 if there is none.
+/// The position of the first `byte` in a word, or 8 if there is none.
 #[inline(always)]
 pub(super) fn position_in(word: u64, byte: u8) -> usize {
     let zeros = word ^ (ONES * u64::from(byte));
-    // Borrows reach only beyond the first zero byte ("Bit Twiddling Hacks", S. E. Anderson: "Determine if a word has a
-    // zero byte").
+    // A borrow affects only bytes after the first zero byte ("Bit Twiddling Hacks", S. E. Anderson: "Determine if a
+    // word has a zero byte").
     ((zeros.wrapping_sub(ONES) & !zeros & HIGH_BITS).trailing_zeros() / 8) as usize
 }
 
-/// The values of digits in their bytes, and the highest bit of every byte that is none.
+/// For each byte, the value of its digit. The second word has the highest bit of every byte that is not a digit.
 #[inline(always)]
 fn digit_values(word: u64) -> (u64, u64) {
     let values = word ^ (ONES * u64::from(b'0'));
-    // 10 and more carry into the highest bit. Beyond a byte that is not ASCII the bits mean nothing.
+    // 10 and more carry into the highest bit. After a byte that is not ASCII, the bits have no meaning.
     (values, (values.wrapping_add(ONES * 0x76) | values) & HIGH_BITS)
 }
 
-/// How many digits a word begins with, and the value of each in its byte.
+/// With how many digits a word begins, and the value of each digit in its byte.
 #[inline(always)]
 fn leading_digits(word: u64) -> (usize, u64) {
     let (values, others) = digit_values(word);
     ((others.trailing_zeros() / 8) as usize, values)
 }
 
-/// The number that eight digits make, the first one lowest and most significant (D. Lemire, "Quickly parsing eight
-/// digits", 2018).
+/// The number that eight digits make. The first digit is the lowest byte and the most significant one (D. Lemire,
+/// "Quickly parsing eight digits", 2018).
 #[inline(always)]
 fn eight_digits(values: u64) -> u64 {
     const PAIRS: u64 = 0x0000_00FF_0000_00FF;
@@ -103,16 +104,15 @@ fn eight_digits(values: u64) -> u64 {
     high.wrapping_add(low) >> 32
 }
 
-/// The number that the first `count` digits make, of which there are at most seven.
+/// The number that the first `count` digits make. `count` is at most seven.
 #[inline(always)]
 fn few_digits(count: usize, values: u64) -> u64 {
-    // Zeros move in at the front of the number. In two steps, for of no digits nothing may be left, and a shift by 64
-    // would not shift at all.
+    // The shift puts zeros at the front of the number. It has two steps, because with no digits nothing may be left,
+    // and a shift by 64 would not shift at all.
     eight_digits((values << 8) << (56 - 8 * count as u32))
 }
 
-/// A run of at most 19 digits at `at`: how many there are (none, too) and the number they make; `None` if there are
-/// more.
+/// A run of at most 19 digits at `at`: their count, which may be 0, and the number they make. `None` if there are more.
 #[inline(always)]
 fn digits(text: &[u8], at: usize) -> Option<(usize, u64)> {
     let (count, values) = leading_digits(word(text, at)?);
@@ -133,8 +133,7 @@ fn digits(text: &[u8], at: usize) -> Option<(usize, u64)> {
     (count <= DIGITS_MAX).then(|| (count, high * POWERS_OF_TEN[more] + few_digits(more, values)))
 }
 
-/// The integer of 1 to 19 digits at `at`, and where it ends. What goes on as a fraction is none: that is left to
-/// whoever looks at what follows.
+/// The integer of 1 to 19 digits at `at`, and where it ends. The caller must check that no fraction follows.
 #[inline(always)]
 pub(super) fn integer(text: &[u8], at: usize) -> Option<(u64, usize)> {
     let (count, value) = digits(text, at)?;
@@ -142,14 +141,14 @@ pub(super) fn integer(text: &[u8], at: usize) -> Option<(u64, usize)> {
     is_json.then_some((value, at + count))
 }
 
-/// The number at `at` that is not negative, as the nearest `f64`, and where it ends.
+/// The number at `at` as the nearest `f64`, and where it ends. The number must not be negative.
 ///
-/// Up to 15 digits and their power of ten are exact as `f64`, and so their quotient is the nearest one to the decimal
-/// (W. D. Clinger, "How to read floating point numbers accurately", 1990). Longer numbers go to the standard library.
+/// Up to 15 digits and their power of ten are exact as `f64`. So their quotient is the nearest one to the decimal (W.
+/// D. Clinger, "How to read floating point numbers accurately", 1990). Longer numbers go to the standard library.
 #[inline(always)]
 pub(super) fn decimal(text: &[u8], at: usize) -> Option<(f64, usize)> {
-    // Not by `or_else`: an option that may come from either is put together in memory, and `at` is what all else waits
-    // for.
+    // `or_else` would build the option in memory, because it may come from either function. Everything else waits for
+    // `at`, so this would be slow.
     match short_decimal(text, at) {
         Some((value, end)) => Some((value, end)),
         None => long_decimal(text, at),
@@ -161,14 +160,14 @@ fn long_decimal(text: &[u8], at: usize) -> Option<(f64, usize)> {
     exact_decimal(text, at).or_else(|| any_decimal(text, at))
 }
 
-/// A decimal that ends within a word, as most prices and volumes do: its digits are closed up over the point, and so
-/// read at once.
+/// A decimal that ends within a word, like most prices and volumes. Removing the point brings its digits together, so
+/// that they can be read at once.
 #[inline(always)]
 fn short_decimal(text: &[u8], at: usize) -> Option<(f64, usize)> {
     let word = word(text, at)?;
     let (values, others) = digit_values(word);
     let whole = (others.trailing_zeros() / 8) as usize;
-    // Behind the first byte that is no digit.
+    // What follows after the first byte that is not a digit.
     let rest = others & others.wrapping_sub(1);
     let byte = |at: usize| (word >> (8 * at)) as u8;
     if whole == 0 || rest == 0 || (byte(0) == b'0' && whole > 1) {
@@ -209,7 +208,7 @@ fn exact_decimal(text: &[u8], at: usize) -> Option<(f64, usize)> {
     }
 }
 
-/// An integer of few digits as `f64`: as a signed one it is converted by a single instruction.
+/// An integer of few digits as `f64`. A signed integer is converted by a single instruction.
 #[inline(always)]
 fn exact(integer: u64) -> f64 {
     integer as i64 as f64
@@ -223,7 +222,7 @@ fn any_decimal(text: &[u8], at: usize) -> Option<(f64, usize)> {
     value.is_finite().then_some((value, at + len))
 }
 
-/// Where the plain string at `at` ends, which is at its closing quote: ASCII without escapes and control characters.
+/// Where the plain string at `at` ends: at its closing quote. Plain means ASCII without escapes and control characters.
 #[inline]
 pub(super) fn plain_string(text: &[u8], mut at: usize) -> Option<usize> {
     loop {
@@ -233,7 +232,7 @@ pub(super) fn plain_string(text: &[u8], mut at: usize) -> Option<usize> {
         let backslash = word ^ (ONES * u64::from(b'\\'));
         let odd = (word | below_blank | (backslash.wrapping_sub(ONES) & !backslash)) & HIGH_BITS;
         let odd = (odd.trailing_zeros() / 8) as usize;
-        // The first odd byte is exact, as the first quote is, and what comes behind a quote does not matter.
+        // The first odd byte is exact, and so is the first quote. Bytes after a quote do not matter.
         if odd < quote {
             return None;
         }
@@ -266,7 +265,7 @@ mod tests {
         for text in ["", "-1", "-0", "+1", ".5", "1.", "1.x", "x", "1e", "1e999", "\"1\""] {
             assert_eq!(decimal_of(text), None, "{text}");
         }
-        // A number ends after its leading zero, and what follows is not what a shape expects.
+        // A number ends after its leading zero. A shape does not expect what follows.
         assert_eq!(decimal_of("01"), Some((0, 1)));
     }
 

@@ -1,8 +1,8 @@
-//! The shape of a producer's ticks: the bytes between the values, and what each value is.
+//! The shape of a producer's ticks: the bytes between the values, and the kind of each value.
 //!
-//! A [`Shape`] is learnt from one tick that simd-json has parsed and the rules have accepted. Reading another tick by
-//! it compares the bytes between the values word by word, and reads the values in place. Whatever differs is a
-//! [`Miss`]; it does *not* say that a tick is bad, and simd-json is to decide.
+//! A [`Shape`] is learnt from one tick that simd-json has parsed and the rules have accepted. To read another tick, it
+//! compares the bytes between the values word by word, and reads the values in place. Any difference is a [`Miss`]. A
+//! miss does *not* mean that a tick is bad: simd-json decides.
 
 use std::ops::Range;
 
@@ -17,15 +17,15 @@ use super::unreadable::Unreadable;
 use crate::names::NameId;
 use crate::tick::Tick;
 
-/// Values of the longest tick that is worth it.
+/// The most values of a tick that can be learnt.
 const STEPS_MAX: usize = 32;
 
-/// Bytes that are compared at once.
+/// How many bytes are compared at once.
 const HEAD_BYTES: usize = 16;
 
-/// What a shape makes of a tick's text; its event time has not been judged yet.
+/// A tick as a shape has read it. Its event time has not been judged yet.
 ///
-/// Numbers beside flags, not options: one of these that is written by halves and copied whole makes the processor wait.
+/// It has flags beside numbers, not options: an option is written in halves and read as a whole, which takes long.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Draft {
     /// Symbol, venue and conditions.
@@ -35,13 +35,13 @@ pub(super) struct Draft {
     has_unreadable_seq: bool,
     pub(super) price: f64,
     pub(super) volume: f64,
-    /// Once it was accepted, that of the message where the tick has none.
+    /// The tick's event time. Once the tick was accepted, the message's time if the tick has none.
     pub(super) ts_us: i64,
     seq: i64,
 }
 
 impl Draft {
-    /// Forgets what not every shape writes.
+    /// Resets the fields that not every shape writes.
     #[inline]
     fn clear(&mut self) {
         self.names = [NameId::NONE; 3];
@@ -59,35 +59,35 @@ impl Draft {
         self.has_seq.then_some(self.seq)
     }
 
-    /// Whether the tick has a sequence number that is no integer.
+    /// Whether the tick has a sequence number that is not an integer.
     #[inline]
     pub(super) fn has_unreadable_seq(&self) -> bool {
         self.has_unreadable_seq
     }
 }
 
-/// Why a text was not read.
+/// Why a text could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Miss {
     /// It has another shape, or a value of another kind.
     Shape,
-    /// It has this shape, and a name that has not been spelled like this before.
+    /// It has this shape, but a name with an unknown spelling.
     Token,
 }
 
-/// What the shape depends on besides the text.
+/// The settings that a shape depends on.
 #[derive(Debug)]
 pub(super) struct Dialect {
     /// The producer's keys, in the order of [`FieldNames::COLUMNS`](super::config::FieldNames::COLUMNS).
     pub(super) keys: [String; 7],
     pub(super) ts_unit: TsUnit,
-    /// What decides whether an object is a tick.
+    /// The fields that decide whether an object is a tick.
     pub(super) only: Only,
 }
 
 impl Dialect {
-    /// How many bytes of `value` have decided that the object with this `key` is a tick; `None` if the key decides
-    /// nothing. `value` is that of a tick.
+    /// How many bytes of `value` have decided that the object with this `key` is a tick. `None` if the key decides
+    /// nothing. `value` must come from a tick.
     fn decisive_len(&self, key: &[u8], value: &[u8]) -> Option<usize> {
         let (_, wanted) = self.only.iter().find(|(field, _)| field.as_bytes() == key)?;
         if wanted.iter().any(Wanted::is_any) {
@@ -104,11 +104,11 @@ impl Dialect {
 pub(super) struct Shape {
     steps: Vec<Step>,
     end: Literal,
-    /// A line feed between two values: no tick of a body of lines has one.
+    /// Whether a line feed is between two values. If ticks stand on lines, no tick has one.
     spans_lines: bool,
 }
 
-/// Literal bytes, and the value behind them.
+/// Literal bytes, and the value after them.
 #[derive(Debug, PartialEq)]
 struct Step {
     before: Literal,
@@ -121,7 +121,7 @@ struct Literal {
     head: [u64; 2],
     mask: [u64; 2],
     len: usize,
-    /// What is beyond the head.
+    /// The bytes after the head.
     tail: Box<[u8]>,
 }
 
@@ -132,16 +132,16 @@ enum Value {
     Name(usize, Kind),
     Price,
     Volume,
-    /// An integer in a unit of so many microseconds.
+    /// An integer. The number is its unit in microseconds.
     Ts(i64),
     /// An integer in nanoseconds.
     TsNs,
-    /// A number that is no integer, in a unit.
+    /// A number with a fraction or an exponent, in this unit.
     TsFraction(TsUnit),
-    /// RFC 3339.
+    /// Text as in RFC 3339.
     TsText,
     Seq,
-    /// Text that is no sequence number.
+    /// Text that is not a sequence number.
     NoSeq,
     /// Values of keys that fill no column.
     SkippedText,
@@ -149,7 +149,7 @@ enum Value {
     SkippedWord,
 }
 
-/// A shape, and what the tick that it was learnt from calls things.
+/// A shape, and how its first tick spells names.
 #[derive(Debug)]
 pub(super) struct Lesson<'t> {
     pub(super) shape: Shape,
@@ -157,23 +157,23 @@ pub(super) struct Lesson<'t> {
 }
 
 impl Lesson<'_> {
-    /// Remembers how the names of `tick`, which simd-json has made of the same text, are spelled; false if one of them
-    /// cannot be remembered.
+    /// Remembers how the names of `tick` are spelled. simd-json has made `tick` of the same text. Returns false if one
+    /// of the names cannot be remembered.
     pub(super) fn teach(&self, tokens: &mut Tokens, tick: &Tick) -> bool {
         let ids = [tick.symbol, tick.venue, tick.conditions];
         let spelled = self.spelled.iter().zip(ids).filter_map(|(spelled, id)| Some((spelled.as_ref()?, id)));
-        // All of them, whatever becomes of the first.
+        // It remembers all names, even if the first one fails.
         spelled.fold(true, |all, ((kind, token), id)| tokens.insert(*kind, token, id) && all)
     }
 }
 
 impl Shape {
-    /// Whether there is a line feed between two values.
+    /// Whether a line feed is between two values.
     pub(super) fn spans_lines(&self) -> bool {
         self.spans_lines
     }
 
-    /// Reads the tick that begins at `at` of the padded `text` into `draft`, and finds where it ends.
+    /// Reads the tick at `at` of the padded `text` into `draft`. Returns where it ends.
     #[inline]
     pub(super) fn read(&self, tokens: &Tokens, text: &[u8], mut at: usize, draft: &mut Draft) -> Result<usize, Miss> {
         draft.clear();
@@ -191,8 +191,8 @@ impl Shape {
         self.end.skip(text, at).ok_or(Miss::Shape)
     }
 
-    /// The shape of `tick`, the text of a tick that was accepted. `None` where it is not one of those that can be
-    /// learnt: with escapes in its keys, with objects and arrays that fill no column, or with `unreadable` names.
+    /// The shape of `tick`, the text of an accepted tick. `None` if it cannot be learnt: it has escapes in its keys,
+    /// objects or arrays that fill no column, or `unreadable` names.
     pub(super) fn learn<'t>(tick: &'t [u8], dialect: &Dialect, unreadable: Unreadable) -> Option<Lesson<'t>> {
         let has_seq = match unreadable {
             Unreadable::NONE => true,
@@ -201,7 +201,7 @@ impl Shape {
         };
         let mut steps = Vec::new();
         let mut spelled = [None; 3];
-        // The bytes from `from` on are in no value.
+        // From `from` on, the bytes belong to no value.
         let (mut from, mut at) = (0, skip_blanks(tick, 1));
         loop {
             let key_len = string_len(tick.get(at..)?)?;
@@ -217,7 +217,7 @@ impl Shape {
             if decisive.is_some() && column.is_some() {
                 return None;
             }
-            // null is the same as missing, and so part of the shape. A value that made the object a tick is as well.
+            // null is the same as missing, so it is part of the shape. So is a value that made the object a tick.
             if &tick[start..end] != b"null" && decisive != Some(end - start) {
                 let (value, inner) = match decisive {
                     Some(len) => (Value::SkippedText, start + len..end - 1),
@@ -242,7 +242,7 @@ impl Shape {
     }
 }
 
-/// The position of the next byte that is no white space of JSON.
+/// The position of the next byte that is not JSON white space.
 #[inline]
 pub(super) fn skip_blanks(text: &[u8], mut at: usize) -> usize {
     while matches!(text.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
@@ -259,7 +259,7 @@ impl Literal {
         Self { head: words(&head), mask: MASKS[first.len()], len: bytes.len(), tail: tail.into() }
     }
 
-    /// Where it ends, if it stands at `at`.
+    /// Where it ends, if it is at `at`.
     #[inline]
     fn skip(&self, text: &[u8], at: usize) -> Option<usize> {
         let end = at + self.len;
@@ -273,7 +273,7 @@ impl Literal {
 }
 
 impl Value {
-    /// What the value at `start..end` is, and where the part of it lies that differs from tick to tick.
+    /// The kind of the value at `start..end`, and the range of its bytes that differ from tick to tick.
     fn learn(
         column: Option<usize>,
         tick: &[u8],
@@ -315,7 +315,7 @@ impl Value {
         }
     }
 
-    /// Reads a value that is no name; also, where it ends.
+    /// Reads a value that is not a name. Returns where it ends.
     #[inline]
     fn read(self, draft: &mut Draft, text: &[u8], at: usize) -> Option<usize> {
         match self {
@@ -363,7 +363,7 @@ impl Value {
             }
             Self::NoSeq => {
                 let end = plain_string(text, at)?;
-                // Digits may be one after all: simd-json is to decide.
+                // Digits may be a sequence number after all: simd-json decides.
                 let may_be_one = matches!(text.get(at), Some(b'-' | b'0'..=b'9')) && is_integer(&text[at..end]);
                 draft.has_unreadable_seq = true;
                 (!may_be_one).then_some(end)
@@ -387,7 +387,7 @@ fn is_integer(text: &[u8]) -> bool {
     text.strip_prefix(b"-").unwrap_or(text).iter().all(u8::is_ascii_digit)
 }
 
-/// Whether a number is none of the integers, which simd-json keeps exact.
+/// Whether a number is not written as an integer. simd-json keeps integers exact.
 fn is_fraction(number: &[u8]) -> bool {
     number.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
 }

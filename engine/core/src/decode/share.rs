@@ -1,31 +1,31 @@
-//! How much of what a feed sends is rejected, over a window of events, and when that is too much.
+//! The share of rejects in a window of events, and when it is too large.
 //!
-//! A wrong mapping rejects everything, and the queue is drained all the same. This file owns the window and the bounds.
-//! It does *not* own what is done about it, nor what a reject is.
+//! A wrong mapping rejects everything, and still drains the queue. This file owns the window and its bounds. It does
+//! *not* own the reaction, or what a reject is.
 
 use std::collections::VecDeque;
 
-/// The window has as many blocks of as many ticks and rejects.
+/// The window has this many blocks, and each block has this many ticks and rejects.
 const BLOCKS: usize = 10;
 const BLOCK: u64 = 1_000;
 
-/// Ticks and rejects from which on a share means something: for a warning, and for more than that.
+/// The fewest ticks and rejects for which a share says something: for a warning, and for a stop.
 const WARN_MIN: u64 = 20;
 const STOP_MIN: u64 = BLOCK;
 
-/// Events in a row that were left out, from which on the choice of events looks like a mistake.
+/// After this many left-out events in a row, the choice of events looks like a mistake.
 const LEFT_OUT_MIN: u64 = 10_000;
 
-/// What the window says about a feed.
+/// The result of the window for a feed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Verdict {
     /// Few events are rejected.
     Fine,
-    /// More are rejected than the first bound allows.
+    /// More events are rejected than the first bound allows.
     Many(Share),
-    /// More are rejected than the second bound allows: it is of no use to receive more of this.
+    /// More events are rejected than the second bound allows. The engine should not receive more of them.
     TooMany(Share),
-    /// So many events were left out in a row, and none was a tick or rejected.
+    /// This many events were left out in a row, while no event was a tick or was rejected.
     NoneChosen(u64),
 }
 
@@ -34,19 +34,19 @@ pub enum Verdict {
 pub struct Share {
     /// Bad ticks and bodies.
     pub rejects: u64,
-    /// Good ticks and these.
+    /// Good ticks, bad ticks and bodies.
     pub of: u64,
 }
 
 impl Share {
-    /// From 0 to 1.
+    /// The share, from 0 to 1.
     #[must_use]
     pub fn value(self) -> f64 {
         if self.of == 0 { 0.0 } else { self.rejects as f64 / self.of as f64 }
     }
 }
 
-/// The last ten thousand ticks and rejects, by blocks.
+/// The last ten thousand ticks and rejects, in blocks.
 #[derive(Debug)]
 pub struct RejectShare {
     warn: f64,
@@ -56,13 +56,13 @@ pub struct RejectShare {
 }
 
 impl RejectShare {
-    /// Nothing was seen yet. A share above `warn` is much, one above `stop` is too much; 1 allows everything.
+    /// An empty window. A share above `warn` is large, and a share above `stop` is too large. 1 allows everything.
     #[must_use]
     pub fn new(warn: f64, stop: f64) -> Self {
         Self { warn, stop, blocks: VecDeque::with_capacity(BLOCKS + 1), left_out_in_a_row: 0 }
     }
 
-    /// Adds what some messages gave, and judges the window.
+    /// Adds the results of some messages, and judges the window.
     pub fn note(&mut self, ticks: u64, rejects: u64, left_out: u64) -> Verdict {
         self.left_out_in_a_row = if ticks + rejects > 0 { 0 } else { self.left_out_in_a_row + left_out };
         self.add(Share { rejects, of: ticks + rejects });
@@ -141,7 +141,7 @@ mod tests {
         let mut share = share();
         assert_eq!(share.note(0, 0, LEFT_OUT_MIN - 1), Verdict::Fine);
         assert_eq!(share.note(0, 0, 1), Verdict::NoneChosen(LEFT_OUT_MIN));
-        assert_eq!(share.note(1, 0, 5), Verdict::Fine, "one was chosen");
+        assert_eq!(share.note(1, 0, 5), Verdict::Fine, "one event was chosen");
         assert_eq!(share.note(0, 0, LEFT_OUT_MIN - 1), Verdict::Fine);
     }
 }

@@ -1,6 +1,6 @@
-//! The two ways out of the decoder: good ticks to the batch, everything else to the rejects.
+//! Sorts decoded elements: good ticks go to the batch, everything else to the rejects.
 //!
-//! This file owns what bounds one message: its rejects, and the partitions of its ticks. It does *not* judge a tick.
+//! This file owns the bounds of one message: its rejects, and the partitions of its ticks. It does *not* judge a tick.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -17,29 +17,29 @@ use super::unreadable::Unreadable;
 use crate::lake::Partition;
 use crate::tick::{Tick, TickBatch};
 
-/// Bad ticks of one message that are listed one by one. Beyond it one reject with the whole body stands for the rest,
-/// so that a body of a million bad ticks does not become a million rows.
+/// How many bad ticks of one message are listed one by one. One reject with the whole body stands for all further ones.
+/// So a body of a million bad ticks does not become a million rows.
 pub const REJECTS_PER_MESSAGE_MAX: usize = 1000;
 
-/// Sends what a message holds to the ticks or to the rejects.
+/// Sends the elements of a message to the ticks or to the rejects.
 pub(super) struct Sorter<'a> {
     message: &'a Message<'a>,
     ticks: &'a mut TickBatch,
     rejects: &'a mut Vec<Reject>,
-    /// Rows and rejects of the messages before.
+    /// How many rows and rejects the messages before have given.
     before: (usize, usize),
-    /// Ticks of this message refused so far.
+    /// How many ticks of this message were refused so far.
     refused: usize,
-    /// The events of this message that are no ticks, by position.
+    /// The events of this message that are not ticks, by position.
     left_out: &'a mut Vec<(u32, Option<LeftOutId>)>,
-    /// The optional fields of this message that are null because they could not be read.
+    /// How many optional fields of this message are null because they could not be read.
     unreadable: [u64; 3],
-    /// Of a message that holds several bodies, the one that is being read.
+    /// If the message has several bodies, the body that is being read.
     part: Option<Box<Part>>,
     spread: &'a mut Spread,
 }
 
-/// One of the bodies of a message, and what the message had given before it.
+/// One of the bodies of a message, and what the message gave before it.
 struct Part {
     text: Vec<u8>,
     count: usize,
@@ -68,12 +68,12 @@ impl<'a> Sorter<'a> {
         MessageTimes { sent_at_us: self.message.sent_at_us, received_at_us: self.message.received_at_us }
     }
 
-    /// How many elements of this message came through, good and bad.
+    /// How many elements of this message were sorted so far, good and bad.
     pub(super) fn count(&self) -> usize {
         self.ticks.len() - self.before.0 + self.refused + self.left_out.len()
     }
 
-    /// What comes now is of `text`, one of the bodies of this message.
+    /// From now on, elements belong to `text`, one of the bodies of this message.
     pub(super) fn begin_part(&mut self, text: &[u8]) {
         self.part = Some(Box::new(Part {
             text: text.to_vec(),
@@ -86,7 +86,7 @@ impl<'a> Sorter<'a> {
         }));
     }
 
-    /// Takes back everything of this message, or of the body of it that is being read.
+    /// Takes back all elements of this message, or of the body that is being read.
     pub(super) fn start_again(&mut self) {
         if let Some(part) = &self.part {
             self.ticks.truncate(part.rows.0);
@@ -110,8 +110,8 @@ impl<'a> Sorter<'a> {
         self.unreadable
     }
 
-    /// Takes what the `index`-th element of the message is, or why it is no tick; `bytes` finds its text, should that
-    /// be needed.
+    /// Sorts the `index`-th element of the message: a tick, a left-out event, or a refusal. `bytes` returns its text if
+    /// that is needed.
     #[inline]
     pub(super) fn sort<'t, B>(&mut self, read: Result<Read, Refusal>, index: usize, bytes: impl FnOnce() -> B)
     where
@@ -131,7 +131,7 @@ impl<'a> Sorter<'a> {
         }
     }
 
-    /// Takes a tick that was read by its shape and accepted.
+    /// Adds an accepted tick that was read by its shape.
     #[inline]
     pub(super) fn take<'t>(&mut self, draft: &Draft, index: usize, bytes: impl FnOnce() -> &'t [u8]) {
         let &Draft { names: [symbol, venue, conditions], ts_us, price, volume, .. } = draft;
@@ -160,7 +160,7 @@ impl<'a> Sorter<'a> {
     /// Refuses the whole body that is being read.
     pub(super) fn refuse_body(&mut self, refusal: Refusal) {
         match self.part.take() {
-            // One of several bodies is refused as one tick is: the others are known.
+            // If one of several bodies is refused, it is refused like a single tick. The other bodies are not affected.
             Some(part) => {
                 let index = self.count();
                 self.refuse(index, refusal, &part.text);
@@ -169,7 +169,7 @@ impl<'a> Sorter<'a> {
         }
     }
 
-    /// The position in the message of what is at `index` in the body that is being read.
+    /// The position in the message of the element at `index` of the body that is being read.
     fn position(&self, index: usize) -> u32 {
         (self.part.as_ref().map_or(0, |part| part.count) + index) as u32
     }
@@ -190,9 +190,9 @@ impl<'a> Sorter<'a> {
 /// The partitions in which the good ticks of one message lie.
 #[derive(Clone)]
 pub(super) struct Spread {
-    /// The times of the partition of the last tick.
+    /// The range of times of the last tick's partition.
     last: Range<i64>,
-    /// All of them, if they are more than one.
+    /// All partitions, if there are more than one.
     partitions: FxHashSet<Partition>,
     first: Option<Partition>,
     max: usize,
@@ -209,7 +209,7 @@ impl Spread {
         self.partitions.clear();
     }
 
-    /// Neighbouring ticks nearly always share their hour: a look at its limits saves the division and the hash.
+    /// Neighbouring ticks nearly always have the same hour. Comparing with its limits saves the division and the hash.
     #[inline]
     fn admit(&mut self, ts_us: i64) -> Result<(), Refusal> {
         if self.last.contains(&ts_us) { Ok(()) } else { self.change(ts_us) }

@@ -1,21 +1,21 @@
-//! The guess that the next tick looks like one before it, and when it is worth guessing.
+//! Guesses that the next tick has the shape of an earlier one, and decides when a guess is worth it.
 //!
-//! Ticks of one producer have the same bytes between their values. The last few [shapes](Shape) are kept, the one that
-//! fitted last in front. Where none fits for a while, guessing stops for a while, longer each time: a producer who
-//! writes his keys in random order costs no more than parsing does. It does *not* own how bodies are taken apart.
+//! Ticks of one producer have the same bytes between their values. The last few [shapes](Shape) are kept, and the one
+//! that fitted last is tried first. If none fits for a while, guessing pauses, each time for longer. So a producer that
+//! writes its keys in random order costs no more than parsing. This file does *not* own how bodies are taken apart.
 
 use super::shape::{Dialect, Draft, Miss, Shape};
 use super::tokens::Tokens;
 use super::unreadable::Unreadable;
 use crate::tick::Tick;
 
-/// Shapes that are tried: optional fields make a few of one producer's ticks.
+/// How many shapes are tried. Optional fields give the ticks of one producer several shapes.
 const SHAPES_MAX: usize = 4;
 
-/// Ticks in a row of no known shape after which guessing stops.
+/// Guessing pauses after this many ticks in a row without a known shape.
 const STRIKES_MAX: u32 = 8;
 
-/// For how many ticks guessing stops, at first and at the most.
+/// How many ticks a pause lasts, at first and at most.
 const PAUSE_MIN: usize = 64;
 const PAUSE_MAX: usize = 1 << 16;
 
@@ -57,13 +57,12 @@ impl Speculation {
         self.pause == 0
     }
 
-    /// So many ticks were decoded during a pause.
+    /// Counts ticks that were decoded during a pause.
     pub(super) fn sleep(&mut self, ticks: usize) {
         self.pause = self.pause.saturating_sub(ticks);
     }
 
-    /// Reads the tick that begins at `at` of the padded `text` into `draft`, if it has a known shape, and finds its
-    /// end.
+    /// If the tick at `at` of the padded `text` has a known shape, reads it into `draft`, and returns where it ends.
     #[inline]
     pub(super) fn read(&mut self, text: &[u8], at: usize, one_line: bool, draft: &mut Draft) -> Option<usize> {
         let read =
@@ -97,7 +96,7 @@ impl Speculation {
                     self.strikes = 0;
                     return Some(end);
                 }
-                // A name that is new says nothing about the shape.
+                // A new name says nothing about the shape.
                 Err(Miss::Token) => strikes = 0,
                 Err(Miss::Shape) => {}
             }
@@ -115,14 +114,14 @@ impl Speculation {
         }
     }
 
-    /// The last miss was an event that is no tick. It says nothing about the shapes of ticks.
+    /// Takes back the last miss, because it was an event that is not a tick. It says nothing about the shapes of ticks.
     pub(super) fn excuse(&mut self) {
         self.strikes = self.strikes.saturating_sub(1);
     }
 
-    /// Learns from the text of a tick that simd-json has made `tick` of. Not during a pause: what is learnt then costs
-    /// more than it saves. Spellings are learnt only if the table of names `keeps` all names of the tick, for they are
-    /// never forgotten.
+    /// Learns from `text`. simd-json has made `tick` of it. During a pause nothing is learnt, because that would cost
+    /// more than it saves. Spellings are never forgotten. So they are learnt only if the table of names `keeps` all
+    /// names of the tick.
     pub(super) fn learn(&mut self, text: &[u8], tick: &Tick, unreadable: Unreadable, keeps: bool) {
         if !self.is_awake() {
             return;
@@ -133,11 +132,11 @@ impl Speculation {
         }
         let Some(lesson) = Shape::learn(text, &self.dialect, unreadable) else { return };
         if !(keeps && lesson.teach(&mut self.tokens, tick)) {
-            // A name that will be new for ever is as good as another shape.
+            // A name that stays new for ever costs as much as another shape.
             self.strike(1);
         }
         if self.shapes.contains(&lesson.shape) {
-            // It has proven itself: another pause, if there is to be one, begins short.
+            // The shape has proven itself, so the next pause begins short.
             self.next_pause = PAUSE_MIN;
             return;
         }

@@ -1,7 +1,7 @@
-//! Where one value of a body ends and the next begins, told by brackets and quotes alone.
+//! Finds where one value of a body ends and the next one begins, only by brackets and quotes.
 //!
-//! This file decides the form of a body and finds the bytes of its parts. It does *not* judge whether they are JSON: on
-//! valid JSON its answers are exact, on anything else they are bounded and harmless.
+//! This file decides the form of a body, and finds the bytes of its parts. It does *not* judge whether they are JSON.
+//! For valid JSON its results are exact. For anything else they are bounded and harmless.
 
 use std::iter;
 
@@ -10,17 +10,17 @@ use std::iter;
 pub(super) enum Form {
     /// A JSON array of ticks.
     Array,
-    /// One JSON document, a tick if it is an object.
+    /// One JSON document. It is a tick if it is an object.
     Document,
     /// One JSON document per line.
     Lines,
 }
 
 impl Form {
-    /// The form of `text`, which is trimmed and not empty.
+    /// The form of `text`, which must be trimmed and not empty.
     ///
-    /// A tick may be spread over several lines, as pretty-printers do, and a line may be damaged. So several lines are
-    /// [`Form::Lines`] unless all of them are one value, or the first one stops where a pretty-printer breaks a line.
+    /// A pretty-printed tick has several lines, and a line may be damaged. So several lines are [`Form::Lines`], with
+    /// two exceptions: all of them are one value, or the first line ends where a pretty-printer breaks a line.
     ///
     /// An array is a batch of messages, unless `arrays_are_messages`.
     pub(super) fn of(text: &[u8], arrays_are_messages: bool) -> Self {
@@ -34,7 +34,7 @@ impl Form {
                 let continues = matches!(first.last(), Some(b'{' | b'[' | b',' | b':'));
                 if continues || value_len(text) == Some(text.len()) { Form::Document } else { Form::Lines }
             }
-            // What is neither is garbage, which may yet be followed by ticks.
+            // Such a line is garbage, but ticks may follow it.
             _ if lines(text).any(|line| line[0] == b'{' || arrays_are_messages && line[0] == b'[') => Form::Lines,
             _ => Form::Document,
         }
@@ -45,10 +45,10 @@ fn line_feed(text: &[u8]) -> Option<usize> {
     text.iter().position(|byte| *byte == b'\n')
 }
 
-/// What stands before each text of a JSON text sequence (RFC 7464).
+/// The byte before each text of a JSON text sequence (RFC 7464).
 pub(super) const RECORD_SEPARATOR: u8 = 0x1e;
 
-/// Whether `byte` may stand between two texts, and means nothing there.
+/// Whether `byte` may stand between two texts without a meaning.
 pub(super) fn is_blank(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == RECORD_SEPARATOR
 }
@@ -62,13 +62,13 @@ fn trim_start(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// The lines of `text` that hold more than white space, trimmed.
+/// The lines of `text` that are not blank, trimmed.
 pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n').map(|line| trim_start(line).trim_ascii_end()).filter(|line| !line.is_empty())
 }
 
-/// The objects of `text` that stand one after the other, with nothing or with blanks between them, if there are
-/// several. Where brackets and quotes do not match, all of the rest is one part.
+/// The objects of `text` that follow each other directly or after blanks, if there are several. If brackets and quotes
+/// do not match, all the rest is one part.
 pub(super) fn joined(text: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     let first = text.first().filter(|byte| **byte == b'{').and_then(|_| value_len(text))?;
     if trim_start(&text[first..]).first() != Some(&b'{') {
@@ -84,7 +84,7 @@ pub(super) fn joined(text: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     }))
 }
 
-/// The elements of the valid JSON array at the beginning of `text`, each as the bytes that were sent.
+/// The elements of the valid JSON array at the beginning of `text`, each with its bytes as they were sent.
 pub(super) fn elements(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = text.strip_prefix(b"[").unwrap_or_default();
     iter::from_fn(move || {
@@ -96,7 +96,7 @@ pub(super) fn elements(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The keys, as they stand between their quotes, and the values of the valid JSON object at the beginning of `text`.
+/// The keys (with their escapes) and values of the valid JSON object at the beginning of `text`.
 pub(super) fn fields(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = text.strip_prefix(b"{").unwrap_or_default();
     iter::from_fn(move || {
@@ -111,7 +111,7 @@ pub(super) fn fields(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Whether `text` is, by its brackets, quotes and commas, one array of at least one element, and nothing else.
+/// Whether `text` is one array of at least one element and nothing else, judged by brackets, quotes and commas.
 pub(super) fn is_array_of_parts(text: &[u8]) -> bool {
     let mut rest = text.strip_prefix(b"[").unwrap_or_default();
     loop {
@@ -125,7 +125,7 @@ pub(super) fn is_array_of_parts(text: &[u8]) -> bool {
     }
 }
 
-/// The length of the value at the beginning of `text`; `None` where there is none or it does not end.
+/// The length of the value at the beginning of `text`. `None` if there is no value, or if it does not end.
 pub(super) fn value_len(text: &[u8]) -> Option<usize> {
     match text.first()? {
         b'{' | b'[' => bracketed_len(text),
@@ -161,7 +161,7 @@ fn bracketed_len(text: &[u8]) -> Option<usize> {
     None
 }
 
-/// The length of the string that opens at the beginning of `text`, with its quotes.
+/// The length of the string at the beginning of `text`, including its quotes.
 pub(super) fn string_len(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
@@ -194,7 +194,7 @@ mod tests {
     fn one_value_over_several_lines_is_one_document() {
         assert_eq!(form("{\n  \"symbol\": \"A\"\n}"), Form::Document);
         assert_eq!(form("{\"a\":{}\n}"), Form::Document);
-        // Cut off: its inner object is no tick of its own.
+        // The document is cut off. Its inner object is not a tick of its own.
         assert_eq!(form("{\"data\":\n{\"symbol\":\"A\"}"), Form::Document);
     }
 

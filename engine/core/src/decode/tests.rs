@@ -1,4 +1,4 @@
-//! What the decoder promises, message by message.
+//! The promises of the decoder, message by message.
 
 mod bad_input;
 mod envelopes;
@@ -16,7 +16,7 @@ use crate::tick::Tick;
 /// 2026-11-23T14:00:00Z.
 pub(super) const NOW_US: i64 = 1_795_442_400_000_000;
 
-/// What one or more messages became, with names in place of their ids.
+/// The result of decoding one or more messages, with names in place of their ids.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Outcome {
     pub(super) ticks: Vec<NamedTick>,
@@ -98,7 +98,7 @@ fn what_the_json_schema_allows_is_decoded() {
     assert_eq!((outcome.symbols(), outcome.refused()), (vec!["AAPL", "BTCUSDT"], vec![]));
     let rules = &schema["properties"]["symbol"]["allOf"];
     let refused = rules[0]["pattern"].as_str().unwrap().strip_prefix("^[^").unwrap().strip_suffix("]+$").unwrap();
-    // The escapes of the pattern are those of JSON.
+    // The pattern has the escapes of JSON.
     let refused: Vec<char> = serde_json::from_str::<String>(&format!("\"{refused}\"")).unwrap().chars().collect();
     let is_refused =
         |character: char| refused.windows(3).any(|range| range[1] == '-' && (range[0]..=range[2]).contains(&character));

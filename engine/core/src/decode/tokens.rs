@@ -1,57 +1,57 @@
-//! Names as they are spelled: the bytes of a symbol, a venue or conditions, and the id of the name that simd-json read
-//! from just these bytes.
+//! Known spellings of names: the bytes of a symbol, a venue or conditions, and the id of the name that simd-json read
+//! from the same bytes.
 //!
-//! A spelling is known only if simd-json accepted it once, in the same column and form. So finding it here is as good
-//! as parsing, unescaping, checking and interning it again, for one hash. It does *not* own the names.
+//! A spelling is known only if simd-json accepted it before, in the same column and form. Finding it here replaces
+//! parsing, unescaping, checking and interning, and costs one hash. This file does *not* own the names.
 
 use rustc_hash::FxHashMap;
 
 use super::scan::{MASKS, position_in, two_words, words};
 use crate::names::NameId;
 
-/// The most spellings; a name may have several. What is beyond is left to simd-json.
+/// The most spellings. A name may have several. Further ones are left to simd-json.
 const SPELLINGS_MAX: usize = 1 << 19;
 
-/// The longest token that is compared as one double word.
+/// The longest token that is compared as two words.
 const SHORT_MAX: usize = 15;
 
 /// The longest token.
 const LONG_MAX: usize = 256;
 
-/// How many places are looked at for a short token: bounds what a producer of colliding names can cost.
+/// How many places are searched for a short token. This bounds the cost of a producer whose names collide.
 const PROBES_MAX: usize = 64;
 
-/// Places of the smallest table.
+/// The number of places in the smallest table.
 const PLACES_MIN: usize = 64;
 
-/// What kind of value a token is in: the same bytes mean another name in another column or form.
+/// The kind of a token. In another column or form, the same bytes mean another name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Kind {
-    /// The column, and in the lowest byte the end.
+    /// The column. The lowest byte is the byte after the token.
     tag: u32,
 }
 
 impl Kind {
-    /// The kind of a token of name column `column` that ends before byte `end`.
+    /// The kind of a token of name column `column` that ends before the byte `end`.
     pub(super) fn new(column: usize, end: u8) -> Self {
         Self { tag: (column as u32) << 8 | u32::from(end) }
     }
 
-    /// The byte behind the token.
+    /// The byte after the token.
     pub(super) fn end(self) -> u8 {
         self.tag as u8
     }
 }
 
-/// The spellings known to one decoder.
+/// The spellings that one decoder knows.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
-    /// Open addressing; the number of places is a power of two.
+    /// A table with open addressing. The number of places is a power of two.
     places: Vec<Place>,
-    /// What of a hash is not a place.
+    /// How far a hash is shifted to the right to get a place.
     shift: u32,
     short: usize,
-    /// The others, by kind, of which there are a few.
+    /// The longer tokens, by kind. There are only a few kinds.
     long: Vec<(Kind, LongTokens)>,
     longs: usize,
 }
@@ -59,18 +59,18 @@ pub(super) struct Tokens {
 /// Tokens that are compared as slices.
 type LongTokens = FxHashMap<Box<[u8]>, NameId>;
 
-/// A short token, or [`NameId::NONE`] and no token with it: the empty token has a place too.
+/// A place for a short token. A free place has [`NameId::NONE`] and no token. The empty token has a place, too.
 #[derive(Debug, Clone, Copy, Default)]
 struct Place {
     low: u64,
     high: u64,
-    /// Kind and length; 0 where the place is free, as no kind is.
+    /// Kind and length. 0 if the place is free, because no token has the tag 0.
     tag: u32,
     id: NameId,
 }
 
 impl Tokens {
-    /// The name that the token at `at` spells, and where it ends; `None` if that is not known.
+    /// The name that the token at `at` spells, and where it ends. `None` if the spelling is not known.
     #[inline]
     pub(super) fn find(&self, kind: Kind, text: &[u8], at: usize) -> Option<(NameId, usize)> {
         let [low, high] = two_words(text, at)?;
@@ -89,7 +89,7 @@ impl Tokens {
             if place.is(&wanted) {
                 return Some((place.id, at + len));
             }
-            // A free place ends the search, for nothing is ever removed.
+            // A free place ends the search, because tokens are never removed.
             if place.tag == 0 {
                 return None;
             }
@@ -104,9 +104,9 @@ impl Tokens {
         ids.get(&rest[..len]).map(|id| (*id, at + len))
     }
 
-    /// Remembers that `token` spells the name `id`; false if it cannot be remembered.
+    /// Remembers that `token` spells the name `id`. Returns false if it cannot be remembered.
     ///
-    /// One with a line feed in it, as a list of conditions may have, is not: in a body of lines no tick has one.
+    /// A token with a line feed, as some lists of conditions have, cannot: ticks that stand on lines have none.
     pub(super) fn insert(&mut self, kind: Kind, token: &[u8], id: NameId) -> bool {
         let room = self.short + self.longs < SPELLINGS_MAX;
         if !room || token.len() > LONG_MAX || token.contains(&kind.end()) || token.contains(&b'\n') {
@@ -146,7 +146,7 @@ impl Tokens {
         let old = std::mem::replace(&mut self.places, places);
         self.short = 0;
         for place in old.into_iter().filter(|place| place.tag != 0) {
-            // Half of the places are free: it finds one.
+            // Most places are free, so it finds one. Otherwise the spelling is learnt again.
             let _ = self.place(place);
         }
     }
@@ -162,7 +162,7 @@ impl Tokens {
 }
 
 impl Place {
-    /// The place of the first `len` bytes of two words, at most [`SHORT_MAX`].
+    /// The place of a token: the first `len` bytes of two words. `len` is at most [`SHORT_MAX`].
     #[inline]
     fn of(kind: Kind, [low, high]: [u64; 2], len: usize) -> Self {
         let mask = MASKS[len];
@@ -174,7 +174,7 @@ impl Place {
         self.low == other.low && self.high == other.high && self.tag == other.tag
     }
 
-    /// Fibonacci hashing of all words: the highest bits depend on all others.
+    /// Fibonacci hashing of all words. The highest bits depend on all other bits.
     #[inline]
     fn hash(&self, shift: u32) -> usize {
         const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;

@@ -1,14 +1,14 @@
-//! Event times: what a producer sends, in microseconds since the Unix epoch, UTC.
+//! Converts the event times of producers to microseconds since the Unix epoch, UTC.
 //!
-//! This file owns units and rounding. It does *not* judge whether a time is plausible, and so answers in 128 bits,
-//! which hold whatever can be sent.
+//! This file owns units and rounding. It does *not* judge whether a time is plausible. So it returns 128 bits, which
+//! hold every time that can be sent.
 
 use jiff::Timestamp;
 
 use super::config::TsUnit;
 use super::number::Number;
 
-/// The microseconds that `number` stands for; `None` where the unit is text.
+/// The time of `number` in microseconds. `None` if the unit is text.
 pub(super) fn from_number(number: Number, unit: TsUnit) -> Option<i128> {
     let us_per_unit: i32 = match unit {
         TsUnit::S => 1_000_000,
@@ -24,12 +24,12 @@ pub(super) fn from_number(number: Number, unit: TsUnit) -> Option<i128> {
     };
     Some(match number {
         Number::Integer(units) => units * i128::from(us_per_unit),
-        // A double holds today's seconds to a quarter of a microsecond, so rounding gives back what was sent.
+        // A double holds today's seconds to a quarter of a microsecond. So rounding restores the time that was sent.
         Number::Float(units) => (units * f64::from(us_per_unit)).round() as i128,
     })
 }
 
-/// The microseconds of a time in RFC 3339.
+/// The time of an RFC 3339 text in microseconds.
 pub(super) fn from_rfc3339(text: &str) -> Option<i128> {
     let timestamp: Timestamp = text.parse().ok()?;
     Some(timestamp.as_nanosecond().div_euclid(1000))

@@ -1,8 +1,8 @@
-//! Optional fields that cannot be read: the tick is stored without them, and they are counted.
+//! Optional fields that cannot be read. The tick is stored without them, and they are counted.
 //!
-//! This file owns which fields these are. It does *not* own what is readable.
+//! This file owns which fields these are. It does *not* own the rules for readable values.
 
-/// How many values of optional fields could not be read: the column is null there.
+/// How many values of optional fields could not be read. Their columns are null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct UnreadableFields(pub(super) [u64; 3]);
 
@@ -16,7 +16,7 @@ impl UnreadableFields {
     }
 }
 
-/// The optional fields that were there and could not be read, and are null for that.
+/// Those optional fields of a tick that were sent but could not be read. They are null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Unreadable(u8);
 
@@ -29,7 +29,7 @@ impl Unreadable {
     /// The columns that [`UnreadableFields`] counts, in its order.
     const ALL: [Self; 3] = [Self::SEQ, Self::VENUE, Self::CONDITIONS];
 
-    /// Adds each of these to its count.
+    /// Adds one to the count of each of these fields.
     pub(super) fn count(self, counts: &mut [u64; 3]) {
         for (count, one) in counts.iter_mut().zip(Self::ALL) {
             *count += u64::from(self.0 & one.0 != 0);

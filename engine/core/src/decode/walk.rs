@@ -1,7 +1,7 @@
-//! The walk through one parsed message to its ticks, and the same walk through its text.
+//! The walk through a parsed message to its ticks, and the same walk through its text.
 //!
-//! Each tick, and each message without any, takes one position, whatever the filter says of it: deliveries that are
-//! decoded by other settings must number them alike. This file owns that numbering. It does *not* judge values.
+//! Each tick, and each message without ticks, takes one position, no matter what the filter decides. Deliveries that
+//! are decoded by other settings must number them alike. This file owns that numbering. It does *not* judge values.
 
 use simd_json::Node;
 
@@ -13,17 +13,17 @@ use super::path::Hop;
 use super::reject::{Reason, Refusal};
 use super::split::{elements, fields};
 
-/// What is met on the way.
+/// What the walk meets.
 pub(super) enum Met<'n, 't> {
     /// The fields of a tick.
     Tick(Fields<'n, 't>),
-    /// An event that is not meant to be a tick, or one that holds no ticks.
+    /// An event that is not meant to be a tick, or a message without ticks.
     LeftOut(Option<LeftOutId>),
-    /// There is no tick where one was to be.
+    /// There is no tick in a place that should have one.
     Refused(Refusal),
 }
 
-/// Tells `meet` of everything in the message `nodes`, in its order.
+/// Walks through the message `nodes` in its order, and reports to `meet`.
 pub(super) fn walk<'n, 't>(
     mapping: &Mapping,
     filter: &mut Filter,
@@ -63,16 +63,16 @@ impl<'n, 't> Walk<'_, 'n, 't> {
                 Some(Node::Array { .. }) => {
                     values(nodes).for_each(|element| self.descend(element, level + 1, fields));
                 }
-                _ => self.refuse(nodes, level, &no_ticks("is no array")),
+                _ => self.refuse(nodes, level, &no_ticks("is not an array")),
             },
             Some(hop) => match child(nodes, hop) {
                 Some(value) => self.descend(value, level + 1, fields),
-                None => self.refuse(nodes, level, &no_ticks("is not there")),
+                None => self.refuse(nodes, level, &no_ticks("is missing")),
             },
         }
     }
 
-    /// All ticks below `nodes` are refused, or the message itself if there is none.
+    /// Refuses all ticks below `nodes`, or the message itself if there are none.
     fn refuse(&mut self, nodes: &'n [Node<'t>], level: usize, refusal: &Refusal) {
         let ticks = ticks_below(nodes, &self.mapping.hops[level..]).max(1);
         for _ in 0..ticks {
@@ -90,7 +90,7 @@ fn no_ticks(what: &str) -> Refusal {
     Refusal::new(Reason::NoTicks, format!("message has no ticks: a part of the path decode.ticks {what}"))
 }
 
-/// How many ticks `nodes` holds along `hops`, whatever is in them.
+/// How many ticks are below `nodes` along `hops`, no matter what is in them.
 fn ticks_below(nodes: &[Node<'_>], hops: &[Hop]) -> usize {
     let Some((hop, hops)) = hops.split_first() else { return 1 };
     match (hop, nodes.first()) {
@@ -100,16 +100,16 @@ fn ticks_below(nodes: &[Node<'_>], hops: &[Hop]) -> usize {
     }
 }
 
-/// The text of a message with only one of its ticks, the one at `position`: that, and the fields around it. `None` if
-/// there is no such tick.
+/// The text of a message with only one of its ticks, the one at `position`, and the fields around it. `None` if there
+/// is no such tick.
 pub(super) fn isolated(text: &[u8], hops: &[Hop], position: usize) -> Option<Vec<u8>> {
     let mut isolated = Vec::with_capacity(256);
     let mut position = position;
     isolate(text.trim_ascii(), hops, &mut position, &mut isolated).then_some(isolated)
 }
 
-/// Writes `text` with the tick at `position` alone; false, with the ticks of `text` taken from `position`, if it does
-/// not hold it.
+/// Writes `text` with only the tick at `position`. If `text` does not have that tick, subtracts the number of its ticks
+/// from `position`, and returns false.
 fn isolate(text: &[u8], hops: &[Hop], position: &mut usize, to: &mut Vec<u8>) -> bool {
     let Some((hop, rest)) = hops.split_first() else {
         if *position == 0 {
@@ -150,7 +150,7 @@ fn child_text<'t>(text: &'t [u8], hop: &Hop) -> Option<&'t [u8]> {
     }
 }
 
-/// Whether `key`, as it stands in JSON, is `wanted` with escapes.
+/// Whether `key`, as written in JSON, is `wanted` with escapes.
 fn is_escaped(key: &[u8], wanted: &str) -> bool {
     key.contains(&b'\\')
         && serde_json::from_slice::<String>(&[b"\"", key, b"\""].concat()).is_ok_and(|key| key == wanted)

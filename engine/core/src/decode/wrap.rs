@@ -1,7 +1,7 @@
-//! What AWS puts around a producer's message on its way to the queue: SNS, EventBridge, and a pipe from Kinesis.
+//! Undoes the envelopes that AWS puts around messages on their way to the queue: SNS, EventBridge, and Kinesis pipes.
 //!
-//! This file owns their forms, and tells a form that is not configured. It does *not* own content encodings
-//! ([`super::envelope`]), nor what is inside.
+//! This file owns their forms, and recognizes an envelope that is not configured. It does *not* own content encodings
+//! ([`super::envelope`]), or what is inside.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
@@ -12,16 +12,16 @@ use super::nodes::keys;
 use super::reject::{Reason, Refusal};
 use super::split::{elements, fields, value_len};
 
-/// One body out of its envelope.
+/// One body, taken out of its envelope.
 pub(super) struct Unwrapped<'t> {
-    /// What is kept of it if it is refused.
+    /// The bytes that are kept if the body is refused.
     pub(super) text: &'t [u8],
     /// The producer's message, or why there is none.
     pub(super) message: Result<&'t [u8], Refusal>,
 }
 
 impl Wrap {
-    /// Hands each body in `text` to `take`, in their order. `text` is not empty.
+    /// Calls `take` for each body in `text`, in their order. `text` must not be empty.
     pub(super) fn each(self, text: &[u8], mut take: impl FnMut(Unwrapped<'_>)) {
         match self {
             Self::None => take(Unwrapped { text, message: Ok(text) }),
@@ -38,7 +38,7 @@ impl Wrap {
             Self::Kinesis => {
                 let records: Vec<&[u8]> = if text[0] == b'[' { elements(text).collect() } else { vec![text] };
                 if records.is_empty() {
-                    let refusal = refused("a batch of Kinesis records", "it is no object and no array of objects");
+                    let refusal = refused("a batch of Kinesis records", "it is not an object or array of objects");
                     take(Unwrapped { text, message: Err(refusal) });
                 }
                 for record in records {
@@ -59,7 +59,7 @@ fn refused(what: &str, why: &str) -> Refusal {
 }
 
 fn notification(text: &[u8]) -> Result<String, &'static str> {
-    whole_object(text).ok_or("it is no JSON object")?;
+    whole_object(text).ok_or("it is not a JSON object")?;
     match field(text, b"Type") {
         Some(br#""Notification""#) => {}
         Some(_) => return Err("its `Type` is not `Notification`"),
@@ -70,13 +70,13 @@ fn notification(text: &[u8]) -> Result<String, &'static str> {
 }
 
 fn data(record: &[u8]) -> Result<Vec<u8>, &'static str> {
-    whole_object(record).ok_or("it is no JSON object")?;
+    whole_object(record).ok_or("it is not a JSON object")?;
     let data = field(record, b"data").ok_or("it has no `data`")?;
     let data: String = serde_json::from_slice(data).map_err(|_| "its `data` is not text")?;
     STANDARD_PAD_INDIFFERENT.decode(data).map_err(|_| "its `data` is not base64")
 }
 
-/// Whether `text` is, by its brackets and quotes, one object and nothing else.
+/// Whether `text` is one object and nothing else, judged by brackets and quotes.
 fn whole_object(text: &[u8]) -> Option<()> {
     (text.first() == Some(&b'{') && value_len(text) == Some(text.len())).then_some(())
 }
@@ -85,20 +85,20 @@ fn field<'t>(text: &'t [u8], key: &[u8]) -> Option<&'t [u8]> {
     fields(text).find(|(name, _)| *name == key).map(|(_, value)| value)
 }
 
-/// What a message that has no tick where one was to be looks like, and what to do.
+/// For a message without an expected tick: what it looks like, and what the user can do.
 pub(super) fn hint(nodes: &[Node<'_>]) -> Option<&'static str> {
     let has = |wanted: &[&str]| wanted.iter().all(|wanted| keys(nodes).any(|key| key == *wanted));
     let hints: [(&[&str], &str); 7] = [
         (
             &["Type", "TopicArn", "Message"],
-            "it is an SNS notification: set decode.envelope = \"sns\", or raw message delivery",
+            "it is an SNS notification: set decode.envelope = \"sns\", or switch on raw message delivery",
         ),
         (&["detail-type", "detail"], "it is an EventBridge event: set decode.envelope = \"eventbridge\""),
         (&["kinesisSchemaVersion", "data"], "it is a record of a Kinesis stream: set decode.envelope = \"kinesis\""),
         (&["dynamodb", "eventSource"], "it is a change of a DynamoDB table, which holds no ticks"),
         (&["Service", "Event", "Bucket"], "it is a test event of S3: remove the bucket's notification to this queue"),
         (&["Records"], "it is a notification of S3 or another service: remove the notification to this queue"),
-        (&["stream", "data"], "it is of a combined stream: set decode.ticks = \"data\""),
+        (&["stream", "data"], "it is a message of a combined stream: set decode.ticks = \"data\""),
     ];
     hints.into_iter().find(|(wanted, _)| has(wanted)).map(|(_, hint)| hint)
 }
@@ -148,10 +148,10 @@ mod tests {
             (Wrap::Sns, r#"{"Type":"SubscriptionConfirmation","Message":"x"}"#, "not `Notification`"),
             (Wrap::Sns, r#"{"Type":"Notification","Message":{}}"#, "not text"),
             (Wrap::Sns, r#"{"Type":"Notification"}"#, "no `Message`"),
-            (Wrap::Sns, r#"{"Type":"Notification","Message":"a"} x"#, "no JSON object"),
+            (Wrap::Sns, r#"{"Type":"Notification","Message":"a"} x"#, "not a JSON object"),
             (Wrap::EventBridge, r#"{"symbol":"A"}"#, "no `detail`"),
             (Wrap::EventBridge, "x", "no `detail`"),
-            (Wrap::Kinesis, "[]", "no array of objects"),
+            (Wrap::Kinesis, "[]", "not an object or array of objects"),
             (Wrap::Kinesis, r#"{"data":1}"#, "not text"),
         ];
         for (wrap, body, what) in cases {

@@ -1,10 +1,10 @@
-//! One column of one row group, as Parquet pages: a dictionary page where it has a dictionary, then data pages.
+//! One column of one row group as Parquet pages: a dictionary page if the column has a dictionary, then data pages.
 //!
-//! parquet's own column writer hashes every value to build a dictionary, and packs the positions into as few bits as
-//! possible. Here the positions are known, and none of them crosses the border of a byte: zstd models bytes, so that a
-//! column of 115 different volumes takes fewer bytes than when packed into 7 bits, and nothing has to be shifted. A
-//! position may be stored in any width (Parquet's `Encodings.md`, "RLE/Bit-Packing Hybrid"), so every reader reads it.
-//! This file owns the bytes of pages; it does *not* own which values are in them.
+//! parquet's own column writer hashes every value to build a dictionary, and packs positions into as few bits as
+//! possible. Here the positions are already known, and no position crosses the border of a byte. zstd models bytes: a
+//! column of 115 different volumes takes fewer bytes this way than packed into 7 bits, and nothing must be shifted.
+//! Parquet allows positions of any width (`Encodings.md`, "RLE/Bit-Packing Hybrid"), so every reader can read them.
+//! This file owns the bytes of pages. It does *not* own which values are in them.
 
 use std::fmt;
 use std::ops::Range;
@@ -23,41 +23,41 @@ use zstd::bulk::Compressor;
 /// Which rows of a chunk have a value.
 #[derive(Debug, Clone, Copy)]
 pub enum Presence<'a> {
-    /// The column is required by the schema: no levels are stored.
+    /// The schema requires a value in every row, so no levels are stored.
     Required,
-    /// An optional column: whether each row has a value.
+    /// The column is optional. For each row, whether it has a value.
     Optional(&'a [bool]),
 }
 
-/// The values of a chunk, those that are there.
+/// The values of the rows that have one.
 #[derive(Debug, Clone, Copy)]
 pub enum Values<'a> {
-    /// Numbers of eight bytes, by their bits.
+    /// Numbers of eight bytes, as their bits.
     Plain(&'a [u64]),
     /// Positions within a dictionary.
     Positions {
-        /// For each value its position.
+        /// For each value, its position.
         indices: &'a [u32],
         /// The values of the dictionary in Parquet's plain encoding.
         dictionary: &'a [u8],
-        /// How many they are.
+        /// How many values the dictionary has.
         distinct: usize,
     },
 }
 
-/// Writes chunks; keeps its buffers between them.
+/// Writes chunks, and keeps its buffers between them.
 pub struct ChunkWriter {
     compressor: Compressor<'static>,
     codec: Compression,
     body: Vec<u8>,
 }
 
-/// What [`ChunkWriter::write`] makes.
+/// The result of [`ChunkWriter::write`].
 #[derive(Debug)]
 pub struct Chunk {
     /// The pages.
     pub bytes: Bytes,
-    /// What the footer says of them.
+    /// The description of the pages for the footer.
     pub close: ColumnCloseResult,
 }
 
@@ -67,11 +67,11 @@ impl fmt::Debug for ChunkWriter {
     }
 }
 
-/// Rows of a page of positions in two bytes. Such a column is the price: zstd fits its codes to what it meets in a
-/// page, and a few symbols have fewer prices than many. Smaller pages cost more in headers than they save.
+/// Rows of a page with positions of two bytes. Prices are such a column. zstd fits its codes to the values of a page,
+/// and a few symbols have fewer different prices than many. Still smaller pages cost more in headers than they save.
 const WIDE_PAGE_ROWS: usize = 8_192;
 
-/// Rows of any other page. A row group has fewer unless it was configured very large.
+/// Rows of any other page. A row group has fewer rows unless it was configured very large.
 const PAGE_ROWS: usize = 1 << 20;
 
 impl ChunkWriter {
@@ -81,7 +81,7 @@ impl ChunkWriter {
         Ok(Self { compressor, codec: Compression::ZSTD(level), body: Vec::new() })
     }
 
-    /// The chunk of column `descr` that holds `rows` rows, and in the footer `statistics`.
+    /// The chunk of column `descr` with `rows` rows. `statistics` go to the footer.
     pub fn write(
         &mut self,
         descr: ColumnDescPtr,
@@ -138,7 +138,7 @@ impl ChunkWriter {
         pages.write_page(CompressedPage::new(page, dictionary.len())).map(Some)
     }
 
-    /// How many data pages it took, and their bytes before compression.
+    /// Writes the data pages. Returns their number, and their bytes before compression.
     fn data_pages(
         &mut self,
         rows: usize,
@@ -179,7 +179,7 @@ fn stats(page_type: PageType, encoding: Encoding, count: i32) -> PageEncodingSta
 }
 
 impl Presence<'_> {
-    /// Adds the definition levels of `rows` to `body`, and says how many of them have a value.
+    /// Adds the definition levels of `rows` to `body`. Returns how many rows have a value.
     fn put(self, rows: Range<usize>, body: &mut Vec<u8>) -> usize {
         let Presence::Optional(present) = self else { return rows.len() };
         let present = &present[rows];
@@ -225,7 +225,7 @@ impl Values<'_> {
     }
 }
 
-/// Positions as runs where that is clearly shorter, as for a symbol or a time of receipt, else packed.
+/// Writes positions as runs if that is clearly shorter, as for a symbol or a time of receipt. Otherwise it packs them.
 fn put_positions(indices: &[u32], distinct: usize, body: &mut Vec<u8>) {
     let bits = position_bits(distinct);
     body.push(bits as u8);
@@ -268,7 +268,7 @@ fn put_positions(indices: &[u32], distinct: usize, body: &mut Vec<u8>) {
     }
 }
 
-/// Bits of a position, such that a byte holds whole positions or a position whole bytes.
+/// The bits of a position. They are chosen so that a byte holds whole positions, or a position takes whole bytes.
 fn position_bits(distinct: usize) -> usize {
     match distinct {
         0..=0x10 => 4,

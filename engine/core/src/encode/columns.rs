@@ -1,6 +1,6 @@
-//! Arrow columns of alerts and rejects, of which there are few.
+//! Arrow columns of alerts and rejects. There are only few of them.
 //!
-//! This file owns how rows become arrays. Their names, types and nullability are [`ticklake_schemas`]'.
+//! This file owns how rows become arrays. [`ticklake_schemas`] owns their names, types and nullability.
 
 use std::sync::Arc;
 

@@ -1,16 +1,16 @@
-//! The distinct values of a column chunk, and each row as a position among them.
+//! Finds the distinct values of a column chunk, and for each row its position among them.
 //!
-//! Symbols, venues and conditions are interned already: a table by id replaces the hash that a general Parquet writer
-//! computes of every value. Numbers are hashed by their bits. This file does *not* own how the positions are stored.
+//! Symbols, venues and conditions are already interned. A table by id replaces the hash of every value that a general
+//! Parquet writer computes. Numbers are hashed by their bits. This file does *not* own how positions are stored.
 
 use rustc_hash::FxHashMap;
 
 use crate::names::NameId;
 
-/// Indexes the names of one chunk after the other; keeps its buffers.
+/// Indexes the names of one chunk after the other, and keeps its buffers.
 #[derive(Debug, Default)]
 pub struct NameIndex {
-    /// By [`NameId::index`], the position in `distinct`; [`UNSEEN`] for names that the chunk did not have so far.
+    /// At index [`NameId::index`], the position in `distinct`. [`UNSEEN`] for names that the chunk has not had so far.
     positions: Vec<u32>,
     /// The names of the chunk, in the order of their first rows.
     pub distinct: Vec<NameId>,
@@ -21,7 +21,7 @@ pub struct NameIndex {
 const UNSEEN: u32 = u32::MAX;
 
 impl NameIndex {
-    /// Forgets the chunk before and takes in the rows of the next.
+    /// Forgets the last chunk and indexes the rows of the next one.
     pub fn index(&mut self, ids: &[NameId]) {
         for id in self.distinct.drain(..) {
             self.positions[id.index()] = UNSEEN;
@@ -44,16 +44,16 @@ impl NameIndex {
     }
 }
 
-/// Indexes the numbers of one chunk after the other, by their bits; keeps its buffers.
+/// Indexes the numbers of one chunk after the other by their bits, and keeps its buffers.
 #[derive(Debug)]
 pub struct NumberIndex {
-    /// The last number of each hash, with its position: a symbol's prices are few and come back soon, and this table
-    /// stays in the first cache, as the one of all numbers does not.
+    /// For each hash, its last number and the position of that number. A symbol has few prices and they return soon.
+    /// This table stays in the first-level cache, and the table of all numbers does not.
     recent: Box<[(u64, u32); 1 << RECENT_BITS]>,
     positions: FxHashMap<u64, u32>,
     /// The numbers of the chunk, in the order of their first rows.
     pub distinct: Vec<u64>,
-    /// For each row its position in `distinct`.
+    /// For each row, its position in `distinct`.
     pub indices: Vec<u32>,
 }
 
@@ -67,8 +67,8 @@ impl Default for NumberIndex {
 }
 
 impl NumberIndex {
-    /// Forgets the chunk before and takes in the rows of the next. False, and then with only a part of the rows, where
-    /// there are more than `distinct_max` different numbers.
+    /// Forgets the last chunk and indexes the rows of the next one. If there are more than `distinct_max` different
+    /// numbers, it stops after a part of the rows and returns false.
     pub fn index(&mut self, numbers: impl Iterator<Item = u64>, distinct_max: usize) -> bool {
         self.recent.fill((0, UNSEEN));
         self.positions.clear();

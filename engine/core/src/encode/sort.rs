@@ -1,8 +1,8 @@
 //! The order of an epoch's ticks: by partition, then symbol, then time, then arrival.
 //!
-//! Partitions and symbols are few and interned, so a counting sort puts the ticks of each pair of them together in two
-//! passes; within a pair the ticks mostly arrived in order. Whole ticks are moved, not row numbers: columns read in the
-//! order of the symbols would fetch a cache line for each value, which costs more than all else here.
+//! Partitions and symbols are few and interned. A counting sort brings the ticks of each pair of them together in two
+//! passes. Within a pair, most ticks arrived in order. The sort moves whole ticks, not row numbers: reading columns in
+//! the order of the symbols would fetch a cache line for each value, and cost more than all the rest.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,20 +14,20 @@ use crate::lake::Partition;
 use crate::names::{Hold, NameId, Names};
 use crate::tick::{Tick, TickBatch};
 
-/// The alphabetical rank of every symbol, kept until a new symbol appears.
+/// The alphabetical rank of every symbol. Ranks are kept until a new symbol appears.
 #[derive(Debug, Default)]
 struct Ranks {
     /// The names that the table keeps, in order.
     sorted: Vec<(Arc<str>, NameId)>,
-    /// By [`NameId::index`](crate::names::NameId::index); that of no name is 0 and never asked for. At least as many as
-    /// there are ranks.
+    /// The rank at index [`NameId::index`](crate::names::NameId::index). The rank of no name is 0 and is never used.
+    /// There are at least as many entries as ranks.
     by_id: Vec<u32>,
-    /// Whether some of the ranks are those of guests, whose ids may stand for other names in the next epoch.
+    /// Whether guests have some of the ranks. Their ids may stand for other names in the next epoch.
     has_guests: bool,
 }
 
 impl Ranks {
-    /// Takes in the names that were interned since the last call, and the guests that an epoch holds.
+    /// Takes in the names that were interned since the last call, and the guests that the epoch holds.
     fn update(&mut self, names: &Names, holds: &[Arc<Hold>]) {
         let guests = holds.iter().flat_map(|hold| hold.guests_of(names));
         let mut guests: Vec<(Arc<str>, NameId)> = guests.map(|(id, name)| (name.clone(), *id)).collect();
@@ -45,7 +45,7 @@ impl Ranks {
         self.number(&guests);
     }
 
-    /// Numbers all names. The kept ones are sorted already, so each guest is looked up among them.
+    /// Numbers all names. The kept names are already sorted, so it searches the place of each guest among them.
     fn number(&mut self, guests: &[(Arc<str>, NameId)]) {
         let Self { sorted, by_id, .. } = self;
         let last = sorted.iter().chain(guests).map(|(_, id)| id.index()).max();
@@ -72,29 +72,29 @@ impl Ranks {
     }
 }
 
-/// Sorts the rows of an epoch; keeps its buffers between epochs.
+/// Sorts the rows of an epoch, and keeps its buffers between epochs.
 #[derive(Debug, Default)]
 pub struct Sorter {
     ranks: Ranks,
     hours: Hours,
-    /// By hour as it was found, then rank: how many ticks there are, then where they begin, then where they end.
+    /// By hour as it was found, then by rank: the number of ticks, then where they begin, then where they end.
     ends: Vec<u32>,
     partitions: Vec<(Partition, usize)>,
     sorted: Vec<Tick>,
-    /// Keep the guests of the ticks that were sorted last, whose columns may be gone.
+    /// Keep the guests of the ticks that were sorted last. The columns of these ticks may be gone.
     guests: Vec<Arc<Hold>>,
 }
 
 impl Sorter {
-    /// Copies the ticks of all `batches`, whose ids are of `symbols`, into their order. Keeps their guests until
-    /// [`Sorter::let_guests_go`].
+    /// Copies the ticks of all `batches` into their order. `symbols` is the table of their symbols. Keeps their guests
+    /// until [`Sorter::let_guests_go`].
     pub fn sort(&mut self, batches: &[TickBatch], symbols: &Names) {
         self.guests.clear();
         self.guests.extend(batches.iter().flat_map(|batch| &batch.guests).cloned());
         self.ranks.update(symbols, &self.guests);
         self.hours.find(batches);
         let rows = batches.iter().map(TickBatch::len).sum();
-        // What the buffer held before does not matter: every place is written below.
+        // The old contents of the buffer do not matter, because every place is written below.
         let filler = batches.iter().flat_map(TickBatch::rows).next();
         self.sorted.truncate(rows);
         self.sorted.extend(std::iter::repeat_n(filler, rows - self.sorted.len()).flatten());
@@ -105,7 +105,7 @@ impl Sorter {
         }
     }
 
-    /// Tells that the names of the ticks that were sorted last are not needed any more.
+    /// Tells the sorter that nobody needs the names of the last sorted ticks any more.
     pub fn let_guests_go(&mut self) {
         self.guests.clear();
     }
@@ -120,7 +120,7 @@ impl Sorter {
         })
     }
 
-    /// Where there are many hours or symbols of few ticks each, counting would touch more places than there are ticks.
+    /// With many hours or symbols of few ticks each, a counting sort would touch more places than there are ticks.
     fn compare(&mut self, batches: &[TickBatch]) {
         for (to, tick) in self.sorted.iter_mut().zip(batches.iter().flat_map(TickBatch::rows)) {
             *to = tick;
@@ -162,7 +162,7 @@ impl Sorter {
                 let symbol = &mut sorted[start..end as usize];
                 start = end as usize;
                 if !symbol.is_sorted_by_key(|tick| tick.ts_us) {
-                    // Stable, and fast on the runs that messages make.
+                    // This sort is stable, and fast on the runs that messages make.
                     symbol.sort_by_key(|tick| tick.ts_us);
                 }
             }
@@ -173,15 +173,15 @@ impl Sorter {
 /// The partitions of an epoch's ticks, which are hours.
 #[derive(Debug, Default)]
 struct Hours {
-    /// As they were found.
+    /// In the order in which they were found.
     found: Vec<Partition>,
     places: FxHashMap<Partition, usize>,
-    /// The times of the last one that was asked for, and its place: neighbours nearly always share their hour.
+    /// The times and place of the last hour that was asked for. Neighbouring ticks nearly always have the same hour.
     last: (Range<i64>, usize),
 }
 
 impl Hours {
-    /// Forgets those of the epoch before.
+    /// Forgets the hours of the last epoch, and finds those of `batches`.
     fn find(&mut self, batches: &[TickBatch]) {
         self.found.clear();
         self.places.clear();
@@ -241,7 +241,7 @@ mod tests {
         batch
     }
 
-    /// Few values each, so that partitions and symbols have many ticks, and times are often equal.
+    /// Few different values, so that partitions and symbols have many ticks, and times are often equal.
     fn ticks() -> impl Strategy<Value = Vec<(String, i64)>> {
         let ts_us = (-1..3_i64, 0..5_i64).prop_map(|(hour, us)| hour * HOUR_US + us);
         prop::collection::vec(("[A-C]{1,2}", ts_us), 0..300)
@@ -252,7 +252,7 @@ mod tests {
         fn order_is_that_of_a_plain_stable_sort(epochs in prop::collection::vec(ticks(), 1..3)) {
             let names = Names::new(100);
             let mut sorter = Sorter::default();
-            // Two epochs: the second meets the buffers and the ranks of the first.
+            // Two epochs: the second one uses the buffers and the ranks of the first one.
             for ticks in epochs {
                 let (first, second) = ticks.split_at(ticks.len() / 3);
                 let batches = [batch(0, first, &names), batch(first.len(), second, &names)];

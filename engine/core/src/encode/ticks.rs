@@ -1,7 +1,7 @@
-//! The files of ticks: sorted rows of an epoch, gathered a row group at a time into columns and written as Parquet.
+//! The files of ticks. An epoch's sorted rows become columns, one row group at a time, and are written as Parquet.
 //!
-//! This file owns how each column of a tick is stored; `benches/ENCODINGS.md` has the measurements behind the choices.
-//! The bytes of dictionary columns are [`chunk`](super::chunk)'s, those of delta columns parquet's.
+//! This file owns how each column of a tick is stored. `benches/ENCODINGS.md` has the measurements behind the choices.
+//! [`chunk`](super::chunk) owns the bytes of dictionary columns, and parquet those of delta columns.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::dictionary::{NameIndex, NumberIndex};
 use crate::names::{NameId, Names};
 use crate::tick::{Dictionaries, Tick, TickBatch};
 
-/// Writes files of ticks; keeps its buffers between them.
+/// Writes files of ticks, and keeps its buffers between them.
 #[derive(Debug)]
 pub(super) struct TickWriter {
     names: Dictionaries,
@@ -34,11 +34,11 @@ pub(super) struct TickWriter {
     dictionary: Vec<u8>,
 }
 
-/// Numbers of which more than one in this many is new are stored as they are: their dictionary would take more room
+/// If more than one in this many numbers is new, they are stored as they are. Their dictionary would take more room
 /// than it saves.
 const DISTINCT_SHARE: usize = 4;
 
-/// What a tick mostly takes in a file, and the footer: a buffer that grows is copied each time.
+/// The typical size of a tick in a file, and of the footer. A buffer that must grow is copied each time.
 const TYPICAL_ROW_BYTES: usize = 6;
 const FOOTER_BYTES: usize = 4_096;
 
@@ -68,7 +68,7 @@ impl TickWriter {
         }
     }
 
-    /// The file that holds `ticks`, in that order.
+    /// The file that holds `ticks`, in this order.
     pub(super) fn write(&mut self, ticks: &[Tick], properties: WriterPropertiesPtr) -> Result<Vec<u8>, ParquetError> {
         let room = Vec::with_capacity(ticks.len() * TYPICAL_ROW_BYTES + FOOTER_BYTES);
         let mut file = SerializedFileWriter::new(room, self.schema.root_schema_ptr(), properties)?;
@@ -83,7 +83,7 @@ impl TickWriter {
         file.into_inner()
     }
 
-    /// The columns in the order of the schema.
+    /// Writes the columns in the order of the schema.
     fn write_row_group(&mut self, columns: &TickBatch, group: &mut RowGroup<'_>) -> Result<(), ParquetError> {
         let Dictionaries { symbols, venues, conditions } = self.names.clone();
         self.names_column(0, &columns.symbol, &symbols, group)?;
@@ -132,7 +132,7 @@ impl TickWriter {
             Presence::Optional(&self.present)
         };
         let indices = &self.name_index.indices;
-        // A dictionary of nothing is better not written: not every reader has met one.
+        // An empty dictionary is not written, because some readers may not expect one.
         let values = if distinct.is_empty() {
             Values::Plain(&[])
         } else {

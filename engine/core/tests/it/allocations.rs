@@ -1,4 +1,4 @@
-//! Between body and Parquet page nothing is allocated per tick: what is counted here is proportional to files, row
+//! From body to Parquet page nothing is allocated per tick: the counted allocations are proportional to files, row
 //! groups and pages, or zero.
 
 use std::fmt::Write as _;
@@ -21,10 +21,10 @@ const TICKS: usize = 1_000_000;
 const PER_MESSAGE: usize = 500;
 const SYMBOLS: usize = 500;
 
-/// Bodies of a calm market: prices walk by single ticks around a level, so that nothing is an anomaly.
+/// Bodies of a calm market. Prices move by single ticks around a level, so that no detector finds an anomaly.
 fn bodies() -> Vec<String> {
     let mut bodies = Vec::new();
-    // A linear congruential generator (Knuth's MMIX): the same bodies in every run.
+    // A linear congruential generator (Knuth's MMIX), so that every run has the same bodies.
     let mut state = 1_u64;
     let mut random = move |below: u64| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -51,7 +51,7 @@ fn bodies() -> Vec<String> {
     bodies
 }
 
-/// The stages one after the other, with what they keep between epochs.
+/// The stages, one after the other, with the buffers that they keep between epochs.
 struct Stages {
     names: Dictionaries,
     decoder: Decoder,
@@ -119,9 +119,9 @@ fn a_million_ticks_from_body_to_page_allocate_nothing_per_tick() {
     let warm = stages.epoch(&bodies);
     println!("allocations of {TICKS} warm ticks: {warm:?}");
     assert_eq!((warm.decode, warm.detect), (0, 0));
-    // An epoch's lists of messages and of batches grow by doubling.
+    // The lists of messages and batches of an epoch grow by doubling.
     assert!(warm.build <= u64::from(4 * TICKS.ilog2()), "{} allocations to gather an epoch", warm.build);
-    // Of each of a million ticks' eight columns in 16 row groups: a few for its pages and its part of the footer.
+    // A million ticks have eight columns in 16 row groups. Each of these column chunks needs a few allocations.
     let row_groups = TICKS.div_ceil(EncodeConfig::default().row_group_rows) as u64;
     let columns = 8 * row_groups;
     assert!(warm.encode <= 40 * columns, "{} allocations for {columns} column chunks", warm.encode);

@@ -1,12 +1,12 @@
-//! What holds for the crate as a whole.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+//! Tests of the crate as a whole.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should show where")]
 
 mod allocations;
 
 use std::collections::HashSet;
 
-/// Invariant 5: the core has no clock, no I/O, no threads. Its manifest proves it: none of these crates waits, reads a
-/// clock or talks to anyone by itself, and the list is complete.
+/// Invariant 5: the core has no clock, no I/O and no threads. Its manifest proves it. None of these crates waits, reads
+/// a clock or talks to anyone by itself, and the list is complete.
 #[test]
 fn manifest_proves_that_the_core_is_pure() {
     const PURE: [&str; 16] = [
@@ -34,11 +34,11 @@ fn manifest_proves_that_the_core_is_pure() {
     assert_eq!(names, PURE);
 }
 
-/// Words, so that an import in braces is found as well.
+/// Single words, so that an import in braces is found, too.
 const IMPURE: [&str; 10] =
     ["Instant", "SystemTime", "Zoned", "fs", "net", "thread", "process", "stdin", "stdout", "File"];
 
-/// And its sources use nothing of the standard library that does. Tests may.
+/// The sources do not use the impure parts of the standard library either. Tests may use them.
 #[test]
 fn sources_use_no_clock_no_files_no_threads_no_sockets() {
     let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];

@@ -1,7 +1,7 @@
-//! The commit protocol, in every interleaving of small cases, and broken in every way that it must not be.
+//! Tests the commit protocol in every interleaving of small cases, and tests that every broken variant is caught.
 //!
 //! Larger cases: `cargo test --release -p ticklake-core --test protocol -- --ignored --nocapture`.
-#![expect(clippy::print_stdout, reason = "what a search found is what it is for")]
+#![expect(clippy::print_stdout, reason = "the tests print what a search has found")]
 
 mod model;
 

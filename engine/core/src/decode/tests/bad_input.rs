@@ -1,15 +1,15 @@
-//! What must not stop the stream and must not be lost.
+//! Bad input, which must not stop the stream and must not be lost.
 
 use super::*;
 
-/// A message of three ticks, the middle one of which is `bad`.
+/// A message of three ticks. The middle one is `bad`.
 fn amid_good_ones(bad: &str) -> Outcome {
     let outcome = decode(format!("[{}, {bad} ,{}]", tick("A"), tick("B")));
     assert_eq!(outcome.symbols(), ["A", "B"], "{bad}");
     outcome
 }
 
-/// The reason for which `bad` is refused; the good ticks around it go on and its bytes are kept, in each form.
+/// Why `bad` is refused. In each form, the good ticks around it are accepted and its bytes are kept.
 fn reason(bad: &str) -> Reason {
     let in_array = amid_good_ones(bad);
     let &[(Some(1), reason, bytes)] = in_array.refused().as_slice() else { panic!("{bad}: {:?}", in_array.rejects) };
@@ -17,13 +17,13 @@ fn reason(bad: &str) -> Reason {
     let in_lines = decode(format!("{}\n{bad}\n{}", tick("A"), tick("B")));
     assert_eq!((in_lines.symbols(), in_lines.refused()), (vec!["A", "B"], vec![(Some(1), reason, bad.as_bytes())]));
     let alone = decode(bad);
-    // What is not even JSON is a body, not a tick.
+    // Input that is not JSON is a bad body, and not a bad tick.
     let index = (reason != Reason::NotJson).then_some(0);
     assert_eq!((alone.symbols(), alone.refused()), (vec![], vec![(index, reason, bad.as_bytes())]));
     reason
 }
 
-/// The reason for which a whole body is refused.
+/// Why a whole body is refused.
 fn body_reason(body: impl AsRef<[u8]>) -> Reason {
     let body = body.as_ref();
     let outcome = decode(body);
@@ -112,7 +112,7 @@ fn not_a_number_as_a_string_is_a_bad_price_though_strings_are_numbers() {
 fn times_out_of_range_are_refused() {
     const DAY_US: i64 = 86_400_000_000;
     const YEAR_60000_US: i64 = 1_831_300_000_000_000_000;
-    // From when the message was sent, which is the same at every delivery.
+    // The limit counts from the sending of the message, which is the same at every delivery.
     const LATEST_US: i64 = NOW_US - 500 + DAY_US;
     let of = |ts: i64| decode(format!(r#"{{"symbol":"A","price":1,"volume":1,"ts":{ts}}}"#));
     for ts in [946_684_799_999_999, LATEST_US + 1, YEAR_60000_US, 1_795_442_400, -1, i64::MAX, i64::MIN] {
@@ -141,7 +141,7 @@ fn huge_symbol_is_refused_and_stays_out_of_the_detail() {
 fn control_character_in_a_name_is_learnt_by_no_guess() {
     for field in ["venue", "conditions"] {
         let of = |value: &str| format!(r#"{{"symbol":"A","price":1,"volume":1,"{field}":"{value}"}}"#);
-        // The shape is known by then, and the second of the bad ones is spelled like the first.
+        // By then the shape is known. The second bad symbol has the same spelling as the first one.
         let bodies = ["X", "Y", "X", r"\u0001", r"\u0001", "X\u{85}", "X"].map(of);
         let outcome = decode(bodies.join("\n"));
         assert_eq!(outcome.refused(), [], "{field}");
@@ -173,7 +173,7 @@ fn invalid_utf8_is_refused_by_line_by_element_and_by_body() {
 
 #[test]
 fn bare_not_a_number_costs_its_own_tick_only() {
-    // As Python's json.dumps writes them.
+    // Python's json.dumps writes these.
     for price in ["NaN", "Infinity", "-Infinity"] {
         assert_eq!(reason(&format!(r#"{{"symbol":"A","price":{price},"volume":1}}"#)), Reason::NotJson);
     }
@@ -187,7 +187,7 @@ fn ticks_of_one_message_make_a_bounded_number_of_files() {
     let hours = [0, 1, 2, 3, 1, 4, 0];
     let body = hours.map(at).join("\n");
     let outcome = decode_message(&config, &message(body.as_bytes()));
-    assert_eq!(outcome.ticks.len(), 5, "the first three hours, again and again");
+    assert_eq!(outcome.ticks.len(), 5, "only the first three hours, as often as they come");
     let refused: Vec<_> = outcome.rejects.iter().map(|reject| (reject.index, reject.reason)).collect();
     assert_eq!(refused, [(Some(3), Reason::TooManyPartitions), (Some(5), Reason::TooManyPartitions)]);
 }

@@ -1,4 +1,4 @@
-//! Ticks inside of envelopes and of messages with something around them.
+//! Ticks inside envelopes, and inside messages with something around the ticks.
 
 use super::*;
 
@@ -44,7 +44,7 @@ fn body_in_an_envelope_that_is_not_configured_names_the_key() {
         (test_event, "test event of S3"),
         (r#"{"Records":[{"eventSource":"aws:s3"}]}"#, "notification of S3"),
     ];
-    // Also where a field decides, which is not where it is looked for.
+    // The hint must also come if a field decides: it is not where the filter looks for it.
     let filtered = config(r#"{"only":{"e":["trade"]}}"#);
     for config in [DecodeConfig::default(), filtered] {
         for (body, hint) in cases {
@@ -100,7 +100,7 @@ fn batches_and_lines_of_messages_are_numbered_through() {
     let config = config(r#"{"ticks":"rows[]","only":{"/kind":["t"]}}"#);
     let of = |kind: &str, rows: &[&str]| format!(r#"{{"kind":"{kind}","rows":[{}]}}"#, rows.join(","));
     let (a, b) = (tick("A"), tick("B"));
-    // A message that holds no tick takes a position as well.
+    // A message without ticks takes a position, too.
     let messages =
         [of("t", &[&a, "7"]), of("x", &[&a, &b, &a]), of("t", &[]), r#"{"kind":"t"}"#.to_owned(), of("t", &[&b])];
     let positions = |body: String| {
@@ -118,7 +118,7 @@ fn batches_and_lines_of_messages_are_numbered_through() {
 #[test]
 fn parts_of_the_path_that_are_missing_or_of_another_kind_are_told() {
     let config = config(r#"{"ticks":"a.b[]"}"#);
-    for (body, what) in [("{}", "is not there"), (r#"{"a":{"b":{}}}"#, "is no array"), (r#"{"a":[]}"#, "is not there")]
+    for (body, what) in [("{}", "is missing"), (r#"{"a":{"b":{}}}"#, "is not an array"), (r#"{"a":[]}"#, "is missing")]
     {
         let outcome = decode_message(&config, &message(body.as_bytes()));
         assert_eq!(outcome.refused(), [(Some(0), Reason::NoTicks, body.as_bytes())]);

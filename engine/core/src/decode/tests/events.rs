@@ -1,5 +1,4 @@
-//! Only the events that are meant become ticks; what else a feed sends is counted, and changes nothing about the
-//! others.
+//! Only the chosen events become ticks. The other events of a feed are counted, and do not change the ticks.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +8,7 @@ use super::*;
 use crate::lake::Partition;
 use ticklake_schemas::Table;
 
-/// What a decoder made of some messages of one feed, one after the other.
+/// The result of decoding some messages of one feed, one after the other.
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
     prices: Vec<f64>,
@@ -121,7 +120,7 @@ fn message_without_the_time_that_its_mapping_names_is_rejected() {
         assert_eq!(outcome.refused(), [(Some(0), Reason::MissingTs, body)]);
         assert_eq!(outcome.rejects[0].detail, "tick has no event time: no key `T`");
     }
-    assert_eq!(decode(body).ticks[0].ts_us, NOW_US - 500, "the canonical form may have none");
+    assert_eq!(decode(body).ticks[0].ts_us, NOW_US - 500, "the canonical form needs no event time");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The public feeds in the documentation of [`DecodeConfig`], each with the message its vendor documents.
+//! The public feeds in the documentation of [`DecodeConfig`], each with a message from the vendor's documentation.
 
 use super::*;
 

@@ -22,7 +22,7 @@ fn encoded(body: &[u8], content_encoding: Option<&str>) -> Outcome {
 fn encodings_are_known_in_any_case_and_found_by_their_first_bytes() {
     let text = format!("[{},{}]", tick("A"), tick("B"));
     let zstd = STANDARD.encode(zstd::encode_all(text.as_bytes(), 3).unwrap());
-    // Two members are one stream.
+    // Two gzip members are one stream.
     let half = text.len() / 2;
     let parts = [gzip(&text.as_bytes()[..half]), gzip(&text.as_bytes()[half..])].concat();
     let (gzip, parts) = (STANDARD.encode(gzip(text.as_bytes())), STANDARD.encode(parts));
@@ -69,7 +69,7 @@ fn marks_before_a_text_mean_nothing() {
 }
 
 proptest! {
-    /// One bad part costs one tick, not its neighbours.
+    /// One bad part costs only one tick.
     #[test]
     fn joined_ticks_are_the_same_as_lines(
         parts in prop::collection::vec(prop_oneof![4 => Just(true), 1 => Just(false)], 2..9),

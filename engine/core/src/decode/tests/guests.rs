@@ -1,4 +1,4 @@
-//! Names beyond the bound: a worker whose tables are full decodes and stores what any other does.
+//! Names beyond the bound: a worker with full tables decodes and stores the same as any other worker.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::batch::Contents;
 use crate::encode::{EncodeConfig, Encoder};
 use crate::lake::EpochId;
 
-/// A decoder and an encoder with tables of their own.
+/// A decoder and an encoder with their own tables of names.
 struct Worker {
     names: Dictionaries,
     decoder: Decoder,
@@ -26,7 +26,7 @@ impl Worker {
         Self { names, decoder, encoder }
     }
 
-    /// One message in one batch.
+    /// Decodes one message into one batch.
     fn decode(&mut self, body: &str) -> TickBatch {
         let (mut ticks, mut rejects) = (TickBatch::default(), Vec::new());
         self.decoder.decode(&message(body.as_bytes()), &mut ticks, &mut rejects);
@@ -34,7 +34,7 @@ impl Worker {
         ticks
     }
 
-    /// The rows of the files of an epoch, whose columns are gone before the files are written.
+    /// The rows in the files of an epoch. Its columns are gone before the files are written.
     fn encode(&mut self, ticks: Vec<TickBatch>) -> Vec<RecordBatch> {
         self.encoder.sort(&ticks);
         drop(ticks);
@@ -74,7 +74,7 @@ fn message_of_ten_symbols_is_ten_rows_though_two_names_are_kept() {
 }
 
 proptest! {
-    /// The twin keeps a thousand names, which is all there are.
+    /// The twin keeps up to a thousand names, which are more than the test has.
     #[test]
     fn worker_with_full_tables_stores_the_same_rows(
         names_max in 0..4_usize,
@@ -87,7 +87,7 @@ proptest! {
         for messages in epochs {
             let of = |worker: &mut Worker| -> Vec<TickBatch> {
                 let mut batches: Vec<TickBatch> = messages.iter().map(|ticks| worker.decode(&body(ticks))).collect();
-                // Some are gathered, as the builder of epochs does.
+                // Some batches are joined, as the builder of epochs does.
                 if batches.len() > 2 {
                     let mut last = batches.pop().unwrap();
                     batches[0].append(&mut last);
@@ -97,7 +97,7 @@ proptest! {
             };
             let (of_full, of_roomy) = (of(&mut full), of(&mut roomy));
             prop_assert_eq!(full.encode(of_full), roomy.encode(of_roomy));
-            prop_assert_eq!(full.guests(), 0, "nothing is in flight");
+            prop_assert_eq!(full.guests(), 0, "no tick is in flight");
         }
     }
 }
@@ -107,14 +107,14 @@ fn producer_of_new_symbols_leaves_no_names_behind() {
     let mut worker = Worker::new(100);
     let mut columns = TickBatch::default();
     for message in 0..3_000_u32 {
-        // A name that is kept comes between, so that guessing goes on.
+        // Names that the table keeps come between, so that guessing goes on.
         let ticks: Vec<_> =
             (0..10).map(|n| if n % 2 == 0 { (message * 10 + n, message, 1) } else { (1, 1, 1) }).collect();
         columns.append(&mut worker.decode(&body(&ticks)));
         if message % 10 == 9 {
             let guests = worker.guests();
             assert!(guests <= columns.len() + 10, "{guests} guests of {} ticks", columns.len());
-            assert!(message < 500 || guests > 50, "the flood was seen");
+            assert!(message < 500 || guests > 50, "the names of the flood are guests");
             columns.clear();
             assert_eq!(worker.guests(), 0);
         }
@@ -133,7 +133,7 @@ fn refused_message_leaves_no_guests_behind() {
     assert_eq!(worker.guests(), 0);
 }
 
-/// Who decodes counts what a message adds.
+/// The caller of the decoder counts how much a message adds.
 #[test]
 fn decoding_takes_no_guests_away() {
     let mut worker = Worker::new(1);
@@ -151,7 +151,7 @@ fn decoding_takes_no_guests_away() {
         assert!(ticks.guests.len() >= before, "{body}");
         before = ticks.guests.len();
         if ticks.len() == 2 {
-            // As a takeover leaves out what is stored already.
+            // A takeover drops ticks that are already stored in the same way.
             ticks.retain(&[false, false]);
         }
     }

@@ -1,4 +1,4 @@
-//! Each preset with messages of the form that its vendor documents, and with what looks like a trade and is none.
+//! Tests each preset with messages from the vendor's documentation, and with messages that only look like a trade.
 
 use super::*;
 
@@ -12,7 +12,7 @@ struct Case {
     preset: &'static str,
     body: &'static str,
     ticks: &'static [Expected],
-    /// Events that are no ticks.
+    /// How many events are not ticks.
     left_out: usize,
 }
 
@@ -237,7 +237,7 @@ fn every_documented_message_is_read_right_and_no_other_event_is_a_tick() {
         let config = DecodeConfig::of_preset(Preset::named(preset).unwrap());
         let names = Dictionaries::new(100);
         let mut decoder = Decoder::new(&config, &names);
-        // The second time it may be read by the shape of the first.
+        // The second time, the message may be read by the shape of the first.
         for _ in 0..2 {
             let (mut batch, mut rejects) = (TickBatch::default(), Vec::new());
             decoder.decode(&message(body.as_bytes()), &mut batch, &mut rejects);
@@ -252,7 +252,7 @@ fn every_documented_message_is_read_right_and_no_other_event_is_a_tick() {
                 .map(|(symbol, price, volume, us, seq)| ((*symbol).to_owned(), *price, *volume, *us, *seq))
                 .collect();
             assert_eq!((found, rejects), (expected, vec![]), "{preset}: {body}");
-            // A message with several events may hold some that are left out.
+            // If a message has several events, some may be left out.
             assert!(decoder.left_out().len() >= *left_out, "{preset}: {body}");
         }
     }

@@ -1,5 +1,5 @@
-//! Guessing against parsing: over any sequence of bodies, a decoder that guesses and one that does not agree on every
-//! tick, bit for bit, and on every reject. `engine/core/fuzz` holds them together over whatever a fuzzer comes up with.
+//! For any sequence of bodies, a decoder that guesses and one that only parses agree on every tick, bit for bit, and on
+//! every reject. `engine/core/fuzz` compares them for the bodies that a fuzzer finds.
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -10,7 +10,7 @@ use super::*;
 #[path = "../../../fuzz/agreement.rs"]
 mod agreement;
 
-/// For each of [`agreement::FEEDS`], a tick with `$` where values go, and the kinds of these.
+/// For each of [`agreement::FEEDS`], a tick with `$` in the place of each value, and the kinds of these values.
 const TICKS: [(&str, &str); agreement::FEEDS.len()] = [
     (r#"{"symbol":"$","price":$,"volume":$,"ts":$,"seq":$,"venue":"$","conditions":"$"}"#, "snntisc"),
     (r#"{"symbol": "$", "price": $, "volume": $}"#, "snn"),
@@ -21,7 +21,7 @@ const TICKS: [(&str, &str); agreement::FEEDS.len()] = [
     (r#"{"kind":$,"topic":"$","symbol":"$","price":$,"volume":$}"#, "kpsnn"),
 ];
 
-/// Values that are plain, and now and then one that is not, or that is no value at all.
+/// Mostly plain values. Some are unusual, and some are not values at all.
 fn value(kind: char) -> BoxedStrategy<String> {
     let odd = prop_oneof![
         Just("-0"),
@@ -86,7 +86,7 @@ fn usual(kind: char) -> BoxedStrategy<String> {
     }
 }
 
-/// One tick of feed `feed`, as its template says, of such values.
+/// One tick of feed `feed`: its template, filled with such values.
 fn tick_of(feed: usize, value: fn(char) -> BoxedStrategy<String>) -> BoxedStrategy<String> {
     let (template, kinds) = TICKS[feed];
     let values: Vec<_> = kinds.chars().map(value).collect();
@@ -99,7 +99,7 @@ fn tick_of(feed: usize, value: fn(char) -> BoxedStrategy<String>) -> BoxedStrate
         .boxed()
 }
 
-/// The same tick, now and then with its keys in another order, one of them twice or missing, or with other blanks.
+/// The same tick. Sometimes its keys have another order, one of them is there twice or missing, or blanks differ.
 fn varied(tick: String) -> BoxedStrategy<String> {
     let fields: Vec<String> = tick[1..tick.len() - 1].split(",\"").map(str::to_owned).collect();
     let again = |fields: Vec<String>| format!("{{{}}}", fields.join(",\""));
@@ -121,7 +121,7 @@ fn varied(tick: String) -> BoxedStrategy<String> {
     .boxed()
 }
 
-/// A body of some ticks, now and then cut, or with a byte that was damaged.
+/// A body of some ticks. Sometimes it is cut, or one of its bytes is damaged.
 fn body_of(feed: usize) -> BoxedStrategy<Vec<u8>> {
     let ticks = proptest::collection::vec(tick_of(feed, value).prop_flat_map(varied), 1..12);
     let forms = prop_oneof![Just(0), Just(1), Just(2), Just(3)];
@@ -186,7 +186,7 @@ proptest! {
     }
 }
 
-/// Without this, agreement could mean that nothing is ever guessed.
+/// Without this test, the decoders could also agree because nothing is ever guessed.
 #[test]
 fn second_tick_of_every_documented_feed_is_read_by_the_shape_of_the_first() {
     let values = [
@@ -242,14 +242,14 @@ fn feed_without_a_shape_is_left_to_the_parser() {
     assert_eq!(ticks.len(), 10_000);
 }
 
-/// What a fuzzer has found stays found.
+/// Every input that a fuzzer has found is tested again.
 #[test]
 fn corpus_and_its_mutations_agree() {
     const MUTATIONS: usize = 40;
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/agreement");
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    assert!(paths.len() > 25, "the corpus is there");
+    assert!(paths.len() > 25, "the corpus was found");
     let seeds: Vec<Vec<u8>> = paths.iter().map(|path| std::fs::read(path).unwrap()).collect();
     let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     for seed in &seeds {
@@ -261,8 +261,8 @@ fn corpus_and_its_mutations_agree() {
     }
 }
 
-/// A seed with some bytes flipped, dropped or repeated, or with a piece of another one in it. The first byte is the
-/// feed's.
+/// A seed with some bytes flipped, dropped or repeated, or with a piece of another seed. The first byte stays, because
+/// it chooses the feed.
 fn mutated(seed: &[u8], other: &[u8], random: &mut TestRng) -> Vec<u8> {
     let mut bytes = seed.to_vec();
     for _ in 0..random.random_range(1..4) {

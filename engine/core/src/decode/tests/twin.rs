@@ -1,4 +1,4 @@
-//! The decoder against a naive twin that is built on `serde_json`, and against bytes that nobody meant to send.
+//! Compares the decoder with a naive twin on `serde_json`, and feeds it bytes that no producer sends on purpose.
 
 use std::fmt::Write;
 
@@ -22,7 +22,7 @@ fn twin(text: &str) -> NamedTick {
     }
 }
 
-/// `text` as a JSON string, with some characters escaped that need not be.
+/// `text` as a JSON string. Some characters are escaped without need.
 fn quoted(text: &str, escape_every: usize) -> String {
     let mut quoted = String::from("\"");
     for (at, character) in text.chars().enumerate() {
@@ -42,7 +42,7 @@ fn string(pattern: &'static str) -> impl Strategy<Value = String> {
     (pattern, 1..9_usize).prop_map(|(text, escape_every)| quoted(&text, escape_every))
 }
 
-/// Numbers in the ways in which producers write them.
+/// Numbers in the forms that producers write.
 fn quantity() -> impl Strategy<Value = String> {
     prop_oneof![
         (0_u64..1_000_000).prop_map(|value| value.to_string()),
@@ -57,7 +57,7 @@ fn quantity() -> impl Strategy<Value = String> {
     ]
 }
 
-/// One good tick as JSON text without line breaks: any order of keys, white space, escapes, keys that mean nothing.
+/// One good tick as JSON text without line breaks: keys in any order, white space, escapes, keys without a meaning.
 fn tick_text() -> impl Strategy<Value = String> {
     let required = (string("[A-Za-z0-9^$][A-Z0-9 ._/:=+*@&#~|\u{e9}\u{4e2d}-]{0,9}"), quantity(), quantity());
     let optional = (

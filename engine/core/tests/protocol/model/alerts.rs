@@ -1,32 +1,32 @@
-//! The way of one alert into the table, in every interleaving of workers that raise it, die, are frozen, and adopt each
+//! How one alert gets into the table, in every interleaving of workers that raise it, die, freeze, and adopt each
 //! other's notes.
 //!
-//! Workers decide by the code of the engine ([`AlertCommit`], [`Claim`]). What is modelled here is the rest: a store
-//! with conditional PUTs whose answers may get lost, and a topic. A frozen worker is one that others overtake.
+//! Workers decide with the code of the engine ([`AlertCommit`], [`Claim`]). This model adds the rest: a topic, and a
+//! store with conditional PUTs whose answers may be lost. A frozen worker is a worker that others overtake.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use stateright::{Model, Property};
 use ticklake_core::commit::{AlertCommit, Claim, ClaimStep, Claimant, Fate};
 
-/// How the rules may be broken. Each has to be found out.
+/// The ways to break the rules. The search must find each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Broken {
-    /// An alert lives in the message that raised it, and is lost with it where the file of its epoch is a void.
+    /// An alert exists only in its message, and is lost with it if the file of its epoch is a void.
     LostWithMessage,
-    /// It is published before it is noted.
+    /// The alert is published before it is noted.
     PublishedFirst,
-    /// It is stored before it is published.
+    /// The alert is stored before it is published.
     StoredFirst,
-    /// Its note is removed as soon as it is published.
+    /// The note is removed as soon as the alert is published.
     NoteRemovedEarly,
-    /// Another epoch's claim is taken for its row, without a look.
+    /// An epoch trusts the claim of another epoch without a look at its row.
     ClaimTrusted,
-    /// Each epoch stores it, without a claim.
+    /// Each epoch stores the alert, without a claim.
     NoClaims,
 }
 
-/// A case: workers that raise the alert, of which so many may die, and epochs that each may open.
+/// A case: how many workers raise the alert, how many epochs each may open, and how many workers may die.
 #[derive(Debug, Clone)]
 pub(crate) struct Alerts {
     pub workers: usize,
@@ -37,9 +37,9 @@ pub(crate) struct Alerts {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct State {
-    /// By worker that put it.
+    /// The workers whose notes are in the store.
     notes: BTreeSet<usize>,
-    /// Of each turn, the worker and epoch that has it.
+    /// For each turn, the worker and epoch that has it.
     claims: Vec<(usize, u8)>,
     files: BTreeMap<(usize, u8), Place>,
     is_published: bool,
@@ -60,14 +60,14 @@ struct Worker {
     has: Option<Has>,
 }
 
-/// What a worker knows of an alert that it has.
+/// What a worker knows of the alert that it has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Has {
     notes: BTreeSet<usize>,
     is_published: bool,
     commit: AlertCommit,
     claim: Claim,
-    /// The epoch that is to store it.
+    /// The epoch that must store it.
     epoch: u8,
 }
 
@@ -83,7 +83,7 @@ pub(crate) enum Action {
     Crash(usize),
 }
 
-/// What is not answered happens, and is tried again.
+/// If false, the action happens, but its answer is lost, and the worker tries again.
 type Answered = bool;
 
 impl Has {
@@ -105,7 +105,7 @@ impl Alerts {
         self.broken == Some(broken)
     }
 
-    /// What a worker with the alert may do next. The publisher and the committer work side by side.
+    /// The next steps of a worker that has the alert. The publisher and the committer work side by side.
     fn steps(&self, state: &State, worker: usize, actions: &mut Vec<Action>) {
         let Some(has) = &state.workers[worker].has else { return };
         let both = |make: fn(usize, Answered) -> Action| [make(worker, true), make(worker, false)];
@@ -153,7 +153,7 @@ impl Alerts {
                 let place = *files.entry(claims[turn as usize]).or_insert(Place::Void);
                 has.claim.decided(if place == Place::Void { Fate::Voided } else { Fate::Stored });
             }
-            // The store of this model does not contradict itself.
+            // The store of this model never contradicts itself.
             ClaimStep::Done(_) | ClaimStep::Contradicted(_) => {}
         }
         if let ClaimStep::Done(ours) = has.claim.step() {
@@ -162,7 +162,7 @@ impl Alerts {
         state.claims = claims;
     }
 
-    /// The epoch ends: the note goes, or the next epoch carries the alert on.
+    /// The epoch ends. The note is removed, or the next epoch carries the alert on.
     fn end(&self, state: &mut State, worker: usize) {
         let own = &mut state.workers[worker];
         let Some(has) = own.has.take() else { return };
@@ -181,7 +181,7 @@ impl Alerts {
         let worker = state.workers.len();
         state.workers.push(Worker { has_raised: true, ..Worker::default() });
         let fair = Self { epochs: u8::MAX, ..self.clone() };
-        // Far more than it takes.
+        // This is far more than needed.
         for _ in 0..50 {
             let mut actions = Vec::new();
             if state.workers[worker].has.is_some() {
@@ -278,7 +278,7 @@ impl Model for Alerts {
                 if !worker.has_raised {
                     actions.push(Action::Raise(at));
                 }
-                // Also of one that lives: it may be slow.
+                // The owner of the note may still be alive: it may only be slow.
                 let others = state.notes.iter().filter(|note| **note != at);
                 actions.extend(others.map(|&note| Action::Adopt(at, note)));
             }

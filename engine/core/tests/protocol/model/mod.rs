@@ -1,4 +1,4 @@
-//! The cases in which the protocol is searched for a violation, and the ways to break it that have to be found.
+//! The cases that are searched for a violation of the protocol, and the ways to break it that the search must find.
 
 mod alerts;
 mod state;
@@ -13,38 +13,38 @@ use stateright::{Checker as _, HasDiscoveries, Model};
 use alerts::Alerts;
 use world::{Broken, Decoded, QUARANTINE, World};
 
-/// A case, by its name.
+/// A case and its name.
 pub struct Case {
-    /// What is in it.
+    /// What the case contains.
     pub name: &'static str,
     searched: Box<dyn FnOnce() -> Searched>,
 }
 
-/// What the search of a case came to.
+/// The result of searching a case.
 pub struct Searched {
-    /// The different states that it can get into.
+    /// How many different states the case has.
     pub states: usize,
-    /// The most steps from the beginning.
+    /// The most steps from the start to a state.
     pub depth: usize,
-    /// The property that does not hold and the steps to where it does not; or that holds nowhere, and no step.
+    /// A property that does not hold, and the steps to its violation. No steps if a state that must occur does not.
     pub violation: Option<(&'static str, Vec<String>)>,
 }
 
-/// A protocol that is broken in one way.
+/// The protocol, broken in one way.
 pub struct Variant {
     /// How it is broken.
     pub name: String,
-    /// What does not hold then.
+    /// The property that does not hold then.
     pub property: &'static str,
     search: Box<dyn Fn(&'static str, usize) -> Option<Vec<String>>>,
 }
 
-/// A message that everybody decodes alike, into rows of these partitions.
+/// A message that all workers decode in the same way, into rows of these partitions.
 fn rows(partitions: &[u8]) -> Vec<Decoded> {
     vec![Decoded::parts(partitions)]
 }
 
-/// One message whose rows lie in two partitions, two workers with an epoch each.
+/// One message with rows in two partitions, and two workers with one epoch each.
 fn small() -> World {
     World {
         workers: 2,
@@ -60,24 +60,24 @@ fn small() -> World {
     }
 }
 
-/// A message of three ticks that one way of decoding puts into an hour and the other one into quarantine and another
+/// A message of three ticks. One way of decoding puts them into an hour, the other way into quarantine and another
 /// hour.
 fn decoded_differently() -> World {
     let ways = vec![Decoded::parts(&[0, QUARANTINE, 2]), Decoded::parts(&[0, 0, 1])];
     World { messages: vec![ways], crashes: 0, stops: false, ..small() }
 }
 
-/// One that the other way cannot split.
+/// A message that the other way of decoding cannot split.
 fn split_differently() -> World {
     World { messages: vec![vec![Decoded::parts(&[0, 1]), Decoded::whole(2)]], ..decoded_differently() }
 }
 
-/// One worker, which is handed out what it holds.
+/// One worker, which receives copies of messages that it holds.
 fn copied() -> World {
     World { workers: 1, epochs: 2, deliveries: 2, copies: 1, crashes: 0, messages: vec![rows(&[0])], ..small() }
 }
 
-/// The cases that are searched on every change: seconds.
+/// The cases that are searched on every change. They take seconds.
 pub fn small_cases() -> Vec<Case> {
     let (one, hour) = (small(), vec![rows(&[0])]);
     let shared = vec![rows(&[0]), rows(&[0])];
@@ -129,7 +129,7 @@ pub fn large_cases() -> Vec<Case> {
     ]
 }
 
-/// The ways to break the protocol. Each has to be found out.
+/// The ways to break the protocol. The search must find each of them.
 pub fn variants() -> Vec<Variant> {
     let twice = "never twice";
     let two = small();
@@ -174,7 +174,7 @@ fn variants_of_alerts() -> impl Iterator<Item = Variant> {
     })
 }
 
-/// A model that the checker can go through.
+/// A model that the checker can search.
 trait Searchable:
     Model<State: Clone + PartialEq + Hash + Send + Sync + 'static, Action: Clone + PartialEq + Debug + Send + Sync>
     + Send
@@ -206,7 +206,7 @@ where
 }
 
 impl Case {
-    /// Goes through every state.
+    /// Searches all states of the case.
     pub fn search(self) -> Searched {
         (self.searched)()
     }
@@ -227,10 +227,10 @@ where
 }
 
 impl Variant {
-    /// The shortest way to what does not hold, if it is found.
+    /// The shortest way to a state that violates the property, if there is one.
     pub fn trace(self) -> Option<Vec<String>> {
         let mut shortest = (self.search)(self.property, usize::MAX)?;
-        // A search goes on for a while beyond the first violation.
+        // A search continues for a while after the first violation.
         while let Some(shorter) = (self.search)(self.property, shortest.len()) {
             shortest = shorter;
         }
@@ -238,13 +238,13 @@ impl Variant {
     }
 }
 
-/// A way of less than `steps` steps to where `property` does not hold.
+/// A way of fewer than `steps` steps to a state that violates `property`.
 fn search<M>(world: &M, property: &'static str, steps: usize) -> Option<Vec<String>>
 where
     M: Searchable + Clone,
 {
     let wanted = HasDiscoveries::AnyOf(BTreeSet::from([property]));
-    // The state at the beginning is at depth 1, and those at the target are not looked at.
+    // The first state has depth 1, and states at the target depth are not checked.
     let depth = steps.saturating_add(1);
     let checker = world.clone().checker().finish_when(wanted).target_max_depth(depth).spawn_bfs().join();
     let trace = checker.discovery(property)?;

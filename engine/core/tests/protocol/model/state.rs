@@ -1,4 +1,4 @@
-//! The state of the world, and what every action makes of it.
+//! The state of the world, and how every action changes it.
 
 mod epochs;
 
@@ -11,19 +11,19 @@ use ticklake_core::commit::{
 
 use super::world::{Action, Broken, Decoded, QUARANTINE, World};
 
-/// A file's name: worker, epoch, partition.
+/// The name of a file: worker, epoch, partition.
 pub(crate) type Place = (usize, u8, u8);
 
-/// A message, and the how-manieth time it was handed out: what a receipt stands for.
+/// A message, and the number of its delivery. A receipt stands for this.
 pub(crate) type Delivery = (usize, u8);
 
-/// A part of a message that must be stored once: its message, and which of the message's it is.
+/// A part of a message that must be stored once: the message, and the number of the part in it.
 pub(crate) type Part = (usize, u8);
 
-/// Added to a file's name where the file would hold a row twice.
+/// Added to a file's partition if the file would otherwise hold the same row twice.
 const TWICE: u8 = 100;
 
-/// What a file holds of a message: a part of it, or a part of a body that stands for all of them, in doubt.
+/// A row of a file: a part of a message, or a part of a body in doubt that stands for all parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Row {
     Sure(Part),
@@ -36,7 +36,7 @@ pub(crate) struct State {
     /// The data files, with their rows.
     pub(crate) files: BTreeMap<Place, BTreeSet<Row>>,
     pub(crate) voids: BTreeSet<Place>,
-    /// By worker and epoch.
+    /// For each worker and epoch, its entry.
     pub(crate) ledger: BTreeMap<(usize, u8), Named>,
     pub(crate) workers: Vec<Worker>,
 }
@@ -44,18 +44,18 @@ pub(crate) struct State {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Queued {
     pub(crate) is_deleted: bool,
-    /// Nobody: it is visible.
+    /// The worker that holds it. If nobody does, it is visible.
     pub(crate) holder: Option<usize>,
-    /// How often it was handed out, and how often of these as a copy.
+    /// How often it was handed out, and how many of these were copies.
     pub(crate) deliveries: u8,
     pub(crate) copies: u8,
-    /// Deliveries before the move to a dead-letter queue that has forgotten them.
+    /// How many deliveries it had before it was moved to a dead-letter queue that does not count them.
     pub(crate) moved_after: Option<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Named {
-    /// Each message, and how it lies in the files.
+    /// Each message, with its shape in the files.
     pub(crate) messages: Vec<(usize, Shape<u8>)>,
 }
 
@@ -66,13 +66,13 @@ pub(crate) struct Worker {
     pub(crate) holdings: Holdings,
     pub(crate) held: BTreeMap<Delivery, Held>,
     pub(crate) open: Option<Open>,
-    /// To be released, if they still are ours when their turn comes.
+    /// Deliveries to be released, if they are still ours at that time.
     pub(crate) returning: BTreeSet<Delivery>,
 }
 
 impl Default for Worker {
     fn default() -> Self {
-        // It knows what it holds, and nothing of what it held: the least that the protocol relies on.
+        // A worker knows what it holds, but nothing of the past. The protocol relies on no more than this.
         let (holdings, has_crashed, epochs) = (Holdings::new(0), false, 0);
         Self { has_crashed, epochs, holdings, held: BTreeMap::new(), open: None, returning: BTreeSet::new() }
     }
@@ -81,7 +81,7 @@ impl Default for Worker {
 /// A message as a worker holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Held {
-    /// It passes when `now` reaches it; SQS gives the message to others no earlier.
+    /// The deadline passes when `now` reaches it. SQS gives the message to others no earlier.
     pub(crate) deadline: Deadline<u8>,
     pub(crate) now: u8,
     pub(crate) extension: Extension,
@@ -97,13 +97,13 @@ pub(crate) enum Extension {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Rows {
-    /// It was delivered before, and the ledger has not been listed since.
+    /// The message was delivered before, and the ledger has not been listed since.
     Unlisted,
     Deciding(Deciding),
     Decided(Remaining),
 }
 
-/// What the ledger says of a message, and what was found out about its files.
+/// The entries of the ledger for a message, and what is known about their files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Deciding {
     named: Vec<((usize, u8), Shape<u8>)>,
@@ -115,7 +115,7 @@ pub(crate) struct Open {
     pub(crate) number: u8,
     pub(crate) commit: Commit,
     pub(crate) deliveries: Vec<Delivery>,
-    /// How each of them lies in the files.
+    /// The shape of each delivery in the files.
     pub(crate) shapes: Vec<Shape<u8>>,
     pub(crate) files: BTreeMap<u8, BTreeSet<Row>>,
 }
@@ -128,7 +128,7 @@ impl Held {
 }
 
 impl Worker {
-    /// It has deleted a delivery, or given it up.
+    /// The worker has deleted a delivery, or has given it up.
     fn let_go(&mut self, delivery: Delivery) -> Option<Held> {
         let held = self.held.remove(&delivery);
         if !self.held.keys().any(|(message, _)| *message == delivery.0) {
@@ -143,7 +143,7 @@ pub(crate) fn id(message: usize) -> MessageId {
 }
 
 impl Decoded {
-    /// What is left of a message, as it is decoded here: how it lies in the files, and its rows by file.
+    /// The part of a message that is left to store: its shape in the files, and its rows by file.
     fn left(&self, message: usize, remaining: &Remaining) -> (Shape<u8>, Vec<(u8, Row)>) {
         let is_left = |position: u32| match remaining {
             Remaining::Everything => true,
@@ -194,7 +194,7 @@ impl State {
                 let queued = &mut self.queue[message];
                 queued.holder = Some(worker);
                 queued.deliveries += 1;
-                // A dead-letter queue that counts anew is the worst that there is.
+                // The worst case is a dead-letter queue that counts from zero again.
                 let count = queued.deliveries - queued.copies - queued.moved_after.unwrap_or_default();
                 let was_moved = queued.moved_after.is_some() && !world.is(Broken::DeadLettersForgotten);
                 self.arrive(world, worker, message, is_first_delivery(u32::from(count), was_moved));
@@ -244,7 +244,7 @@ impl State {
         }
     }
 
-    /// A message is visible again, later than any deadline that its holder may know of.
+    /// A message becomes visible again, later than any deadline that its holder may know.
     fn show(&mut self, message: usize) {
         let queued = &mut self.queue[message];
         if let Some(worker) = queued.holder.take() {
@@ -253,7 +253,7 @@ impl State {
         }
     }
 
-    /// A message comes to a worker, for the first time if the queue is right.
+    /// A worker receives a message. `is_first` is what the queue says.
     fn arrive(&mut self, world: &World, worker: usize, message: usize, is_first: bool) {
         let delivery = (message, self.queue[message].deliveries);
         let own = &mut self.workers[worker];
@@ -289,7 +289,7 @@ impl State {
             let mut decision = decision;
             match decision.step() {
                 Step::Look if world.is(Broken::EntryTrusted) => decision.looked(Look::Found(Fate::Stored)),
-                // At the same time as the file is put: both are told that they were first.
+                // As if the file were put at the same time: the store tells both that they were first.
                 Step::Look if world.is(Broken::StoreNotAtomic) => decision.looked(Look::Nothing),
                 Step::Look => decision.looked(self.look(place)),
                 Step::PutVoid => {
@@ -301,7 +301,7 @@ impl State {
                         decision.void_put(created);
                     }
                 }
-                // The store of this model does not contradict itself.
+                // The store of this model never contradicts itself.
                 Step::Done(_) | Step::Contradicted => {}
             }
             deciding.decisions.insert(place, decision);
@@ -309,7 +309,7 @@ impl State {
         self.decide(world, worker, delivery, deciding);
     }
 
-    /// Goes on to what is left of the message, if every file is decided.
+    /// If every file is decided, finds out what is left of the message.
     fn decide(&mut self, world: &World, worker: usize, delivery: Delivery, deciding: Deciding) {
         let fate = |place: &Place| match deciding.decisions.get(place).map(|decision| decision.step()) {
             Some(Step::Done(fate)) => Some(fate),

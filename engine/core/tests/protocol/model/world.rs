@@ -1,10 +1,10 @@
-//! The world in which the protocol is checked: SQS, S3 and workers, and everything that can happen to them, one step at
-//! a time.
+//! The world in which the protocol is checked: SQS, S3 and workers. Everything that can happen to them happens one step
+//! at a time.
 //!
-//! Workers decide by the code of the engine ([`ticklake_core::commit`]). What is modelled here is the rest: a queue
-//! that gives a message to somebody else when its visibility times out, and may honour or ignore a stale delete while
-//! it answers success; a store with conditional PUTs whose answers may get lost; workers that crash at any point, or
-//! pause at any point for longer than the visibility timeout, which is the same as others going on.
+//! Workers decide with the code of the engine ([`ticklake_core::commit`]). This model adds the rest. The queue gives a
+//! message to others when its visibility times out. It may ignore a stale delete, and still answer success. The store
+//! has conditional PUTs whose answers may be lost. A worker may crash at any point. It may also pause for longer than
+//! the visibility timeout, which is the same as others going on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,57 +13,57 @@ use ticklake_core::commit::Phase;
 
 use super::state::{Delivery, Extension, Held, Open, Part, Queued, Rows, State, Worker};
 
-/// How the protocol may be broken. Each has to be found out.
+/// The ways to break the protocol. The search must find each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Broken {
-    /// After its entry was answered an epoch goes on, whether or not its messages still are ours.
+    /// After its entry was answered, an epoch goes on, whether or not its messages are still ours.
     NoCheck,
     /// A data file replaces a void.
     PlainPut,
     /// Messages are deleted before their files are stored.
     DeleteFirst,
-    /// A file that is not there is taken to never be there, without a void.
+    /// If a file is not there, the worker assumes that it never will be, without a void.
     NoVoids,
-    /// An entry is removed after any delete, also one that was answered too late.
+    /// An entry is removed after any delete, also after one that was answered too late.
     EntryRemovedAfterStaleDelete,
     /// An extension counts whenever it is answered.
     LateExtensionTrusted,
-    /// A message is released whether or not it still is ours, and SQS takes it from its holder.
+    /// A message is released even if it is not ours any more, and SQS takes it away from its holder.
     LateRelease,
-    /// Rows are dropped by partition: what a stored file holds of a message is taken to be what this decoding has for
-    /// it.
+    /// Rows are dropped by partition: a worker assumes that a stored file holds the same rows of a message that its own
+    /// decoding has for that file.
     OtherPartitions,
-    /// What an entry names is taken to be stored, without a look.
+    /// A worker assumes that the files of an entry are stored, without a look.
     EntryTrusted,
-    /// A worker goes by the queue's count, and not by what it holds.
+    /// A worker trusts the queue's count, and not what it holds.
     HoldingsForgotten,
-    /// A delete counts although the message was handed out once more.
+    /// A delete counts although the message was handed out again.
     CopiesIgnored,
-    /// The count of a dead-letter queue is believed.
+    /// A worker trusts the count of a dead-letter queue.
     DeadLettersForgotten,
-    /// The store tells two writers at once that each of them was first.
+    /// The store tells two writers at the same time that each of them was first.
     StoreNotAtomic,
 }
 
-/// The partition of what is in doubt.
+/// The partition of a body in doubt.
 pub(crate) const QUARANTINE: u8 = 9;
 
 /// How a worker decodes one message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Decoded {
-    /// Its rows in their order: the partition of each, and the parts of the message that it stands for.
+    /// Its rows in their order: the partition of each row, and the parts of the message that the row stands for.
     pub(crate) rows: Vec<(u8, Vec<u8>)>,
     /// Whether each row is an element of its own.
     pub(crate) is_split: bool,
 }
 
 impl Decoded {
-    /// One row for each part, in these partitions.
+    /// One row for each part. `partitions` has the partition of each row.
     pub(crate) fn parts(partitions: &[u8]) -> Self {
         Self { rows: (0..).zip(partitions).map(|(part, file)| (*file, vec![part])).collect(), is_split: true }
     }
 
-    /// One reject that stands for so many parts.
+    /// One reject that stands for `parts` parts.
     pub(crate) fn whole(parts: u8) -> Self {
         Self { rows: vec![(QUARANTINE, (0..parts).collect())], is_split: false }
     }
@@ -76,29 +76,29 @@ impl Decoded {
 /// A small case.
 #[derive(Debug, Clone)]
 pub(crate) struct World {
-    /// Process starts: a worker that has crashed never comes back under its name.
+    /// The number of process starts. A worker that has crashed never comes back under its name.
     pub workers: usize,
-    /// Epochs that each may open.
+    /// How many epochs each worker may open.
     pub epochs: u8,
-    /// How each message may be decoded. Its deliveries take turns, be they to one worker or to several.
+    /// How each message may be decoded. Its deliveries take these ways in turn, whichever worker receives them.
     pub messages: Vec<Vec<Decoded>>,
     /// How often each message may be delivered.
     pub deliveries: u8,
     /// Whether messages may be extended, once per delivery.
     pub extensions: bool,
-    /// Workers that may crash.
+    /// How many workers may crash.
     pub crashes: usize,
-    /// How often each message may be handed out once more to the worker that holds it.
+    /// How often each message may be handed out again to the worker that holds it.
     pub copies: u8,
     /// Whether messages may be moved to a dead-letter queue.
     pub moves: bool,
-    /// Whether workers may give an epoch up, as they do when the time for a stop is over.
+    /// Whether workers may give up an epoch, as they do when the time for a stop is over.
     pub stops: bool,
     pub broken: Option<Broken>,
 }
 
-/// Everything that can happen, to a worker and a message, or a worker and a file or message of its epoch by position.
-/// What is not `answered` happens, and its answer is lost.
+/// Everything that can happen to a worker and a message, or to a worker and a file or message of its epoch, given by
+/// position. If an action is not `answered`, it happens, but its answer is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Receive { worker: usize, message: usize },
@@ -120,7 +120,7 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// Whether something goes wrong: an answer is lost, a worker is.
+    /// Whether something goes wrong: an answer is lost, or a worker.
     fn is_failure(self) -> bool {
         match self {
             Self::Resolve { answered, .. } | Self::PutEntry { answered, .. } | Self::PutFile { answered, .. } => {
@@ -202,13 +202,13 @@ impl World {
         self.messages.iter().enumerate().flat_map(of)
     }
 
-    /// How a message is decoded, as it was delivered.
+    /// How a message is decoded at this delivery.
     pub(crate) fn decoded(&self, (message, delivered): Delivery) -> &Decoded {
         let ways = &self.messages[message];
         &ways[usize::from(delivered.saturating_sub(1)) % ways.len()]
     }
 
-    /// What comes of `state` when all workers stand still from now on, and another one works without a failure.
+    /// The final state if all workers stop now, and another worker goes on without a failure.
     fn without_failures(&self, mut state: State) -> State {
         let worker = state.workers.len();
         state.workers.push(Worker::default());
@@ -227,7 +227,7 @@ impl World {
             }
         }
         let mut actions = Vec::new();
-        // Far more than it takes.
+        // This is far more than needed.
         for _ in 0..100 {
             actions.clear();
             world.actions_of(&state, worker, &mut actions);
@@ -295,7 +295,7 @@ impl World {
         self.actions_of_epoch(state, worker, open, actions);
     }
 
-    /// What the worker may do about its open epoch.
+    /// The next steps of a worker with an open epoch.
     fn actions_of_epoch(&self, state: &State, worker: usize, open: &Open, actions: &mut Vec<Action>) {
         if self.stops {
             actions.push(Action::GiveUp { worker });
@@ -315,7 +315,7 @@ impl World {
             let is_stale = queued.holder != Some(worker) || queued.deliveries != delivered;
             for answered in [true, false] {
                 actions.push(Action::Delete { worker, index, honoured: true, answered });
-                // A delete by the receipt of an earlier delivery.
+                // SQS may ignore a delete by the receipt of an earlier delivery.
                 if is_stale && answered {
                     actions.push(Action::Delete { worker, index, honoured: false, answered });
                 }
@@ -323,7 +323,7 @@ impl World {
         }
         if open.commit.phase() == Phase::Aborted || open.commit.phase() == Phase::Deleting && deletes.is_empty() {
             let may_remove = open.commit.may_remove_entry() || self.is(Broken::EntryRemovedAfterStaleDelete);
-            // It may also stay, until the grace period is over.
+            // The entry may also stay, until the grace period is over.
             actions.push(Action::EndEpoch { worker, remove_entry: false });
             if may_remove {
                 actions.push(Action::EndEpoch { worker, remove_entry: true });

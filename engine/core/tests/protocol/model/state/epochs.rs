@@ -1,4 +1,4 @@
-//! Steps of an epoch: from its opening to what is deleted and given back.
+//! The steps of an epoch, from its opening until its messages are deleted or given back.
 
 use super::{
     BTreeMap, BTreeSet, Broken, Commit, Delivery, Held, Named, Open, Phase, Row, Rows, State, TWICE, World, id,
@@ -13,7 +13,7 @@ impl State {
         for (&delivery, held) in decided {
             let Rows::Decided(remaining) = &held.rows else { continue };
             let (shape, rows) = world.decoded(delivery).left(delivery.0, remaining);
-            // The same row of two deliveries is there twice: an epoch of its own stands for it.
+            // If two deliveries have the same row, a further file of the epoch stands for the second one.
             for (file, row) in rows {
                 let is_new = files.entry(file).or_default().insert(row);
                 if !is_new {
@@ -64,7 +64,7 @@ impl State {
             } else {
                 open.commit.stored(file);
             }
-            // Alerts have a model of their own: they are out at once.
+            // Alerts have their own model. Here they are out at once.
             open.commit.published();
         }
     }
@@ -77,14 +77,14 @@ impl State {
             self.queue[delivery.0].is_deleted = true;
         }
         if answered {
-            // The rest of the delivery is forgotten when its epoch ends.
+            // The worker lets go of the delivery when its epoch ends.
             let was_copied = own.holdings.clone().let_go(id(delivery.0)) && !world.is(Broken::CopiesIgnored);
             let in_time = own.held.get_mut(&delivery).is_some_and(Held::is_ours) && !was_copied;
             open.commit.deleted(index, in_time);
         }
     }
 
-    /// A stop: what could not be done in time is left to whoever comes next. The entry stays.
+    /// A stop: the worker leaves everything that it could not do in time to others. The entry stays.
     pub(super) fn give_up(&mut self, worker: usize) {
         let own = &mut self.workers[worker];
         let Some(open) = &mut own.open else { return };
@@ -108,7 +108,7 @@ impl State {
         self.close(worker, &left);
     }
 
-    /// Ends the epoch; its messages `left` are to be released.
+    /// Ends the epoch. Its messages `left` are to be released.
     pub(super) fn close(&mut self, worker: usize, left: &BTreeSet<usize>) {
         let own = &mut self.workers[worker];
         let Some(open) = own.open.take() else { return };
@@ -124,7 +124,7 @@ impl State {
     pub(super) fn release(&mut self, world: &World, worker: usize, delivery: Delivery, honoured: bool) {
         let own = &mut self.workers[worker];
         own.returning.remove(&delivery);
-        // One that is not ours any more is somebody else's, whom a release would rob of it.
+        // If the message is not ours any more, another worker holds it. A release would take it away from that worker.
         let mut held = own.let_go(delivery);
         let may = held.as_mut().is_some_and(Held::is_ours) || world.is(Broken::LateRelease);
         if may && honoured {
