@@ -42,8 +42,7 @@ use crate::quiet::Quiet;
 use crate::stop::Stop;
 use crate::{detectors, encoders};
 
-/// Alert batches that may wait for the publisher. If the topic is down, they stall the builder, and then the budget
-/// fills.
+/// Alert batches that may wait for the publisher. If the topic is down, they stall the builder, then the budget.
 const ALERT_BATCHES: usize = 64;
 
 /// Epochs whose columns wait to be filled again. The encoders finish about as often as an epoch begins.

@@ -118,8 +118,7 @@ impl Decoding {
             let guests: usize = decoded.ticks.guests[guests..].iter().map(|hold| hold.bytes()).sum();
             let rows = yielded.ticks * TickBatch::ROW_BYTES + rejects + guests;
             let id = lease.message_id().unwrap_or_else(|| MessageId::new(&message.id));
-            // The body may have to go to quarantine as a whole. It is copied, so that it does not keep the whole answer
-            // of its receive in memory.
+            // The whole body may have to go to quarantine. A copy does not keep the rest of its receive in memory.
             let unresolved = (batch.delivery != Delivered::First)
                 .then(|| Box::new(ReceivedMessage { body: Bytes::copy_from_slice(&message.body), ..message }));
             bytes.push(rows + unresolved.as_ref().map_or(0, |message| message.body.len()));

@@ -1,6 +1,6 @@
 //! The encoding stage: threads that turn epochs into Parquet files while the next ones fill.
 //!
-//! Epochs do not wait for one another: with several threads a later one may be finished first, which nobody minds.
+//! Epochs do not wait for each other here: a later one may be finished first. The committer restores the order.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,9 +17,9 @@ use crate::clock::Moment;
 use crate::message::{BuiltEpoch, EncodedEpoch};
 use crate::stats::{Stage, Stats};
 
-/// Encodes epochs of `worker` until no more come or nobody takes them. What the columns of an epoch occupied is handed
-/// back through `spare_columns`. Messages that are not ours any more are left out, with all that they gave: they will
-/// be delivered again, or have been.
+/// Encodes epochs of `worker` until no more come or nobody takes them. The columns of an epoch go back through
+/// `spare_columns`, to be filled again. Messages that are not ours any more are left out, with all their rows: they
+/// have been delivered again, or will be.
 pub(crate) fn run(
     mut encoder: Encoder,
     worker: &Arc<str>,
@@ -35,12 +35,12 @@ pub(crate) fn run(
         stats.messages_lapsed.add(lost.len());
         let (reason, rows) = (epoch.reason, epoch.contents.rows());
         let Contents { ticks, rejects, messages, alerts: mut raised } = epoch.contents;
-        // Raised here and carried over as well it is one.
+        // An alert that was raised and also carried over counts once.
         let mut ids = FxHashSet::default();
         raised.retain(|alert| ids.insert(alert.id.clone()));
         encoder.sort(&ticks);
-        // As soon as they can be used again, while the caches still know them; where there are spare ones already these
-        // are dropped.
+        // The columns go back as soon as they can be used again, while the caches still have them. If spare ones wait
+        // already, these are dropped.
         let _ = spare_columns.try_send(ticks);
         let files = encoder.encode_sorted(&id, &raised, &rejects)?;
         stats.took(Stage::Encode, started.elapsed());

@@ -1,7 +1,7 @@
 //! The HTTP endpoint of a running engine: `/metrics`, `/healthz`, `/readyz`, and `/alerts`, a stream.
 //!
-//! It does *not* own what is counted or raised. It binds loopback unless configured otherwise, because it asks nobody
-//! who they are.
+//! It does *not* own what is counted or raised. It binds loopback unless configured otherwise, because it has no
+//! authentication.
 
 mod answer;
 
@@ -25,7 +25,7 @@ use tracing::info;
 use self::answer::answer;
 use crate::exporter::Exporter;
 
-/// Connections at once: Prometheus needs one, and each listener to alerts. The next one takes the place of the oldest.
+/// Connections at once: Prometheus needs one, and so does each listener to alerts. One more replaces the oldest.
 const CONNECTIONS_MAX: usize = 32;
 
 /// How long a client may take to send its request and to read an answer that is no stream.
@@ -55,7 +55,7 @@ impl Endpoint {
             info!(%address, "metrics at /metrics, health at /healthz and /readyz, alerts at /alerts");
         }
         let mut connections = JoinSet::new();
-        // In the order in which they came.
+        // Open connections in the order in which they came.
         let mut open = VecDeque::new();
         loop {
             let Ok((stream, _)) = self.listener.accept().await else {
@@ -65,7 +65,7 @@ impl Endpoint {
             };
             while connections.try_join_next().is_some() {}
             open.retain(|connection: &AbortHandle| !connection.is_finished());
-            // A slow client keeps nobody out: its place goes to the next one.
+            // Slow clients keep nobody out: a new client replaces the oldest one.
             if open.len() >= CONNECTIONS_MAX
                 && let Some(oldest) = open.pop_front()
             {
@@ -76,7 +76,7 @@ impl Endpoint {
     }
 }
 
-/// Answers one request. A client that sent many and read no answer would hold its connection for ever.
+/// Answers one request. Otherwise a client that sends many and reads no answer would hold its connection for ever.
 async fn serve(stream: TcpStream, exporter: Arc<Exporter>) {
     let is_stream = AtomicBool::new(false);
     let answers = service_fn(|request| {
@@ -85,7 +85,7 @@ async fn serve(stream: TcpStream, exporter: Arc<Exporter>) {
         std::future::ready(Ok::<_, Infallible>(answer.response))
     });
     let mut connection = pin!(http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answers));
-    // If a client hangs up, nothing is to be done.
+    // If a client hangs up, there is nothing to do.
     if timeout(CONNECTION_TIMEOUT, connection.as_mut()).await.is_err() && is_stream.load(Ordering::Relaxed) {
         let _ = connection.await;
     }

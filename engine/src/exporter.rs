@@ -20,7 +20,7 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// The exporter of what `meters` count. From now on they take down latencies, too.
+    /// The exporter of what `meters` count. From now on, they also record latencies.
     pub fn new(meters: Meters) -> Result<Self, BuildError> {
         let recorder = PrometheusBuilder::new().set_buckets(&BUCKETS)?.build_recorder();
         with_local_recorder(&recorder, || {
@@ -72,7 +72,7 @@ impl Exporter {
         handle.render()
     }
 
-    /// What it exports.
+    /// The meters that it exports.
     #[must_use]
     pub fn meters(&self) -> &Meters {
         &self.meters

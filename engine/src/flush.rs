@@ -1,9 +1,9 @@
-//! Why an open epoch should not wait for more: the queues are drained, or one of them hands no more out before the
+//! Why an open epoch should not wait for more: the queues are drained, or one of them hands out no more before the
 //! epoch is stored. This file does *not* own when an epoch rolls otherwise, nor whether symbols are silent.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What the receivers know that the builder rolls on.
+/// Reasons to roll that the receivers and the drain know, and that the builder asks for.
 #[derive(Debug, Default)]
 pub struct Flush {
     drained: AtomicBool,
@@ -11,7 +11,7 @@ pub struct Flush {
 }
 
 impl Flush {
-    /// Whether the queues hold nothing except what some worker holds.
+    /// Tells whether the queues hold nothing except what some worker holds.
     pub(crate) fn set_drained(&self, drained: bool) {
         self.drained.store(drained, Ordering::Relaxed);
     }
@@ -20,7 +20,7 @@ impl Flush {
         self.drained.load(Ordering::Relaxed)
     }
 
-    /// Whether a queue allows no more messages in flight. It hands out nothing more until an epoch is stored.
+    /// Tells whether a queue allows no more messages in flight. It hands out nothing more until an epoch is stored.
     pub(crate) fn set_over_limit(&self, over_limit: bool) {
         self.over_limit.store(over_limit, Ordering::Relaxed);
     }

@@ -1,9 +1,9 @@
-//! The heartbeat: every message that is held for longer than half of its visibility timeout is hidden for another one,
-//! in batches, the most urgent first, wherever in the process it waits.
+//! The heartbeat: if a message is held for longer than half of its visibility timeout, it is hidden for another one,
+//! wherever in the process it waits. Calls take batches, the most urgent messages first.
 //!
-//! A message whose extension was refused, came too late or cannot be had any more (12 hours) is not ours any more: its
-//! lease is over, and the encoders leave its rows out. This file owns when to ask; what an answer is worth is
-//! [`crate::lease`]'s.
+//! If an extension is refused, comes too late or is not possible any more (12 hours), the message is not ours any more:
+//! its lease is over, and the encoders leave out its rows. This file owns when to ask. It does *not* own whether an
+//! answer counts: [`crate::lease`] does.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -21,7 +21,7 @@ use crate::ports::{BATCH_MAX, EntryFailure, PortError, Queue, Receipt};
 use crate::stats::Stats;
 use crate::stop::Stop;
 
-/// Calls under way at once: 120,000 messages take two seconds at 10 ms a call, and half of the shortest timeout is 2.5.
+/// Calls under way at once. 120,000 messages take 2 s at 10 ms a call, and half of the shortest timeout is 2.5 s.
 const CALLS: usize = 64;
 
 /// The shortest time between two attempts to extend a message.
@@ -31,13 +31,13 @@ const AGAIN_MIN: Duration = Duration::from_millis(200);
 pub(crate) struct Heartbeat {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) visibility_timeout: Duration,
-    /// What was received. Unbounded, for the budget bounds what is held.
+    /// Received messages. It is unbounded, because the budget bounds what is held.
     pub(crate) received: mpsc::UnboundedReceiver<Vec<Arc<Term>>>,
     pub(crate) stop: Stop,
     pub(crate) stats: Arc<Stats>,
 }
 
-/// A call and what became of it.
+/// A call and its answer.
 struct Beat {
     terms: Vec<Arc<Term>>,
     asked_at: Moment,
@@ -46,7 +46,7 @@ struct Beat {
 }
 
 impl Heartbeat {
-    /// Extends what is received until nothing is held and nothing more comes, or the run has to have ended.
+    /// Extends received messages until none is held and no more come, or the run has to have ended.
     pub(crate) async fn run(mut self) {
         let mut due = Due::default();
         let mut calls = FuturesUnordered::new();
@@ -96,7 +96,7 @@ impl Heartbeat {
             match failure {
                 None if term.extend(asked_at, now, extension) => {
                     self.stats.messages_extended.add(1);
-                    // One that could not be hidden for as long as wanted has come to the end of its twelve hours.
+                    // A message that could not be hidden for the whole timeout is at the end of its twelve hours.
                     if extension == self.visibility_timeout {
                         due.add(term, now, self.visibility_timeout / 2);
                     }
@@ -124,11 +124,11 @@ async fn beat(queue: Arc<dyn Queue>, terms: Vec<Arc<Term>>, extension: Duration)
     Beat { terms, asked_at, extension, answer }
 }
 
-/// What is held, by when it is to be extended.
+/// Held messages, by the time at which they have to be extended.
 #[derive(Default)]
 struct Due {
     heap: BinaryHeap<Entry>,
-    /// How many there were when those that have ended were last thrown out.
+    /// How many were left when ended ones were last removed.
     kept: usize,
 }
 
@@ -138,7 +138,7 @@ struct Entry {
 }
 
 impl Due {
-    /// Below this nothing is thrown out: it is little, and will be looked at soon enough.
+    /// Up to this many, nothing is removed: so few are looked at soon enough.
     const FEW: usize = 1_024;
 
     fn is_empty(&self) -> bool {
@@ -156,14 +156,14 @@ impl Due {
         self.push(Entry { at, term });
     }
 
-    /// Adds a message that could not be extended: again after a part of the time that is left.
+    /// Adds a message that could not be extended. It is tried again after a quarter of the time that is left.
     fn add_again(&mut self, term: Arc<Term>, now: Moment) {
         let Some(deadline) = term.deadline(now) else { return };
         let at = now.after((deadline.until(now) / 4).max(AGAIN_MIN));
         self.push(Entry { at, term });
     }
 
-    /// Most messages are deleted long before they are due: who has ended must not pile up until then.
+    /// Most messages are deleted long before they are due. Their entries must not pile up until then.
     fn push(&mut self, entry: Entry) {
         self.heap.push(entry);
         if self.heap.len() > Self::FEW.max(2 * self.kept) {
@@ -172,8 +172,7 @@ impl Due {
         }
     }
 
-    /// A batch of messages that are due at `now` and ours, and for how long to hide all of them, which is mostly
-    /// `wanted`.
+    /// A batch of messages that are due at `now` and ours, and for how long to hide all of them: mostly `wanted`.
     fn take(&mut self, now: Moment, wanted: Duration) -> Option<(Vec<Arc<Term>>, Duration)> {
         let mut batch = Vec::new();
         let mut extension = wanted;
@@ -182,7 +181,7 @@ impl Due {
         {
             let term = entry.term.clone();
             let possible = if term.is_ended() { None } else { term.deadline(now).and(term.extension(now, wanted)) };
-            // One whose twelve hours end soon goes in a batch of such.
+            // A message whose twelve hours end soon goes into a batch with its own extension.
             if possible.is_some_and(|possible| possible != extension) && !batch.is_empty() {
                 break;
             }
@@ -196,7 +195,7 @@ impl Due {
     }
 }
 
-// By time alone, the earliest being the greatest: a BinaryHeap gives its greatest element first.
+// Entries compare by time alone. The earliest is the greatest, because a BinaryHeap gives its greatest element first.
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
         self.at == other.at

@@ -1,6 +1,6 @@
 //! The messages that this worker holds, shared by all of its stages.
 //!
-//! The rules are [`ticklake_core::commit::Holdings`]'. This file locks them, and lets a message go when its [`Hold`] is
+//! [`ticklake_core::commit::Holdings`] owns the rules. This file locks them, and lets a message go when its [`Hold`] is
 //! dropped.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,13 +11,13 @@ use ticklake_core::commit::{Arrival, Holdings, MessageId, may_take};
 
 use crate::clock::Moment;
 
-/// Messages that were held lately and are still known: 10 MiB. It is more than SQS lets one queue have in flight.
+/// How many messages that were held lately are still known: 10 MiB. SQS allows fewer in flight per queue.
 const PAST_MAX: usize = 1 << 17;
 
-/// Releases that are kept before those are dropped that have long arrived.
+/// Releases that are kept. Beyond that, those that cannot arrive any more are dropped.
 const RELEASES_MAX: usize = 1 << 14;
 
-/// What the worker holds, over all queues: a message keeps its id when SQS moves it to a dead-letter queue.
+/// What the worker holds, from all queues, because a message keeps its id when SQS moves it to a dead-letter queue.
 #[derive(Debug)]
 pub(crate) struct HeldMessages {
     holdings: Mutex<Holdings>,
@@ -25,7 +25,7 @@ pub(crate) struct HeldMessages {
     releases: Mutex<FxHashMap<MessageId, Moment>>,
 }
 
-/// A message that is held; let go when it is dropped.
+/// A held message. It is let go when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Hold {
     id: MessageId,
@@ -40,9 +40,9 @@ impl Default for HeldMessages {
 }
 
 impl HeldMessages {
-    /// The message `id` arrives with a receive that was sent at `asked_at`, for the first time if the queue is right.
-    /// No hold is given for one that is held, nor for one that an earlier release may show to others again: SQS honours
-    /// that release although the message was received since.
+    /// The message `id` arrives with a receive that was sent at `asked_at`. `is_first` is what the queue says. Returns
+    /// no hold if the message is held, or if an earlier release may show it to others: SQS honours a release even if
+    /// the message was received since.
     pub(crate) fn arrive(self: &Arc<Self>, id: MessageId, is_first: bool, asked_at: Moment) -> (Arrival, Option<Hold>) {
         let released_until = self.releases().get(&id).copied();
         if !may_take(released_until, |until| until.has_passed(asked_at)) {
@@ -63,14 +63,14 @@ impl HeldMessages {
 }
 
 impl Hold {
-    /// Lets the message go; whether it was handed out once more meanwhile, so that a delete by this receipt may be
-    /// ignored.
+    /// Lets the message go. Returns whether it was handed out again meanwhile: then SQS may ignore a delete by this
+    /// receipt.
     pub(crate) fn let_go(&self) -> bool {
         !self.is_over.swap(true, Ordering::Relaxed) && self.held.locked().let_go(self.id)
     }
 
-    /// The message was released, and the release cannot arrive after `until`: when it was answered, or when the request
-    /// has given up.
+    /// The message was released, and the release cannot arrive after `until`: it was answered then, or its request
+    /// gives up then.
     pub(crate) fn released(&self, until: Moment) {
         let mut releases = self.held.releases();
         if releases.len() >= RELEASES_MAX {
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(held.arrive(id, true, Moment::now()).0, Arrival::Again { is_seen: true });
     }
 
-    /// Seen from the queue: received by another poll of this worker, and then shown to all by the release.
+    /// The queue sees that another poll of this worker receives the message, and then the release shows it to all.
     #[test]
     fn message_is_left_alone_that_was_asked_for_before_its_release_was_answered() {
         let held = Arc::new(HeldMessages::default());

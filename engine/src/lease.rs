@@ -1,9 +1,9 @@
 //! The lease of a message: from its receipt until its visibility times out, it is ours and nobody else's.
 //!
-//! The deadline counts from before the receive was sent, and an extension counts only if it was answered before the
-//! deadline that it moves (SQS may have given the message to somebody else in between, and its answer does not say so).
-//! Once over, a lease is never taken up again. That rule is [`ticklake_core::commit::Deadline`]'s; when leases are
-//! extended is [`crate::heartbeat`]'s.
+//! The deadline counts from before the receive was sent. An extension counts only if it was answered before the
+//! deadline that it moves: later, SQS may have given the message to somebody else, and its answer does not say so. A
+//! lease that is over stays over. [`ticklake_core::commit::Deadline`] owns this rule. [`crate::heartbeat`] owns when to
+//! extend.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ use crate::ports::Receipt;
 /// SQS: "the maximum is 12 hours from the time that Amazon SQS receives the `ReceiveMessage` request".
 pub(crate) const HELD_MAX: Duration = Duration::from_hours(12);
 
-/// The right to one message, held by the stages. It ends, for the heartbeat too, when it is dropped.
+/// The right to one message, held by the stages. When it is dropped, it ends, for the heartbeat too.
 #[derive(Debug)]
 pub struct Lease {
     term: Arc<Term>,
@@ -28,7 +28,7 @@ pub struct Lease {
 #[derive(Debug)]
 pub(crate) struct Term {
     receipt: Receipt,
-    /// What makes the message known as held, where that matters.
+    /// Makes the message known as held, if delivery is exactly once.
     hold: Option<Hold>,
     asked_at: Moment,
     deadline: Mutex<Deadline<Moment>>,
@@ -44,7 +44,7 @@ impl Lease {
         Self { term: Arc::new(Term { receipt, hold: None, asked_at, deadline, is_ended: AtomicBool::new(false) }) }
     }
 
-    /// The same, and while it lasts the message is known as held.
+    /// The same lease, but while it lasts the message is known as held.
     pub(crate) fn with(mut self, hold: Option<Hold>) -> Self {
         // A new lease shares its term with nobody yet.
         if let Some(term) = Arc::get_mut(&mut self.term) {
@@ -53,7 +53,7 @@ impl Lease {
         self
     }
 
-    /// The message's id, where it is known as held.
+    /// The message's id, if it is known as held.
     pub(crate) fn message_id(&self) -> Option<MessageId> {
         self.term.hold.as_ref().map(Hold::id)
     }
@@ -64,18 +64,18 @@ impl Lease {
         &self.term.receipt
     }
 
-    /// Whether the message is ours at `now`. Once it was not, it never is again.
+    /// Whether the message is ours at `now`. Once it is not, it never is again.
     #[must_use]
     pub fn is_ours(&self, now: Moment) -> bool {
         self.term.deadline(now).is_some()
     }
 
-    /// Lets go: the message is not extended any more from now on.
+    /// Ends the lease for the heartbeat: the message is not extended any more.
     pub(crate) fn end(&self) {
         self.term.is_ended.store(true, Ordering::Relaxed);
     }
 
-    /// The heartbeat's end.
+    /// The part that the heartbeat shares.
     pub(crate) fn term(&self) -> Arc<Term> {
         self.term.clone()
     }
@@ -93,8 +93,8 @@ impl Term {
         &self.receipt
     }
 
-    /// Lets the message go; whether it was handed out once more meanwhile, so that a delete by this receipt may be
-    /// ignored.
+    /// Lets the message go. Returns whether it was handed out again meanwhile: then SQS may ignore a delete by this
+    /// receipt.
     pub(crate) fn let_go(&self) -> bool {
         self.hold.as_ref().is_some_and(Hold::let_go)
     }
@@ -116,15 +116,14 @@ impl Term {
         self.locked().look(|until| until.has_passed(now))
     }
 
-    /// For how long the message may be hidden from `now` on, if `wanted` is asked for: in whole seconds, as SQS takes
-    /// it. `None` where its 12 hours are as good as over.
+    /// For how long the message may be hidden from `now` on: at most `wanted`, in whole seconds, as SQS requires.
+    /// `None` if less than a second of its 12 hours is left.
     pub(crate) fn extension(&self, now: Moment, wanted: Duration) -> Option<Duration> {
         let seconds = self.asked_at.after(HELD_MAX).until(now).min(wanted).as_secs();
         (seconds > 0).then(|| Duration::from_secs(seconds))
     }
 
-    /// Takes in that an extension by `extension`, asked for at `asked_at`, was answered at `answered_at`; whether it
-    /// counts.
+    /// An extension by `extension`, asked for at `asked_at`, was answered at `answered_at`. Returns whether it counts.
     pub(crate) fn extend(&self, asked_at: Moment, answered_at: Moment, extension: Duration) -> bool {
         self.locked().extend(asked_at.after(extension), |until| until.has_passed(answered_at))
     }

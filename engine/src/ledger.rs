@@ -1,9 +1,9 @@
-//! The ledger: who has announced what, and what became of it.
+//! The ledger: what each epoch has announced, and what became of it.
 //!
 //! It executes on the store what [`ticklake_core::commit`] decides. This file finds out the fate of a file that an
-//! entry names: it exists, or it never will. What was read or decided is kept, for it never changes. [`entries`] puts
-//! and reads entries, [`retired`] removes them after their messages, and [`claims`] decides which epoch stores an
-//! alert.
+//! entry names: it exists, or it never will. It keeps what it has read or decided, because that never changes.
+//! [`entries`] puts and reads entries, [`retired`] removes them after their messages, and [`claims`] decides which
+//! epoch stores an alert.
 
 mod claims;
 mod entries;
@@ -31,8 +31,8 @@ use crate::put::{Tries, contradicted};
 use crate::retry::{GaveUp, retry};
 use crate::stop::Stop;
 
-/// How long an entry stays at least after the last delete of its messages, and longer than the visibility timeout by
-/// how much: a message whose delete SQS has ignored comes back after that.
+/// How long an entry stays after the last delete of its messages: `GRACE_MIN` or more, and `GRACE_MARGIN` longer than
+/// the visibility timeout. A message whose delete SQS has ignored comes back after that timeout.
 const GRACE_MIN: Duration = Duration::from_mins(5);
 const GRACE_MARGIN: Duration = Duration::from_mins(1);
 
@@ -43,7 +43,7 @@ const FATES_MAX: usize = 100_000;
 pub(crate) struct Ledger {
     store: Arc<dyn ObjectStore>,
     prefix: String,
-    /// A Parquet file without rows of each table.
+    /// For each table, a Parquet file without rows.
     voids: BTreeMap<Table, Bytes>,
     stop: Stop,
     grace: Duration,
@@ -85,7 +85,7 @@ impl Ledger {
         Self { grace: GRACE_MIN.max(visibility_timeout.saturating_add(GRACE_MARGIN)), ..self }
     }
 
-    /// Proves, once, that the store keeps one of several objects of one name: without that two workers may store the
+    /// Proves that the store keeps only one of several objects of one name. If it does not, two workers may store the
     /// same rows.
     async fn prove(&self) -> Result<(), GaveUp> {
         let name = self.key(&format!(".proof-{}", uuid::Uuid::now_v7().simple()));
@@ -94,12 +94,12 @@ impl Ledger {
             () = self.stop.commit_by() => return Err(GaveUp::TimeIsUp),
         };
         if let Some(error) = probed.left {
-            warn!(name, %error, "objects by which the store was probed stay");
+            warn!(name, %error, "could not remove the objects that probed the store");
         }
         probed.result.map_err(|error| GaveUp::Stop(error.into()))
     }
 
-    /// What became of the file of `epoch` in `partition`: if there is none, there never will be.
+    /// What became of the file of `epoch` in `partition`. If there is none, this makes sure that there never will be.
     pub(crate) async fn fate(&self, epoch: &str, partition: Partition) -> Result<Fate, GaveUp> {
         self.fate_at(partition.key(&self.prefix, &epoch), epoch, partition.table()).await
     }

@@ -1,8 +1,8 @@
 //! The shell of ticklake: everything that waits, talks to AWS, or runs a thread.
 //!
-//! [`pipeline::run`] is the engine. It is given [`ports::Ports`] (over the AWS SDK in [`adapters`], in memory in
-//! [`memory`]), a validated [`config::Config`] and a future that ends it, and two of them can run in one process. What
-//! happens to ticks is decided in `ticklake_core`; when, and through which door they come and go, is decided here.
+//! [`pipeline::run`] is the engine. It takes [`ports::Ports`] (over the AWS SDK in [`adapters`], in memory in
+//! [`memory`]), a validated [`config::Config`] and a future that ends it. Two engines can run in one process.
+//! `ticklake_core` decides what happens to ticks. This crate decides when, and how they come and go.
 
 pub mod aws;
 pub mod check;

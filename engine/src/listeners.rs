@@ -28,7 +28,7 @@ impl Default for Listeners {
 pub enum Heard {
     /// An alert.
     Alert(Arc<Alert>),
-    /// The listener was too slow, and has missed so many alerts.
+    /// The listener was too slow, and has missed this many alerts.
     Missed(u64),
 }
 

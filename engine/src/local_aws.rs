@@ -1,6 +1,6 @@
 //! `ticklake local-aws`: SQS, S3 and SNS on loopback, until a signal.
 //!
-//! It owns nothing but the signal: the endpoint, its arguments and what it prints are the crate `localaws`.
+//! It owns only the signal. It does *not* own the endpoint, its arguments and its output: the crate `localaws` does.
 
 use anyhow::Context;
 use localaws::cli::ServeArgs;

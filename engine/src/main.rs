@@ -45,7 +45,7 @@ fn status(is_well: bool) -> u8 {
 fn execute<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Runtime::new().context("failed to start the I/O runtime")?;
     let outcome = runtime.block_on(command);
-    // A name that is still being resolved would hold up an exit that has a deadline.
+    // Otherwise a name that is still being resolved would hold up the exit, which has a deadline.
     runtime.shutdown_background();
     outcome
 }
@@ -57,14 +57,14 @@ async fn check(config: Config) -> anyhow::Result<bool> {
     Ok(report.passed())
 }
 
-/// Prints whatever the values are, and says beside it what is wrong: a configuration in the making is worth a look,
-/// too.
+/// Prints the values even if they are invalid, and says what is wrong. So a configuration can be looked at before it is
+/// complete.
 fn print_config(args: &CheckArgs) -> anyhow::Result<bool> {
     let Loaded { settings, origins } = args.config.load(cli::variables())?;
     let text = print::toml(&settings, &origins).context("failed to print the configuration")?;
     io::stdout().write_all(text.as_bytes()).context("failed to print the configuration")?;
     if let Err(invalid) = settings.validate() {
-        // On stderr, so that what was printed is a file to start from all the same.
+        // The note goes to stderr, so that stdout is still a file to start from.
         writeln!(io::stderr(), "note: `ticklake run` would refuse this: {invalid}")
             .context("failed to print a note")?;
     }
@@ -80,8 +80,8 @@ fn print_rules(symbol: &str, config: &cli::ConfigArgs) -> anyhow::Result<bool> {
 /// The error and its causes, each on a line.
 fn report(error: &anyhow::Error, code: u8) -> ExitCode {
     let mut stderr = io::stderr().lock();
-    // With stderr gone there is nobody to tell; the exit code still does.
-    // A file that does not parse is quoted, and may hold a password.
+    // If stderr is gone, only the exit code tells of the error. An error may quote a file that does not parse, and that
+    // file may hold a password.
     let _ = writeln!(stderr, "error: {}", redact::urls(&error.to_string()));
     for cause in error.chain().skip(1) {
         let _ = writeln!(stderr, "  because: {}", redact::urls(&cause.to_string()));

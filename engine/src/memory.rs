@@ -1,7 +1,7 @@
-//! The ports in memory: for tests of the pipeline that are about the pipeline.
+//! The ports in memory, for tests that are only about the pipeline.
 //!
-//! The queue hides what it delivers until its visibility times out, counts deliveries, and refuses stale receipts, as
-//! SQS does; the store keeps the first of two writers; the topic keeps everything.
+//! Like SQS, the queue hides what it delivers until its visibility times out, counts deliveries, and refuses stale
+//! receipts. The store keeps the object of the first of two writers. The topic keeps everything.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,7 +54,7 @@ impl MemoryQueue {
     pub fn send(&self, body: impl Into<Bytes>, content_encoding: Option<&str>) -> String {
         let mut messages = self.messages();
         messages.sent += 1;
-        // As SQS's, it is like that of no other message of any queue.
+        // Like an id of SQS, it is unlike that of any other message of any queue.
         let id = format!("message-{}-{}", messages.sent, self.name);
         messages.visible.push_back(ReceivedMessage {
             id: id.clone(),
@@ -70,7 +70,7 @@ impl MemoryQueue {
         id
     }
 
-    /// Says whether this is the dead-letter queue of others.
+    /// Sets whether this is the dead-letter queue of others.
     pub fn set_has_sources(&self, has_sources: bool) {
         self.has_sources.store(has_sources, Ordering::SeqCst);
     }
@@ -93,7 +93,7 @@ impl MemoryQueue {
         taken
     }
 
-    /// Takes each receipt's message out of flight; those that are not in flight are refused.
+    /// Takes each receipt's message out of flight. Receipts whose message is not in flight are refused.
     fn settle(
         &self,
         receipts: &[Receipt],
@@ -126,7 +126,7 @@ impl Queue for MemoryQueue {
     async fn receive(&self, wait: Duration) -> Result<Vec<ReceivedMessage>, PortError> {
         let deadline = Instant::now() + wait;
         loop {
-            // Registered before the look, so that a message sent between the two is not missed.
+            // It registers before it looks, so that it does not miss a message that is sent in between.
             let arrived = self.arrived.notified();
             let taken = self.take();
             if !taken.is_empty() || tokio::time::timeout_at(deadline, arrived).await.is_err() {

@@ -1,6 +1,5 @@
-//! The stages of a message's life inside the engine, each a type of its own: received, decoded, seen by the detectors,
-//! in a closed epoch, in an encoded epoch, in a stored epoch. Only the last kind can be deleted; [`crate::committer`]
-//! is the one place that makes it.
+//! The stages of a message's life inside the engine: received, decoded, seen by the detectors, in a closed epoch, in an
+//! encoded epoch. Each has a type of its own. Only [`crate::committer`] deletes messages, after their epoch is stored.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,9 +37,9 @@ pub struct ReceivedBatch {
 pub enum Delivered {
     /// There was none.
     First,
-    /// Some were delivered before, and all are looked up in the ledger. They stay together, and so in their order.
+    /// Some were delivered before, and all are looked up in the ledger. They stay together, so they keep their order.
     Again,
-    /// This worker had all of them before. They are looked up in the ledger, and the detectors have judged their ticks.
+    /// This worker had all of them before. They are looked up in the ledger; the detectors have judged their ticks.
     Seen,
 }
 
@@ -51,9 +50,9 @@ pub struct HeldMessage {
     pub queue: usize,
     /// For how long it is ours, and the handle to delete or release it by.
     pub lease: Lease,
-    /// Dropped, and so returned, together with the message.
+    /// Its share of the budget. It is returned when the message is dropped.
     pub permit: Permit,
-    /// What it gave.
+    /// How many ticks, rejects and left-out events it gave.
     pub yielded: Yield,
     /// Its id.
     pub id: MessageId,
@@ -63,21 +62,21 @@ pub struct HeldMessage {
     pub unresolved: Option<Box<ReceivedMessage>>,
 }
 
-/// A decoded batch that the detectors look at, all of them at the same time. Whichever is the last takes it on.
+/// A decoded batch that all detectors look at, at the same time. The last one to finish takes it on.
 #[derive(Debug)]
 pub(crate) struct DecodedBatch {
     contents: Decoded<HeldMessage>,
-    /// The same for all detectors, microseconds since the Unix epoch: what a tick from the future is must not depend on
-    /// who looks.
+    /// When it was decoded, microseconds since the Unix epoch. It is the same for all detectors, so that they agree
+    /// which ticks are from the future.
     pub(crate) decoded_at_us: i64,
     /// Detectors that have not seen it yet.
     unseen: AtomicUsize,
-    /// Locked by a detector that has raised an alert, and by no other.
+    /// Only a detector that has raised an alert locks it.
     raised: Mutex<Vec<Raised>>,
 }
 
 impl DecodedBatch {
-    /// A batch that as many detectors as `detectors` have to see.
+    /// A batch that has to be seen by as many detectors as `detectors` says.
     pub(crate) fn new(contents: Decoded<HeldMessage>, detectors: usize) -> Self {
         Self { contents, decoded_at_us: now_us(), unseen: AtomicUsize::new(detectors), raised: Mutex::default() }
     }
@@ -87,16 +86,17 @@ impl DecodedBatch {
         &self.contents.ticks
     }
 
-    /// Leaves with the batch what one detector has `raised`, which is left empty. `None` unless all others have done so
-    /// before. The last one puts them into an order that does not depend on which detector finished first.
+    /// Moves the alerts that one detector has `raised` into the batch. Returns the batch if all other detectors have
+    /// done so before, otherwise `None`. The last detector sorts the alerts, so that their order does not depend on who
+    /// finished first.
     ///
-    /// Nor is there a batch if a detector broke down and let go of it unseen: stored without the alerts that it should
-    /// have raised, its messages would be deleted, and the alerts lost. They come back by their visibility instead.
+    /// It also returns `None` if a detector broke down and dropped the batch unseen: to delete its messages would lose
+    /// alerts. The messages come back when their visibility times out.
     pub(crate) fn leave(batch: Arc<Self>, raised: &mut Vec<Raised>) -> Option<Decoded<HeldMessage>> {
         if !raised.is_empty() {
             batch.raised.lock().unwrap_or_else(PoisonError::into_inner).append(raised);
         }
-        // Taking the batch out of the Arc is what makes the others' writes visible here, this count included.
+        // Taking the batch out of the Arc makes the others' writes visible here, also those of this count.
         batch.unseen.fetch_sub(1, Ordering::Relaxed);
         let Self { mut contents, unseen, raised, .. } = Arc::into_inner(batch)?;
         if unseen.into_inner() > 0 {
@@ -108,8 +108,8 @@ impl DecodedBatch {
     }
 }
 
-/// When the ticks were received that made alerts of the batch certain, or the first tick of it, if all alerts are the
-/// clock's.
+/// When the first tick was received that made an alert of the batch certain. If the clock made all alerts certain, when
+/// the first tick of the batch was received.
 pub(crate) fn received_at_us(batch: &Decoded<HeldMessage>) -> Option<i64> {
     let received = &batch.ticks.received_at_us;
     let credited = batch.alerts.iter().filter_map(|raised| received.get(raised.row? as usize)).min();
@@ -123,19 +123,19 @@ pub struct AlertBatch {
     pub alerts: Vec<Alert>,
     /// When the first of the messages that made them certain was received, microseconds since the Unix epoch, UTC.
     pub received_at_us: i64,
-    /// Where they are noted already, if they are.
+    /// The notes that they have already, if any.
     pub notes: Vec<Note>,
-    /// Whether no more come: what sums alerts up is to be said now.
+    /// Whether no more come: then open summaries are published now.
     pub is_last: bool,
-    /// Tells whoever waits for them what became of them.
+    /// Tells the stage that waits for them what became of them.
     pub done: oneshot::Sender<Published>,
 }
 
-/// A note in the store. One that is not finished stays there, and another worker adopts it.
+/// A note in the store. If it is not finished, it stays there, and another worker adopts it.
 #[derive(Debug)]
 pub struct Note {
     pub(crate) name: String,
-    /// Whether the store has answered that it is there. Without an answer it may be, and is removed like any other.
+    /// Whether the store has confirmed the note. Without an answer it may be there, and is removed like any other.
     pub(crate) is_confirmed: bool,
 }
 
@@ -144,25 +144,25 @@ pub struct Note {
 pub struct Published {
     /// Whether every one was published, summed up, or refused for good.
     pub is_out: bool,
-    /// Where they are noted, if they are.
+    /// Their notes, if any.
     pub notes: Vec<Note>,
 }
 
 /// Resolves when the publisher is done with a batch of alerts.
 pub type AlertsDone = oneshot::Receiver<Published>;
 
-/// Alerts that another epoch has to store: the one that had them could not, or there was none.
+/// Alerts that another epoch has to store: their epoch could not, or they had none.
 #[derive(Debug)]
 pub struct CarriedAlerts {
     /// The alerts.
     pub alerts: Vec<Alert>,
-    /// Where they are noted, if they are.
+    /// Their notes, if any.
     pub notes: Vec<Note>,
     /// Whether they are published already.
     pub is_out: bool,
 }
 
-/// An epoch on its way to the encoders, with its alerts' publishing.
+/// An epoch on its way to the encoders, and what tells that its alerts are published.
 pub(crate) type BuiltEpoch = (Epoch<HeldMessage>, Vec<AlertsDone>);
 
 /// An epoch as files, ready to be stored.
@@ -180,9 +180,9 @@ pub struct EncodedEpoch {
     pub files: Vec<DataFile>,
     /// Its messages.
     pub messages: Vec<HeldMessage>,
-    /// Its alerts, of which no two have the same id. They become rows of its files if no other epoch has claimed them.
+    /// Its alerts, each with an id of its own. They become rows of its files if no other epoch has claimed them.
     pub raised: Vec<Alert>,
-    /// Their publishing.
+    /// These resolve when the publisher is done with them.
     pub alerts: Vec<AlertsDone>,
 }
 
@@ -275,7 +275,7 @@ mod tests {
         };
         assert_eq!(received(&[Some(1), None]), Some(99));
         assert_eq!(received(&[Some(0), Some(1)]), Some(99));
-        assert_eq!(received(&[None]), Some(98), "where all alerts are the clock's, from the first tick of the batch");
+        assert_eq!(received(&[None]), Some(98), "if the clock made all of them certain, from the first tick");
         assert_eq!(received_at_us(&Decoded::default()), None);
     }
 }

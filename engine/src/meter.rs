@@ -26,16 +26,16 @@ pub struct Meters {
     pub stats: Arc<Stats>,
     /// What is in flight, and the most that ever was.
     pub budget: Arc<Budget>,
-    /// The same of each queue, and what else is known of it.
+    /// The same for each queue, and what else is known of it.
     pub queues: Arc<[Arc<QueueMeter>]>,
-    /// Whether so much is rejected that nothing more is received.
+    /// Watches whether so much is rejected that nothing more is received.
     pub rejects: Arc<RejectWatch>,
-    /// Who hears of alerts, beside the topic.
+    /// The listeners to alerts, beside the topic.
     pub listeners: Listeners,
 }
 
 impl Meters {
-    /// At zero, with the budget that `config` allows.
+    /// Meters at zero, with the budget that `config` allows.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let max = Amount { messages: config.messages_max(), bytes: config.budget.bytes_max };
@@ -46,7 +46,7 @@ impl Meters {
         Self { stats: Arc::default(), budget, queues, rejects, listeners: Listeners::default() }
     }
 
-    /// Whether messages are being received, of every queue that is not gone.
+    /// Whether every queue that is not gone is being received from, and at least one is.
     #[must_use]
     pub fn is_receiving(&self) -> bool {
         if self.rejects.halted().is_some() {
@@ -67,9 +67,9 @@ impl Meters {
 pub struct QueueMeter {
     /// The queue's account and name: the path of its URL.
     pub name: Arc<str>,
-    /// Whether it keeps groups of messages in order, and so holds back what follows a message that is held.
+    /// Whether it keeps groups of messages in order. Then it holds back what follows a held message in its group.
     pub is_fifo: bool,
-    /// What is in flight of it: a share of the budget.
+    /// Its messages in flight: a share of the budget.
     pub budget: Arc<Budget>,
     receiving: AtomicBool,
     was_there: AtomicBool,
@@ -81,7 +81,7 @@ pub struct QueueMeter {
 }
 
 impl QueueMeter {
-    /// Nothing is held of the queue at `url`, and nothing is known.
+    /// The meter of the queue at `url`, of which nothing is held or known yet.
     #[must_use]
     pub fn new(url: &str, budget: Arc<Budget>) -> Self {
         let url = &*redact::urls(url);
@@ -121,13 +121,13 @@ impl QueueMeter {
         self.was_there.load(Ordering::Relaxed)
     }
 
-    /// A receive was answered; whether the queue was gone until then.
+    /// A receive was answered. Returns whether the queue was gone until then.
     pub(crate) fn found(&self) -> bool {
         self.was_there.store(true, Ordering::Relaxed);
         self.gone.swap(false, Ordering::Relaxed)
     }
 
-    /// The queue does not exist; whether that is new.
+    /// The queue does not exist. Returns whether that is new.
     pub(crate) fn not_found(&self) -> bool {
         !self.gone.swap(true, Ordering::Relaxed)
     }
@@ -138,13 +138,13 @@ impl QueueMeter {
         self.age_us.load(Ordering::Relaxed)
     }
 
-    /// About how many messages the queue holds, what is in flight included; `None` if it could not be asked.
+    /// About how many messages the queue holds, including those in flight; `None` if that is not known.
     #[must_use]
     pub fn backlog(&self) -> Option<u64> {
         u64::try_from(self.backlog.load(Ordering::Relaxed)).ok()
     }
 
-    /// About how many ticks the queue holds, at as many to a message as so far; `None` where either is not known.
+    /// About how many ticks the queue holds, at the average ticks per message so far; `None` if either is not known.
     #[must_use]
     pub fn backlog_ticks(&self) -> Option<f64> {
         let messages = self.messages_decoded.get();
@@ -158,7 +158,7 @@ impl QueueMeter {
         self.ticks_decoded.add(ticks);
     }
 
-    /// A receive was answered, and its oldest message was sent so long ago; `None` if there was none.
+    /// A receive was answered, and its oldest message was sent `age_us` ago; `None` if it brought no message.
     pub(crate) fn note_age(&self, age_us: Option<i64>) {
         self.age_us.store(age_us.unwrap_or(0).max(0), Ordering::Relaxed);
     }

@@ -11,7 +11,7 @@ use crate::stats::Stats;
 /// One metric that is read when it is asked for.
 #[derive(Debug)]
 pub struct Metric {
-    /// Its name, which ends in its unit where that is not what it counts.
+    /// Its name. It ends in the unit, unless the name says what is counted.
     pub name: &'static str,
     /// What its value is in.
     pub unit: Unit,
@@ -26,16 +26,16 @@ pub struct Metric {
 pub enum Value {
     /// It only grows.
     Counter(fn(&Stats) -> u64),
-    /// It only grows, and is counted by the values of labels, whose names stand first.
+    /// It only grows, and has one count for each combination of label values. The names of the labels come first.
     Counters(&'static [&'static str], fn(&Stats) -> Vec<Labelled>),
     /// It goes up and down.
     Gauge(fn(&Meters) -> f64),
 }
 
-/// The values of some labels, and what was counted of them.
+/// The values of some labels, and the count for them.
 pub type Labelled = (Vec<String>, u64);
 
-/// What the values of a metric are in.
+/// The unit of a metric's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// A number of what the name says.
@@ -65,15 +65,15 @@ const fn gauge(name: &'static str, unit: Unit, help: &'static str, value: fn(&Me
     Metric { name, unit, help, value: Value::Gauge(value) }
 }
 
-/// All metrics but those of single queues ([`QUEUE_TABLE`]) and the histograms of the stages.
+/// All metrics except those of single queues ([`QUEUE_TABLE`]) and the histograms of the stages.
 pub const TABLE: [Metric; 36] = [
     counter("ticklake_messages_received_total", Unit::Count, "messages received, redeliveries included", |s| {
         s.messages_received.get()
     }),
-    counter("ticklake_messages_redelivered_total", Unit::Count, "messages received that were received before", |s| {
+    counter("ticklake_messages_redelivered_total", Unit::Count, "messages that had been received before", |s| {
         s.messages_redelivered.get()
     }),
-    counter("ticklake_messages_repeated_total", Unit::Count, "copies of held messages, which were left alone", |s| {
+    counter("ticklake_messages_repeated_total", Unit::Count, "copies of held messages, which were ignored", |s| {
         s.messages_repeated.get()
     }),
     counter("ticklake_messages_extended_total", Unit::Count, "times that a held message was hidden for longer", |s| {
@@ -88,13 +88,13 @@ pub const TABLE: [Metric; 36] = [
     counter(
         "ticklake_messages_lapsed_total",
         Unit::Count,
-        "messages that were lost to the queue, and come again",
+        "messages that this worker lost, and that come again",
         |s| s.messages_lapsed.get(),
     ),
     counter("ticklake_received_bytes_total", Unit::Bytes, "bytes of received bodies", |s| s.bytes_received.get()),
     counter("ticklake_receive_failures_total", Unit::Count, "receive calls that failed", |s| s.receive_failures.get()),
     counter("ticklake_ticks_decoded_total", Unit::Count, "good ticks", |s| s.ticks_decoded.get()),
-    counters("ticklake_ticks_rejected_total", &["reason"], "bad ticks and bodies, for the quarantine", |s| {
+    counters("ticklake_ticks_rejected_total", &["reason"], "bad ticks and bodies, sent to the quarantine", |s| {
         s.ticks_rejected.by_reason().map(|(reason, count)| (vec![reason.to_string()], count)).collect()
     }),
     counters(
@@ -128,7 +128,7 @@ pub const TABLE: [Metric; 36] = [
     counter(
         "ticklake_ticks_skipped_total",
         Unit::Count,
-        "ticks not judged, for detect.skip_conditions names their conditions",
+        "ticks not judged because detect.skip_conditions names their conditions",
         |s| s.ticks_skipped.get(),
     ),
     counter(
@@ -140,20 +140,20 @@ pub const TABLE: [Metric; 36] = [
     counter(
         "ticklake_ticks_unwatched_total",
         Unit::Count,
-        "ticks not judged, for their symbol is beyond detect.symbols_max or decode.names_max",
+        "ticks not judged because their symbol is beyond detect.symbols_max or decode.names_max",
         |s| s.ticks_unwatched.get(),
     ),
     counter("ticklake_alerts_raised_total", Unit::Count, "alerts raised", |s| s.alerts_raised.get()),
     counter(
         "ticklake_alerts_suppressed_total",
         Unit::Count,
-        "anomalies of which nothing was said, for their event was told of",
+        "anomalies without an alert, because their event had one already",
         |s| s.alerts_suppressed.get(),
     ),
     counter(
         "ticklake_alerts_held_back_total",
         Unit::Count,
-        "alerts summed up in another one, for there were too many",
+        "alerts summed up in another one, because there were too many",
         |s| s.alerts_held_back.get(),
     ),
     counter("ticklake_alert_notes_total", Unit::Count, "notes of alerts that were put into the store", |s| {
@@ -163,7 +163,7 @@ pub const TABLE: [Metric; 36] = [
     counter("ticklake_alerts_refused_total", Unit::Count, "alerts that the topic refused; they are in the lake", |s| {
         s.alerts_refused.get()
     }),
-    counter("ticklake_epochs_stored_total", Unit::Count, "epochs all of whose files are stored", |s| {
+    counter("ticklake_epochs_stored_total", Unit::Count, "epochs whose files are all stored", |s| {
         s.epochs_stored.get()
     }),
     counter("ticklake_files_stored_total", Unit::Count, "files stored", |s| s.files_stored.get()),
@@ -173,12 +173,12 @@ pub const TABLE: [Metric; 36] = [
     gauge(
         "ticklake_receiving",
         Unit::YesOrNo,
-        "1 while receive calls succeed, but for queues that are gone, and no stop has begun, else 0",
+        "1 while receive calls succeed (queues that are gone do not count) and no stop has begun, else 0",
         |m| {
             if m.is_receiving() { 1.0 } else { 0.0 }
         },
     ),
-    gauge("ticklake_messages_held", Unit::Count, "messages received and neither deleted nor given back", |m| {
+    gauge("ticklake_messages_held", Unit::Count, "messages received, but not deleted, given back or lost", |m| {
         m.stats.messages_held() as f64
     }),
     gauge("ticklake_budget_messages", Unit::Count, "messages that the budget counts", |m| {
@@ -198,7 +198,7 @@ pub const TABLE: [Metric; 36] = [
 /// A gauge that each queue has, with the label `queue`.
 #[derive(Debug)]
 pub struct QueueMetric {
-    /// Its name, which ends in its unit where that is not what it counts.
+    /// Its name. It ends in the unit, unless the name says what is counted.
     pub name: &'static str,
     /// What its value is in.
     pub unit: Unit,
@@ -228,7 +228,7 @@ pub const QUEUE_TABLE: [QueueMetric; 7] = [
     of_queue(
         "ticklake_queue_in_flight_messages_max",
         Unit::Count,
-        "the share of what the queue allows in flight",
+        "this worker's share of what the queue allows in flight",
         |q| Some(q.budget.max().messages as f64),
     ),
     of_queue("ticklake_queue_in_flight_bytes", Unit::Bytes, "bytes of the queue that the budget counts", |q| {
@@ -237,13 +237,13 @@ pub const QUEUE_TABLE: [QueueMetric; 7] = [
     of_queue(
         "ticklake_queue_backlog_messages",
         Unit::Count,
-        "messages that the queue holds, about, those in flight included",
+        "about how many messages the queue holds, including those in flight",
         |q| q.backlog().map(|messages| messages as f64),
     ),
     of_queue(
         "ticklake_queue_backlog_ticks",
         Unit::Count,
-        "the same in ticks, at as many to a message as so far",
+        "about how many ticks the queue holds, at the average per message so far",
         QueueMeter::backlog_ticks,
     ),
     of_queue(

@@ -1,7 +1,7 @@
-//! Notes of alerts in the store: put before alerts are published, removed when they are in the table, adopted from
-//! workers that died.
+//! Notes of alerts in the store. They are put before alerts are published, and removed when the alerts are in the
+//! table. Other workers adopt the notes of a worker that died.
 //!
-//! Their form, and who may adopt them when, is [`ticklake_core::commit`]'s. This file puts, lists, reads and removes
+//! [`ticklake_core::commit`] owns their form, and who may adopt them when. This file puts, lists, reads and removes
 //! them. It does *not* decide when an alert is done.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +29,7 @@ use crate::stop::Stop;
 /// Notes that are put, read or removed at a time.
 const TOGETHER: usize = 8;
 
-/// How often notes of workers that died are looked for, and finished ones removed.
+/// How often, at least, this worker looks for notes of dead workers, and how often it removes finished notes.
 const ADOPT_EVERY_MAX: Duration = Duration::from_mins(1);
 const REMOVE_EVERY: Duration = Duration::from_secs(1);
 
@@ -41,7 +41,7 @@ pub(crate) struct Notes {
     next: AtomicU64,
     /// Names of notes that are not needed any more.
     finished: Mutex<Vec<String>>,
-    /// How many notes of others are left from before the run, once that is known.
+    /// How many notes of others from before the run are not adopted yet, once that is known.
     before: watch::Sender<Option<usize>>,
     stop: Stop,
     stats: Arc<Stats>,
@@ -60,8 +60,8 @@ impl Notes {
         Self { store, prefix, worker, next, finished, before, stop, stats }
     }
 
-    /// Notes `alerts`, as far as the store takes the note in time. Tries until the time for a stop is over, at the
-    /// most.
+    /// Notes `alerts`. If the store does not take the note within `in_time`, it is not confirmed. Tries at most until a
+    /// stop ends the time to commit.
     pub(crate) async fn put(
         &self,
         alerts: impl IntoIterator<Item = &Alert>,
@@ -90,7 +90,7 @@ impl Notes {
         }
     }
 
-    /// Removes the notes that are finished now; one that cannot be removed is tried again later.
+    /// Removes the notes that are finished now. A note that cannot be removed is tried again later.
     async fn remove_all_finished(&self) {
         let names = self.finished().clone();
         let removals = names.into_iter().map(|name| async move {
@@ -127,7 +127,7 @@ impl Notes {
             let before = match self.adopt_once(adopt_after, started_ms, &mut adopted, carried).await {
                 Ok(before) => before,
                 Err(GaveUp::Stop(error)) => {
-                    // A store that refuses everything is found out by the first epoch.
+                    // If the store refuses everything, the first epoch finds out.
                     warn!(%error, "failed to adopt alerts of workers that are gone");
                     0
                 }
@@ -145,8 +145,8 @@ impl Notes {
         let _ = self.before.subscribe().wait_for(|before| *before == Some(0)).await;
     }
 
-    /// Hands the alerts of old notes of other workers to the builder. Returns how many notes of others there are that
-    /// were put before `started_ms`, and are not adopted by this worker.
+    /// Hands the alerts of old notes of other workers to the builder. Returns how many notes of others from before
+    /// `started_ms` this worker has not adopted.
     async fn adopt_once(
         &self,
         adopt_after: Duration,
@@ -180,7 +180,7 @@ impl Notes {
             before -= usize::from(is_before);
             adopted.insert(name.clone());
             let note = Note { name, is_confirmed: true };
-            // Without a builder the run is ending, and the next worker adopts it.
+            // If the builder is gone, the run is ending, and the next worker adopts the note.
             let _ = carried.send(CarriedAlerts { alerts, notes: vec![note], is_out: false });
         }
         Ok(before)
@@ -197,7 +197,7 @@ impl Notes {
             return Ok(None);
         }
         let key = note_key(&self.prefix, name);
-        // One that is gone was finished meanwhile.
+        // A note that is gone was finished meanwhile.
         let Some(body) = retry(self.stop.commit_by(), || self.store.get(&key)).await? else { return Ok(None) };
         let alerts = std::str::from_utf8(&body).ok().and_then(read_note);
         if alerts.is_none() {

@@ -1,8 +1,8 @@
 //! Detection over a file, in the order of its rows, with the detectors that [`crate::detectors`] runs. It needs neither
 //! a queue nor a lake.
 //!
-//! This file owns the way from rows to batches, and the tally. It does *not* own the formats of recordings: those are
-//! [`ticklake_reader`]'s.
+//! This file owns the way from rows to batches, and the tally. It does *not* own the formats of recordings:
+//! [`ticklake_reader`] does.
 
 pub mod picture;
 pub mod plot;
@@ -29,13 +29,13 @@ const BATCH_ROWS: usize = 8_192;
 /// Where ticks are read from.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// A file of columns, with what they hold.
+    /// A file of columns, and what they hold.
     Columns(Recording),
-    /// A file of one tick, or array of ticks, per line, as a message body has them.
+    /// A file with one tick or one array of ticks per line, in the form of a message body.
     Lines(PathBuf),
 }
 
-/// What a run over a file came to.
+/// The result of a run over a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Ticks judged.
@@ -50,35 +50,35 @@ pub struct Summary {
     pub symbols: usize,
     /// The first and the last event time, microseconds since the Unix epoch, UTC.
     pub times_us: Option<(i64, i64)>,
-    /// Events, by what they were.
+    /// Events, by kind.
     pub events: BTreeMap<&'static str, u64>,
-    /// Events that were not over yet.
+    /// Events that were not over at the end.
     pub open: u64,
-    /// Alerts: what was said of the events.
+    /// Alerts about these events.
     pub alerts: u64,
-    /// Anomalies of which nothing was said, for their event was told of.
+    /// Anomalies that did not become alerts, because their event had one already.
     pub suppressed: u64,
-    /// Ticks not judged, for their sale conditions are skipped.
+    /// Ticks not judged, because their sale conditions are skipped.
     pub skipped: u64,
-    /// Ticks not judged, for want of room on the watch list.
+    /// Ticks not judged, because the watch list or the table of names was full.
     pub unwatched: u64,
 }
 
-/// The detectors, and what waits to be judged.
+/// The detectors, and the ticks that wait to be judged.
 struct Desk<'a> {
     detectors: Detectors,
     names: Dictionaries,
     ticks: TickBatch,
     raised: Vec<Raised>,
     summary: Summary,
-    /// Of a symbol that is looked at, if there is one, and the ticks up to its next one.
+    /// The picture of one symbol, if one is wanted. `part` has the ticks up to the next one of that symbol.
     picture: Option<&'a mut Picture>,
     part: TickBatch,
     take: &'a mut dyn FnMut(&Alert) -> io::Result<()>,
 }
 
 /// Runs the detectors of `detect` over a file and hands every alert to `take`, in their order. An alert counts as
-/// detected at the event time with which it was certain. `picture` is of a symbol that is to be looked at.
+/// detected at the event time that made it certain. `picture` shows one symbol.
 pub fn detect(
     input: &Input,
     detect: &DetectConfig,
@@ -104,7 +104,7 @@ pub fn detect(
     Ok(summary)
 }
 
-/// Judges the ticks with a look at what is known after each one of the picture's symbol.
+/// Judges the ticks. After each tick of the picture's symbol, it adds the tick and the detectors' band to the picture.
 fn look(
     detectors: &mut Detectors,
     names: &Dictionaries,
@@ -208,7 +208,7 @@ impl Desk<'_> {
         self.summary.first_reject.get_or_insert_with(what);
     }
 
-    /// Judges the ticks that wait.
+    /// Judges the waiting ticks.
     fn judge(&mut self) -> anyhow::Result<()> {
         let Self { detectors, names, ticks, raised, summary, picture, part, take } = self;
         match picture {

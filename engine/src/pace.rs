@@ -1,7 +1,7 @@
 //! How many long polls wait at the same time.
 //!
-//! Polls that come back full say that there is more than they can carry, polls that come back empty that there are more
-//! of them than messages. This file owns the number; it does *not* poll.
+//! If polls come back full, there is more than they can carry. If polls come back empty, there are more of them than
+//! messages. This file owns the number of polls; it does *not* poll.
 
 use std::ops::RangeInclusive;
 
@@ -15,21 +15,21 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Begins with the fewest polls. `bounds` are not empty.
+    /// Begins with the fewest polls. `bounds` must not be empty.
     pub(crate) fn new(bounds: RangeInclusive<usize>) -> Self {
         Self { polls: *bounds.start(), bounds }
     }
 
-    /// How many polls are to wait now.
+    /// How many polls should wait now.
     pub(crate) fn polls(&self) -> usize {
         self.polls
     }
 
     /// A poll brought `messages`.
     ///
-    /// One more after a full answer, one less after an empty one, and as many as before after any other: where the
-    /// queue holds many messages the number doubles with every round trip, for each poll brings its own, and where it
-    /// holds few it settles where some answers are neither.
+    /// A full answer adds a poll, an empty one removes a poll, and any other changes nothing. If the queue holds many
+    /// messages, each poll adds one, so the number doubles with every round trip. If it holds few, the number settles
+    /// where some answers are neither full nor empty.
     pub(crate) fn answered(&mut self, messages: usize) {
         match messages {
             0 => self.polls = self.polls.saturating_sub(1).max(*self.bounds.start()),
@@ -38,8 +38,8 @@ impl Pace {
         }
     }
 
-    /// A poll failed. A queue that throttles is left in peace by half of the polls, one that is away by nearly all: a
-    /// few find out as well as many when it is back.
+    /// A poll failed, so there are half as many from now on. This relieves a queue that throttles. If a queue is away,
+    /// only a few are left in the end: they find out as well as many when it is back.
     pub(crate) fn failed(&mut self) {
         self.polls = (self.polls / 2).max(*self.bounds.start());
     }

@@ -9,10 +9,10 @@
 //!       \-----> heartbeat (task) -----------------------------------------------> queue (extend)
 //! ```
 //!
-//! Stages end from the front: when the receivers stop, each channel closes in turn, and what is under way flows to its
-//! end. Channels are bounded, or the budget bounds what is in them: those of the heartbeat, and to the resolver and
-//! back. Alerts that no epoch could store, and those of dead workers, go back to the builder through `carried`: as many
-//! as earlier epochs had, or notes of others are in the store. The receivers set off polls, each a task of its own.
+//! Stages end from the front: when the receivers stop, each channel closes in turn, and batches under way flow to the
+//! end. Channels are bounded, or the budget bounds their contents: the heartbeat's, and those to the resolver and back.
+//! Alerts that no epoch could store, and those of dead workers, go back to the builder through `carried`. The alerts of
+//! earlier epochs and the notes in the store bound it. The receivers start polls, each a task of its own.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -55,10 +55,10 @@ use crate::resolver::Resolver;
 use crate::stats::Stats;
 use crate::stop::Stop;
 
-/// How a run goes.
+/// Options of a run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RunOptions {
-    /// End when the queue is empty, and everything it held is in the lake.
+    /// End when the queues are empty, and everything that they held is in the lake.
     pub drain: bool,
 }
 
@@ -69,14 +69,14 @@ pub enum RunError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// The meters were made for another number of queues.
-    #[error("failed to start: there are {queues} queues, and meters of {meters}")]
+    #[error("failed to start: there are {queues} queues, but meters for {meters}")]
     #[expect(missing_docs, reason = "the text says what the fields are")]
     Meters { queues: usize, meters: usize },
-    /// A service refused for good, or a stage broke. What was held was given back to the queue, or is delivered again
-    /// when its visibility times out.
+    /// A service refused for good, or a stage broke. Held messages were given back to the queue, or are delivered again
+    /// when their visibility times out.
     #[error("{0}")]
     Port(PortError),
-    /// The deadline of the shutdown passed. What was not committed is delivered again when its visibility times out.
+    /// The shutdown missed its deadline. Messages not committed are delivered again when their visibility times out.
     #[error("failed to shut down within {0:?}: the {1} was late")]
     Late(Duration, &'static str),
 }
@@ -126,12 +126,12 @@ pub async fn run(
     }
 
     tokio::select! {
-        () = shutdown => info!("shutdown asked for: committing what is held"),
+        () = shutdown => info!("shutdown requested: committing what is held"),
         () = stop.begun() => {}
     }
     stop.begin();
     let late = finish(stop, receivers, committer, publisher, threads).await;
-    // Nothing is held any more, or nothing can be done about it.
+    // Nothing is held any more, or it is too late to do anything about it.
     drop(watchers);
     shared.ledger.leave_retired().await;
     if let Some(notes) = notes {
@@ -172,8 +172,8 @@ impl<'a> Shared<'a> {
         Ok(Self { ports, config, meters, stop, flush, quiet, ledger: Arc::new(ledger), notes: notes.map(Arc::new) })
     }
 
-    /// Sets off the receivers and heartbeats of every queue: tasks that end with the receiving, and tasks that go on to
-    /// the end.
+    /// Starts the receivers and heartbeats of every queue. Returns the tasks that end with the receiving, and those
+    /// that go on to the end.
     #[expect(clippy::disallowed_methods, reason = "the budget bounds what is in it")]
     fn receive(&self, options: RunOptions, to_decode: &Sender<ReceivedBatch>) -> (JoinSet<()>, JoinSet<()>) {
         let Self { ports, config, meters, stop, .. } = self;
@@ -270,14 +270,14 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// A file without rows of each table.
+/// For each table, a file without rows.
 fn voids(config: &EncodeConfig) -> Result<BTreeMap<Table, Bytes>, StartError> {
     let encoder = Encoder::new(config, Dictionaries::new(1))?;
     let epoch = EpochId::new(Arc::from("void"), 0);
     Table::ALL.into_iter().map(|table| Ok((table, encoder.void(table, &epoch)?.into()))).collect()
 }
 
-/// Waits for the stages in the order in which they end; names the one that was late, if one was.
+/// Waits for the stages in the order in which they end. Returns the name of the stage that was late, if one was.
 async fn finish(
     stop: &Stop,
     mut receivers: JoinSet<()>,
@@ -287,7 +287,7 @@ async fn finish(
 ) -> Option<&'static str> {
     let waiting_for = Mutex::new("receivers");
     let now_waiting_for = |stage| *waiting_for.lock().unwrap_or_else(PoisonError::into_inner) = stage;
-    // A task that panicked has ended the run through its guard; how it ended is of no interest here.
+    // If a task panicked, its guard has ended the run already. So the results do not matter here.
     let stages = async {
         while receivers.join_next().await.is_some() {}
         now_waiting_for("committer");
@@ -299,21 +299,21 @@ async fn finish(
         () = stages => {}
         () = stop.release_by() => return Some(*waiting_for.lock().unwrap_or_else(PoisonError::into_inner)),
     }
-    // The committer ends after the encoders have, which end after the others have: none of these waits.
+    // The committer ends after the encoders, and these end after the other threads. So no join waits here.
     for thread in threads {
         let _ = thread.join();
     }
     None
 }
 
-/// Runs a task of the graph; if it panics the run ends, for the other stages cannot do without it.
+/// Runs a task of the graph. If it panics, the run ends, because the other stages need it.
 async fn guarded(stage: &'static str, stop: Stop, task: impl Future<Output = ()>) {
     if AssertUnwindSafe(task).catch_unwind().await.is_err() {
         stop.panicked(stage);
     }
 }
 
-/// The counters at the end, each of which a reader of the log may miss otherwise.
+/// Logs the counters at the end, because a reader of the log may miss any of them otherwise.
 fn log_summary(stats: &Stats) {
     info!(
         messages_received = stats.messages_received.get(),

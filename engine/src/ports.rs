@@ -1,7 +1,7 @@
 //! The engine's three edges: a queue to drain, a store to fill, a topic to tell.
 //!
 //! Each has two implementations: over the AWS SDK in [`crate::adapters`], and in memory in [`crate::memory`]. A port
-//! makes one call and reports what became of it; retries, batching and the order of calls are the stages'.
+//! makes one call and reports the result. Ports do *not* own retries, batching and the order of calls: the stages do.
 
 use std::error::Error;
 use std::ops::Deref;
@@ -26,7 +26,7 @@ pub struct Ports {
     pub queues: Vec<Arc<dyn Queue>>,
     /// Where data files go.
     pub store: Arc<dyn ObjectStore>,
-    /// Where alerts go; without one they only go to the lake.
+    /// Where alerts go. Without one, they only go to the lake.
     pub notifier: Option<Arc<dyn Notifier>>,
 }
 
@@ -37,7 +37,7 @@ pub struct ReceivedMessage {
     pub id: String,
     /// The handle of this delivery.
     pub receipt: Receipt,
-    /// The body, which may be a part of what one receive brought: a copy keeps all of that.
+    /// The body. It may be a slice of what one receive brought: a clone keeps all of that in memory.
     pub body: Bytes,
     /// The message attribute `content-encoding`.
     pub content_encoding: Option<String>,
@@ -50,8 +50,8 @@ pub struct ReceivedMessage {
 }
 
 impl ReceivedMessage {
-    /// A message with its attributes as SQS sends them: milliseconds, and a count that is 2 where it is missing: it may
-    /// have been delivered before.
+    /// A message with its attributes as SQS sends them, times in milliseconds. A missing count becomes 2, because the
+    /// message may have been delivered before.
     pub(crate) fn new(
         id: String,
         receipt: Receipt,
@@ -67,8 +67,8 @@ impl ReceivedMessage {
     }
 }
 
-/// The handle of one delivery of a message: some hundred bytes of text, shared by who holds the message and who extends
-/// it.
+/// The handle of one delivery of a message: some hundred bytes of text. The stage that holds the message and the
+/// heartbeat share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt(Arc<str>);
 
@@ -89,15 +89,15 @@ impl<T: Into<Arc<str>>> From<T> for Receipt {
 /// An alert, ready to publish.
 #[derive(Debug, Clone)]
 pub struct Notification {
-    /// The alert's id: the same whenever it is published. What is ordered, by a topic that orders, is each symbol's.
+    /// The alert's id, the same each time it is published. A FIFO topic keeps the alerts of each symbol in order.
     pub id: String,
     /// The subject line that e-mail subscribers see.
     pub subject: String,
     /// The alert as JSON, per `schemas/alert.schema.json`.
     pub body: String,
-    /// What e-mail subscribers get in its place.
+    /// What e-mail subscribers get in place of the JSON.
     pub email: String,
-    /// What text messages say.
+    /// The text of SMS messages.
     pub sms: String,
     /// What filter policies match on: name and value.
     pub attributes: Vec<(&'static str, String)>,
@@ -109,11 +109,11 @@ pub enum PortError {
     /// Worth another try: throttled, timed out, unreachable, a server's own fault.
     #[error(transparent)]
     Retry(Failure),
-    /// As [`PortError::Retry`], because as many messages are in flight as the queue allows: some have to be deleted
+    /// Like [`PortError::Retry`], but as many messages are in flight as the queue allows: some have to be deleted
     /// first.
     #[error(transparent)]
     OverLimit(Failure),
-    /// The object of the call does not exist. A queue that was there may be made again; nothing else is worth another
+    /// The object of the call does not exist. A queue that existed may be created again; nothing else is worth another
     /// try.
     #[error(transparent)]
     NotFound(Failure),
@@ -187,7 +187,7 @@ pub struct NewObject<'a> {
     pub key: &'a str,
     /// Its bytes.
     pub body: Bytes,
-    /// The epoch that puts it; a void carries the name of the one whose file it keeps away.
+    /// The epoch that puts it. A void has the name of the epoch whose file it keeps out.
     pub epoch: &'a str,
     /// What it is.
     pub kind: ObjectKind,
@@ -211,7 +211,7 @@ pub enum ObjectKind {
 /// What is known of an object without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// The epoch that put it; `None` if it is nobody's.
+    /// The epoch that put it; `None` if the metadata name none.
     pub epoch: Option<String>,
     /// Whether it is a void.
     pub is_void: bool,
@@ -222,21 +222,21 @@ pub struct Found {
 pub enum PutOutcome {
     /// The object is ours.
     Created,
-    /// There was an object of this name already, says the store, and it was left as it is. Some stores say so of the
-    /// name of a folder.
+    /// The store says that there was an object of this name already. It left that as it is. Some stores also say so if
+    /// the name is a folder.
     Exists,
-    /// Another write of this name was under way, says the store. What is there now, a look tells.
+    /// The store says that another write of this name was under way. The caller has to look what is there now.
     Conflict,
 }
 
-/// About how many messages a queue holds, by why nobody has deleted them yet.
+/// About how many messages a queue holds, by their state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// Messages that the next receive may bring.
     pub visible: u64,
     /// Messages that some consumer holds.
     pub in_flight: u64,
-    /// Messages that become visible later, because their sender wants it so.
+    /// Messages that become visible later, because they are delayed.
     pub delayed: u64,
 }
 
@@ -279,7 +279,7 @@ pub trait Queue: Send + Sync {
 /// A store of objects that are never changed, with reads that see every write before them.
 #[async_trait]
 pub trait ObjectStore: Send + Sync {
-    /// Creates an object, unless there is one of its key.
+    /// Creates an object, unless its key exists.
     async fn put_new(&self, object: NewObject<'_>) -> Result<PutOutcome, PortError>;
 
     /// What is at `key`; `None` if there is nothing.

@@ -1,8 +1,8 @@
 //! Whether a store keeps exactly one of several objects that are put under one name at the same time.
 //!
-//! Exactly once rests on that. One writer after another does not show it: a store that first looks and then writes
-//! passes such a test, and lets several concurrent writers succeed. `ticklake check` and the engine's own proof both
-//! ask here. What a failure means for a run is theirs to say.
+//! Exactly once depends on that. A test with one writer after another does not show it: a store that first looks and
+//! then writes passes it, but lets several concurrent writers succeed. `ticklake check` and the engine's own proof both
+//! ask here. This file does *not* decide what a failure means for a run.
 
 use std::time::Duration;
 
@@ -17,43 +17,43 @@ use crate::retry::{Backoff, Failing};
 /// Writers at a time, each with a body of its own.
 pub(crate) const WRITERS: usize = 8;
 
-/// Names that they compete for, one after the other. What is not atomic shows in the first or second.
+/// Names that they compete for, one after the other. A store that is not atomic fails in the first or second round.
 pub(crate) const ROUNDS: usize = 4;
 
-/// Rounds that may tell nothing, because the winner's answer was lost.
+/// Rounds that may decide nothing, because the winner's answer was lost.
 const LOST_ROUNDS_MAX: usize = 2 * ROUNDS;
 
 /// The larger the body, the longer the time between a store's look and its write.
 const BODY_BYTES: usize = 16 << 10;
 
-/// What the objects of a probe say of themselves. They are voids, whose metadata is what counts.
+/// The epoch in the metadata of a probe's objects. They are voids, because the metadata of voids counts.
 const EPOCH: &str = "probe";
 
-/// How long the objects of a probe are tried to be removed.
+/// How long the probe tries to remove its objects.
 const REMOVAL: Duration = Duration::from_secs(5);
 
 /// Why a store is not proven.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProbeError {
-    /// It took no object.
+    /// The store took no object.
     #[error(transparent)]
     Put(PortError),
-    /// It gave none.
+    /// The store gave no object.
     #[error(transparent)]
     Get(PortError),
-    /// It took more than one, or another one than it said.
+    /// The store took more than one, or another one than it said.
     #[error(
         "the store cannot keep two workers from storing the same rows: {0}; take another store, or set lake.delivery = \
          \"at-least-once\""
     )]
     Doubled(String),
-    /// It loses what is said about an object.
+    /// The store loses the metadata of an object.
     #[error(
-        "the store does not keep metadata of objects (x-amz-meta-*), by which a void is told from a file; take another store, or set \
-         lake.delivery = \"at-least-once\""
+        "the store does not keep metadata of objects (x-amz-meta-*), which tell a void from a file; take another \
+         store, or set lake.delivery = \"at-least-once\""
     )]
     Forgets,
-    /// It refuses names that nobody has used.
+    /// The store refuses names that nobody has used.
     #[error("the store refuses new objects: {0}; If-None-Match does not work there, and ticklake needs it")]
     Refused(String),
 }
@@ -70,15 +70,15 @@ impl From<ProbeError> for PortError {
     }
 }
 
-/// What a probe came to.
+/// The result of a probe.
 #[derive(Debug)]
 pub(crate) struct Probed {
     pub(crate) result: Result<(), ProbeError>,
-    /// Why objects of the probe stay, if some do.
+    /// Why objects of the probe could not be removed, if some are left.
     pub(crate) left: Option<PortError>,
 }
 
-/// Has writers compete for names that begin with `name`. Calls that may succeed later are repeated for `patience`.
+/// Lets writers compete for names that begin with `name`. Repeats calls that may succeed later, for `patience`.
 pub(crate) async fn probe(store: &dyn ObjectStore, name: &str, patience: Duration) -> Probed {
     let mut used = 0;
     let result = rounds(store, name, patience, &mut used).await;
@@ -90,7 +90,7 @@ fn key(name: &str, nth: usize) -> String {
     format!("{name}-{nth}")
 }
 
-/// Plays the rounds, each for a name of its own; counts the names in `used`.
+/// Plays the rounds, each for a name of its own. Counts the names in `used`.
 async fn rounds(store: &dyn ObjectStore, name: &str, patience: Duration, used: &mut usize) -> Result<(), ProbeError> {
     let (mut decided, mut lost) = (0, 0);
     let (mut failing, mut began) = (Failing::default(), Instant::now());
@@ -99,7 +99,7 @@ async fn rounds(store: &dyn ObjectStore, name: &str, patience: Duration, used: &
         match round(store, &key(name, decided + lost)).await {
             Ok(true) => decided += 1,
             Ok(false) => lost += 1,
-            // The name stays: what a failed call may have stored there makes it a lost round at worst.
+            // The next try uses the same name. If a failed call has stored something there, the round is lost.
             Err(ProbeError::Put(error) | ProbeError::Get(error)) if !error.is_final() && began.elapsed() < patience => {
                 failing.wait(&error, None).await;
                 continue;
@@ -115,7 +115,7 @@ async fn rounds(store: &dyn ObjectStore, name: &str, patience: Duration, used: &
     Err(ProbeError::Refused(text))
 }
 
-/// Whether one writer was told that it has won, and the others that they have not.
+/// Returns whether one writer was told that it has won, and the others that they have not.
 async fn round(store: &dyn ObjectStore, key: &str) -> Result<bool, ProbeError> {
     let body = |writer: usize| Bytes::from(vec![b'a' + writer as u8; BODY_BYTES]);
     let outcomes = join_all((0..WRITERS).map(|writer| put(store, key, body(writer)))).await;
@@ -125,7 +125,7 @@ async fn round(store: &dyn ObjectStore, key: &str) -> Result<bool, ProbeError> {
         let text = format!("{} of {answers} concurrent PUTs with If-None-Match succeeded", winners.len());
         return Err(ProbeError::Doubled(text));
     }
-    // Two answers decide a round: a writer whose call failed may still have won, and then nobody else has.
+    // Two answers decide a round. A writer whose call failed may still have won; then nobody else has.
     let error = outcomes.into_iter().filter_map(Result::err).max_by_key(PortError::is_final);
     if let Some(error) = error.filter(|error| answers < 2 || error.is_final()) {
         return Err(ProbeError::Put(error));
@@ -135,7 +135,7 @@ async fn round(store: &dyn ObjectStore, key: &str) -> Result<bool, ProbeError> {
         (Some(stored), Some(&winner)) if stored == body(winner) => Ok(true),
         (Some(_), Some(_)) => {
             let text = format!(
-                "one of {answers} concurrent PUTs with If-None-Match succeeded, and another one's bytes are there"
+                "one of {answers} concurrent PUTs with If-None-Match succeeded, but another one's bytes are there"
             );
             Err(ProbeError::Doubled(text))
         }
@@ -149,14 +149,14 @@ async fn round(store: &dyn ObjectStore, key: &str) -> Result<bool, ProbeError> {
     }
 }
 
-/// Whether the object of the last round is known for what it is.
+/// Checks that the metadata of the last round's object are kept.
 async fn keeps_metadata(store: &dyn ObjectStore, key: &str) -> Result<(), ProbeError> {
     let found = store.head(key).await.map_err(ProbeError::Get)?;
     let is_known = found.is_some_and(|found| found.is_void && found.epoch.as_deref() == Some(EPOCH));
     if is_known { Ok(()) } else { Err(ProbeError::Forgets) }
 }
 
-/// One writer. A conflict is no answer: S3 asks for another try.
+/// Puts for one writer. After a conflict it tries again, as S3 asks for.
 async fn put(store: &dyn ObjectStore, key: &str, body: Bytes) -> Result<PutOutcome, PortError> {
     let mut backoff = Backoff::default();
     for _ in 1..CONTRADICTIONS_MAX {
@@ -169,7 +169,7 @@ async fn put(store: &dyn ObjectStore, key: &str, body: Bytes) -> Result<PutOutco
     Ok(PutOutcome::Exists)
 }
 
-/// Removes what the probe has stored; the error if something stays.
+/// Removes what the probe has stored. Returns the error if something is left.
 async fn remove(store: &dyn ObjectStore, keys: &[String]) -> Option<PortError> {
     let removals = tokio::time::timeout(REMOVAL, join_all(keys.iter().map(|key| store.delete(key))));
     match removals.await {

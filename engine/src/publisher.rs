@@ -1,8 +1,8 @@
 //! The publishing stage: alerts to the topic, as soon as they are raised.
 //!
-//! It owns what a subscriber sees. How many alerts that are is in [`ticklake_core::outbox`]. Alerts are noted in the
-//! store before they are published, so that another worker publishes and stores them if this one dies. A store that
-//! does not answer within a second holds no alert up.
+//! It owns what a subscriber sees. [`ticklake_core::outbox`] owns how many alerts that are. Alerts are noted in the
+//! store before they are published, so that another worker publishes and stores them if this one dies. If the store
+//! does not answer within a second, they go out without a note.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::stop::Stop;
 const BATCHES: usize = 4;
 /// Batches of alerts that are published together, when as many wait.
 const TOGETHER_MAX: usize = 64;
-/// How often it is looked whether what was summed up is over.
+/// How often the stage looks whether a summary is due.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How long alerts wait for their note.
@@ -38,9 +38,9 @@ const NOTE_WAIT: Duration = Duration::from_secs(1);
 /// The stage's neighbours.
 pub(crate) struct Publisher {
     pub(crate) notifier: Option<Arc<dyn Notifier>>,
-    /// Where alerts are noted; `None` where nothing is stored exactly once.
+    /// The notes of alerts; `None` if delivery is at least once.
     pub(crate) notes: Option<Arc<Notes>>,
-    /// Takes alerts that sum others up, which no epoch knows of.
+    /// Takes summaries of alerts, which no epoch has yet.
     pub(crate) carried: Sender<CarriedAlerts>,
     pub(crate) alerts: mpsc::Receiver<AlertBatch>,
     pub(crate) listeners: Listeners,
@@ -50,12 +50,12 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes until no more alerts come. Without a topic every batch is done at once: its alerts go to the lake.
+    /// Publishes until no more alerts come. Without a topic, every batch is done at once: its alerts go to the lake.
     pub(crate) async fn run(mut self) {
         let mut waiting = Vec::new();
         loop {
             let more = tokio::time::timeout(TICK, self.alerts.recv_many(&mut waiting, TOGETHER_MAX)).await;
-            // Alerts that are noted already were adopted, or come again: listeners hear of both.
+            // Alerts that have notes already were adopted or come again. Listeners hear of them, too.
             for batch in &waiting {
                 self.listeners.tell(&batch.alerts);
             }
@@ -67,7 +67,7 @@ impl Publisher {
                 None => vec![true; waiting.len()],
             };
             for (batch, is_out) in waiting.drain(..).zip(outcomes) {
-                // If the epoch was given up nobody listens, and the notes are left to another worker.
+                // If the epoch was given up, nobody listens, and another worker adopts the notes.
                 let _ = batch.done.send(Published { is_out, notes: batch.notes });
             }
             if more == Ok(0) {
@@ -85,14 +85,14 @@ impl Publisher {
         join_all(put).await;
     }
 
-    /// The note of `alerts`, unless the store does not take it in time. Their epoch notes them later, if need be.
+    /// Notes `alerts`. If the store does not confirm the note in time, their epoch notes them later, if necessary.
     async fn noted(&self, alerts: &[Alert]) -> Vec<Note> {
         let Some(notes) = &self.notes else { return Vec::new() };
         match notes.put(alerts, NOTE_WAIT).await {
             Ok(note) => {
                 if !note.is_confirmed {
                     let count = alerts.len();
-                    warn!(alerts = count, "the store was slow to take a note of alerts, they are published without");
+                    warn!(alerts = count, "the store was slow to take a note of alerts, publishing them without it");
                 }
                 return vec![note];
             }
@@ -102,7 +102,7 @@ impl Publisher {
         Vec::new()
     }
 
-    /// Those of the alerts to publish that are in no batch, for they sum others up, with their note.
+    /// The alerts to publish that are in no batch, because they sum others up, with their note.
     async fn summaries(&self, publish: &[Alert], batches: &[AlertBatch]) -> Option<CarriedAlerts> {
         let known: HashSet<&str> =
             batches.iter().flat_map(|batch| &batch.alerts).map(|alert| alert.id.as_str()).collect();
@@ -114,12 +114,12 @@ impl Publisher {
         Some(CarriedAlerts { alerts, notes, is_out: true })
     }
 
-    /// For each batch, whether all its alerts were published, summed up or refused for good.
+    /// Publishes the batches. Returns for each whether all its alerts were published, summed up or refused for good.
     async fn publish(&mut self, notifier: &Arc<dyn Notifier>, batches: &[AlertBatch], is_last: bool) -> Vec<bool> {
         let taken_us = now_us();
         let (mut entries, mut publish) = (Vec::new(), Vec::new());
         let held_back = self.outbox.held_back();
-        // What no batch waits for any more goes out with the first one, or alone.
+        // Summaries that no batch waits for go out with the first batch, or alone.
         if is_last {
             self.outbox.finish(taken_us, &mut publish);
         } else {
@@ -156,7 +156,7 @@ impl Publisher {
             self.stats.record_alert_latency(now_us - batch.received_at_us, batch.alerts.len());
         }
         if let Some(summaries) = summaries.filter(|_| settled.undecided.is_empty()) {
-            // Without a builder the run is ending, and another worker adopts the note.
+            // If the builder is gone, the run is ending, and another worker adopts the note.
             let _ = self.carried.send(summaries);
         }
         if let Some(error) = settled.error {

@@ -1,7 +1,7 @@
-//! Conditional PUTs, taken through everything that a store may answer to them.
+//! Conditional PUTs, and what to do after each answer of a store.
 //!
-//! What an answer means, [`ticklake_core::commit`] decides. This file executes it for objects that one epoch alone may
-//! put, and it owns the waits between tries and the words of the errors.
+//! [`ticklake_core::commit`] decides what an answer means. This file executes that for objects that only one epoch may
+//! put. It owns the waits between tries and the texts of the errors.
 
 use ticklake_core::commit::{CONTRADICTIONS_MAX, Fate, OwnLook, OwnPut, OwnPutStep};
 use tracing::info;
@@ -10,19 +10,19 @@ use crate::ports::{NewObject, ObjectKind, ObjectStore, PortError, PutOutcome};
 use crate::retry::{Backoff, GaveUp, retry};
 use crate::stop::Stop;
 
-/// The waits between tries that the store refuses without a reason that can be seen.
+/// The waits between tries that the store refuses without a visible reason.
 pub(crate) struct Tries<'a> {
     stop: &'a Stop,
     backoff: Option<Backoff>,
 }
 
 impl<'a> Tries<'a> {
-    /// None so far.
+    /// No try so far.
     pub(crate) fn new(stop: &'a Stop) -> Self {
         Self { stop, backoff: None }
     }
 
-    /// Waits before each try but the first.
+    /// Waits before each try except the first.
     pub(crate) async fn wait(&mut self) -> Result<(), GaveUp> {
         let Some(backoff) = &mut self.backoff else {
             self.backoff = Some(Backoff::default());
@@ -35,7 +35,7 @@ impl<'a> Tries<'a> {
     }
 }
 
-/// Puts an object under a name that no other epoch ever uses. It is there then, or a void is.
+/// Puts an object under a name that no other epoch ever uses. Afterwards the object is there, or a void.
 pub(crate) async fn put_own(store: &dyn ObjectStore, object: NewObject<'_>, stop: &Stop) -> Result<Fate, GaveUp> {
     let mut tries = Tries::new(stop);
     let mut put = OwnPut::default();
@@ -49,7 +49,7 @@ pub(crate) async fn put_own(store: &dyn ObjectStore, object: NewObject<'_>, stop
             OwnPutStep::Look => {
                 let look = look(store, &object, stop).await?;
                 if look == OwnLook::Ours {
-                    info!(key = object.key, "object exists already, from an attempt without answer");
+                    info!(key = object.key, "object exists already, from an attempt whose answer was lost");
                 }
                 put.looked(look);
             }
@@ -60,7 +60,7 @@ pub(crate) async fn put_own(store: &dyn ObjectStore, object: NewObject<'_>, stop
     }
 }
 
-/// What is in the place of `object`. An entry without its epoch in the metadata is ours if its bytes are.
+/// What is in the place of `object`. If an entry's metadata do not name our epoch, it is ours if its bytes are ours.
 async fn look(store: &dyn ObjectStore, object: &NewObject<'_>, stop: &Stop) -> Result<OwnLook, GaveUp> {
     let Some(found) = retry(stop.commit_by(), || store.head(object.key)).await? else { return Ok(OwnLook::Nothing) };
     if found.is_void {
@@ -114,7 +114,7 @@ pub(crate) mod tests {
         pub(crate) store: MemoryStore,
         /// How: s3proxy and `SeaweedFS` say that there is an object, versitygw says that there is a conflict.
         pub(crate) answer: PutOutcome,
-        /// So many PUTs, and then no more.
+        /// How many PUTs it refuses.
         pub(crate) refusals: usize,
         pub(crate) puts: AtomicUsize,
         /// Objects lose their metadata.
@@ -130,7 +130,7 @@ pub(crate) mod tests {
     #[async_trait]
     impl ObjectStore for Refusing {
         async fn put_new(&self, object: NewObject<'_>) -> Result<PutOutcome, PortError> {
-            // The proof, which comes before an epoch's entry, is not meant.
+            // The PUTs of the proof, which comes before an epoch's entry, do not count.
             if !object.key.contains(".proof-") && self.puts.fetch_add(1, Ordering::SeqCst) < self.refusals {
                 return Ok(self.answer);
             }
@@ -156,7 +156,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// Whether it is an error that ends the run and names `key`, within a time in which nobody loses patience.
+    /// Asserts that `call` ends within a minute, with an error that ends the run and names `key`.
     pub(crate) async fn assert_ends<T: std::fmt::Debug>(key: &str, call: impl Future<Output = Result<T, GaveUp>>) {
         let ended = tokio::time::timeout(Duration::from_mins(1), call).await.expect("it does not try for ever");
         match ended {

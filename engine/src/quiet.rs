@@ -1,4 +1,4 @@
-//! Quietness: whether the queues are asked and nothing comes. Only then does silence of a symbol say something.
+//! Whether it is quiet: the queues are asked, and nothing comes. Only then does silence of a symbol mean something.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -7,7 +7,7 @@ use std::time::Instant;
 /// soon as there is a message.
 const QUIET_MS: u64 = 1_000;
 
-/// While nothing comes, the detectors ask each second whether it is quiet. After a longer pause nobody can tell.
+/// While nothing comes, the detectors ask each second whether it is quiet. After a longer pause, it cannot be known.
 const CHECK_AGAIN_MAX_MS: u64 = 2_000;
 
 /// If no poll was under way for longer than this, messages may have come meanwhile.
@@ -18,7 +18,7 @@ const UNASKED_MAX_MS: u64 = 200;
 pub struct Quiet {
     started: Instant,
     polls: AtomicUsize,
-    /// When the last poll ended that had no other one beside it.
+    /// When a poll last ended and left no other one under way.
     unasked_ms: AtomicU64,
     /// Since when nothing has come.
     stirred_ms: AtomicU64,
@@ -47,7 +47,7 @@ impl Drop for PollUnderWay<'_> {
 impl Quiet {
     /// A poll begins.
     pub(crate) fn polls(&self) -> PollUnderWay<'_> {
-        // One poll follows another at once. If there was no room for messages in between, some may have come.
+        // One poll follows another at once, unless there was no room for messages. Then some may have come in between.
         let unasked_ms = self.now_ms().saturating_sub(self.unasked_ms.load(Ordering::Relaxed));
         if self.polls.fetch_add(1, Ordering::Relaxed) == 0 && unasked_ms > UNASKED_MAX_MS {
             self.stirs();
@@ -63,7 +63,7 @@ impl Quiet {
     /// Whether the queues are asked, and nothing has come for a while. It is not quiet while the engine has no room and
     /// asks for nothing.
     pub(crate) fn is_quiet(&self) -> bool {
-        // A process that was frozen, or had no processor, has not heard what came meanwhile.
+        // A process that was frozen, or got no processor time, does not know what came meanwhile.
         let now_ms = self.now_ms();
         if now_ms.saturating_sub(self.checked_ms.swap(now_ms, Ordering::Relaxed)) > CHECK_AGAIN_MAX_MS {
             self.stirs();

@@ -1,7 +1,7 @@
-//! The receiving stage: long polls side by side, as many as pay and as far as the budget allows.
+//! The receiving stage: long polls side by side, as many as are useful and as the budget allows.
 //!
-//! It owns when to poll. It does *not* look into bodies, and never waits for the stages behind it: the budget, not the
-//! channel, is what holds it back.
+//! It owns when to poll. It does *not* look into bodies, and never waits for the stages behind it: the budget holds it
+//! back, not the channel.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -33,17 +33,17 @@ use crate::stop::Stop;
 /// How long a poll that is under way when a stop begins may still take.
 const LAST_POLL: Duration = Duration::from_secs(1);
 
-/// How long to ask whether other queues have their dead letters in this one.
+/// How long to ask whether this is the dead-letter queue of others.
 const SOURCES_WAIT: Duration = Duration::from_secs(10);
 
-/// How long after one warning of failed receives the next may follow. A queue that throttles fails a call now and then
-/// for as long as it is busy.
+/// The shortest time between two warnings of failed receives. If a queue throttles, a call fails now and then for as
+/// long as the queue is busy.
 const WARN_AGAIN: Duration = Duration::from_mins(1);
 
-/// How often a queue that is gone is asked again, in case it is made again: SQS gives a name back after 60 s.
+/// How often a queue that is gone is asked again, in case it is created again. SQS frees a name after 60 s.
 const GONE_AGAIN: Duration = Duration::from_secs(30);
 
-/// The stage: it sets off polls and learns from what they bring.
+/// The stage: it starts polls and learns from what they bring.
 pub(crate) struct Receivers {
     pub(crate) poll: Poll,
     pub(crate) pace: Pace,
@@ -53,10 +53,10 @@ pub(crate) struct Receivers {
 #[derive(Clone)]
 pub(crate) struct Poll {
     pub(crate) queue: Arc<dyn Queue>,
-    /// Its position.
+    /// The position of the queue.
     pub(crate) index: usize,
     pub(crate) meter: Arc<QueueMeter>,
-    /// Those of all queues, this one included.
+    /// The meters of all queues, this one included.
     pub(crate) all: Arc<[Arc<QueueMeter>]>,
     /// Told when the queue allows no more in flight.
     pub(crate) flush: Arc<Flush>,
@@ -64,12 +64,12 @@ pub(crate) struct Poll {
     pub(crate) quiet: Arc<Quiet>,
     pub(crate) wait: Duration,
     pub(crate) visibility_timeout: Duration,
-    /// What this worker holds, where what was delivered before is looked up in the ledger.
+    /// What this worker holds; `None` if redelivered messages are not looked up in the ledger.
     pub(crate) held: Option<Arc<HeldMessages>>,
     pub(crate) identity: Identity,
-    /// Whether the queue is the dead-letter queue of others, so that its counts may say nothing.
+    /// Whether the queue is the dead-letter queue of others. Then its receive counts may mean nothing.
     pub(crate) is_dead_letters: bool,
-    /// Takes what is received to the heartbeat, which bounds it by the budget.
+    /// Takes what is received to the heartbeat. It is unbounded, because the budget bounds what is held.
     pub(crate) to_extend: mpsc::UnboundedSender<Vec<Arc<Term>>>,
     pub(crate) to_decode: Sender<ReceivedBatch>,
     pub(crate) rejects: Arc<RejectWatch>,
@@ -93,7 +93,7 @@ impl Receivers {
         let (mut polls, mut setbacks) = (JoinSet::new(), Setbacks::default());
         let stop = self.poll.stop.clone();
         self.poll.is_dead_letters = self.is_dead_letters().await;
-        // On a quiet queue the first answer takes 20 seconds, and nothing is wrong meanwhile.
+        // On a quiet queue the first answer takes 20 seconds, and that is no failure.
         self.poll.meter.set_receiving(true);
         loop {
             let may_poll = |polls: &JoinSet<Polled>| polls.len() < self.pace.polls() && !self.poll.is_over();
@@ -119,7 +119,7 @@ impl Receivers {
                     Ok(Polled::Stopped) => {}
                     Err(_) => stop.panicked("receiver"),
                 },
-                // Not guarded by the clock, which may have moved on since it was looked at above.
+                // The condition does not ask `are_over` again: the clock may have moved on since the check above.
                 () = setbacks.over(), if may_poll(&polls) => {}
                 () = stop.begun(), if polls.is_empty() => return self.poll.meter.set_receiving(false),
             }
@@ -128,7 +128,7 @@ impl Receivers {
 }
 
 impl Receivers {
-    /// Whether other queues have their dead letters here. Needed only where messages are looked up.
+    /// Whether this is the dead-letter queue of others. It asks only if messages are looked up in the ledger.
     async fn is_dead_letters(&self) -> bool {
         let Poll { queue, held, stop, .. } = &self.poll;
         if held.is_none() {
@@ -157,9 +157,9 @@ struct Setbacks {
     backoff: Backoff,
     until: Option<Instant>,
     warned_at: Option<Instant>,
-    /// Whether the last one was that the queue does not exist.
+    /// Whether the last failure was that the queue does not exist.
     is_gone: bool,
-    /// Since the last warning.
+    /// Failures since the last warning.
     untold: usize,
 }
 
@@ -170,7 +170,7 @@ impl Setbacks {
         self.until = None;
     }
 
-    /// Polls that were under way when another one failed say nothing new: they do not make the wait longer.
+    /// Notes a failure. Polls under way when another one failed do not make the wait longer, unless the queue is gone.
     fn add(&mut self, error: &PortError) {
         let now = Instant::now();
         self.untold += 1;
@@ -207,7 +207,7 @@ impl Setbacks {
 }
 
 impl Poll {
-    /// Whether no further poll is to be set off.
+    /// Whether no more polls may start.
     fn is_over(&self) -> bool {
         self.stop.has_begun() || self.rejects.halted().is_some()
     }
@@ -246,7 +246,7 @@ impl Poll {
     /// The queue is not there. The run goes on without it, unless it never was there or no other queue is left.
     fn not_found(&self, failure: Failure) -> Polled {
         if self.meter.not_found() {
-            // What is held of it cannot be extended any more. The open epoch is stored while it is ours, as at a limit.
+            // Its messages cannot be extended any more. So the open epoch is stored while they are ours, as at a limit.
             self.flush.set_over_limit(true);
         }
         if !self.meter.was_there() {
@@ -263,8 +263,8 @@ impl Poll {
 
     /// The answer to one poll; `None` if it was abandoned because of a stop.
     ///
-    /// A busy queue is about to answer, and what an abandoned poll would have brought stays hidden until its visibility
-    /// times out: so a poll under way is given a moment, unless the run ends because something is broken.
+    /// A busy queue is about to answer, and the messages of an abandoned poll stay hidden until their visibility times
+    /// out. So a poll under way gets a moment, unless the run ends because of an error.
     async fn poll(&self) -> Option<Result<Vec<ReceivedMessage>, PortError>> {
         let _under_way = self.quiet.polls();
         let mut receive = pin!(self.queue.receive(self.wait));
@@ -288,7 +288,7 @@ impl Poll {
             let (arrival, hold) = self.arrival(&message, asked_at);
             let lease = || Lease::new(message.receipt.clone(), asked_at, self.visibility_timeout).with(hold);
             match arrival {
-                // It comes back by its visibility, unless the message is deleted by then.
+                // The copy comes back when its visibility times out, unless the message is deleted by then.
                 Arrival::Held => self.stats.messages_repeated.add(1),
                 Arrival::Again { is_seen: true } => seen.push((lease(), message)),
                 Arrival::Again { is_seen: false } => {
@@ -305,7 +305,7 @@ impl Poll {
         }
     }
 
-    /// What a message is to this worker. Where nothing is looked up in the ledger, all of them are new.
+    /// What a message is to this worker. If nothing is looked up in the ledger, all messages are new.
     fn arrival(&self, message: &ReceivedMessage, asked_at: Moment) -> (Arrival, Option<Hold>) {
         let Some(held) = &self.held else { return (Arrival::First, None) };
         match self.identity {
@@ -314,7 +314,7 @@ impl Poll {
                 let is_first = is_first_delivery(message.receive_count, was_dead_lettered);
                 held.arrive(MessageId::new(&message.id), is_first, asked_at)
             }
-            // A redrive makes a new message of it, with a count of its own.
+            // A redrive makes a new message of it, with a new count.
             Identity::Body => held.arrive(MessageId::of_body(&message.body), false, asked_at),
         }
     }
@@ -338,17 +338,17 @@ impl Poll {
             })
             .collect();
         if let Some(messages) = &messages {
-            // Without a heartbeat the run is over, and the leases end by themselves.
+            // If the heartbeat is gone, the run is over, and the leases end by themselves.
             let _ = self.to_extend.send(messages.iter().map(|(_, lease, _)| lease.term()).collect());
         }
         let batch = |messages| ReceivedBatch { messages, queue: self.index, delivery, received_at_us };
         let passed = messages.map(|messages| self.to_decode.try_send(batch(messages)));
         if !matches!(passed, Some(Ok(()))) {
-            // More than SQS promises to bring, a channel with less room than the budget admits, or a decoder that died:
-            // each a broken promise, after which nothing can be relied on. The messages come back by their visibility.
+            // SQS brought more than it promises, the channel has less room than the budget admits, or the decoders
+            // died. Then nothing can be relied on. The messages come back when their visibility times out.
             self.stats.messages_lapsed.add(count);
-            let text = "it does not fit the budget, or nobody decodes".to_owned();
-            self.stop.fail(PortError::stop("take in what was received", text));
+            let text = "they do not fit the budget, or the decoders are gone".to_owned();
+            self.stop.fail(PortError::stop("take in received messages", text));
         }
     }
 }

@@ -1,16 +1,16 @@
-//! Passwords in URLs, and how they are kept out of what is printed: logs, errors, reports and the configuration.
+//! Keeps passwords in URLs out of everything that is printed: logs, errors, reports and the configuration.
 //!
 //! It does *not* own other secrets: credentials come from AWS's own chain and are never part of a text.
 
 use std::borrow::Cow;
 
-/// What stands in the place of a user's name and password.
+/// Replaces a user's name and password.
 const HIDDEN: &str = "***";
 
 /// `text` without the user names and passwords of its URLs: `https://user:secret@host/q` becomes `https://***@host/q`.
 ///
-/// A URL ends at white space here. What it holds before its last `@` is hidden, whatever that is: a password with a
-/// slash in it would look like a path.
+/// A URL ends at white space or a control character here. Everything before its last `@` is hidden, because a password
+/// with a slash in it would look like a path.
 #[must_use]
 pub fn urls(text: &str) -> Cow<'_, str> {
     const SCHEME_END: &str = "://";

@@ -1,7 +1,7 @@
-//! A feed whose messages are rejected is told of, and in the end not received any more.
+//! Warns of a feed whose messages are rejected, and in the end stops its receiving.
 //!
-//! This file owns the warning and the halt. Which share is too much is [`ticklake_core::decode::RejectShare`]'s to say.
-//! It does *not* own what a halt means to the receivers, nor where rejects go.
+//! This file owns the warning and the halt. [`ticklake_core::decode::RejectShare`] decides which share is too much.
+//! This file does *not* own what a halt means to the receivers, nor where rejects go.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ticklake_core::decode::{DecodeConfig, Reject, RejectShare, Share, Verdict};
 use tracing::{error, warn};
 
-/// How long after one warning the next may follow.
+/// The shortest time between two warnings.
 const WARN_AGAIN: Duration = Duration::from_mins(1);
 
 /// How much of a rejected body a warning shows.
@@ -29,7 +29,7 @@ struct State {
 }
 
 impl RejectWatch {
-    /// Nothing was decoded yet.
+    /// A watch that has seen nothing yet.
     #[must_use]
     pub fn new(config: &DecodeConfig) -> Self {
         let share = RejectShare::new(config.rejects_share_max, config.rejects_share_stop);
@@ -42,7 +42,7 @@ impl RejectWatch {
         self.halted.get().map(String::as_str)
     }
 
-    /// Takes note of what some messages gave.
+    /// Takes note of the results of some messages.
     pub(crate) fn note(&self, ticks: usize, rejects: &[Reject], left_out: usize) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match state.share.note(ticks as u64, rejects.len() as u64, left_out as u64) {

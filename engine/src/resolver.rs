@@ -1,7 +1,7 @@
-//! The resolving stage: what was delivered before is looked up in the ledger before its rows join an epoch.
+//! The resolving stage: it looks up redelivered messages in the ledger before their rows join an epoch.
 //!
-//! Elements of a message that another epoch has stored are dropped. The rules are those of [`ticklake_core::commit`];
-//! this file asks the ledger what they need, and applies them to batches.
+//! It drops elements of a message that another epoch has stored. [`ticklake_core::commit`] owns the rules. This file
+//! asks the ledger for what the rules need, and applies them to batches.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,11 +28,11 @@ const TOGETHER: usize = 64;
 /// The stage's neighbours.
 pub(crate) struct Resolver {
     pub(crate) ledger: Arc<Ledger>,
-    /// Batches of redelivered messages. Unbounded, for the budget bounds what is held.
+    /// Batches of redelivered messages. It is unbounded, because the budget bounds what is held.
     pub(crate) batches: mpsc::UnboundedReceiver<Decoded<HeldMessage>>,
     /// Takes them back to the builder.
     pub(crate) resolved: Sender<Decoded<HeldMessage>>,
-    /// Takes alerts of entries of the version before, which noted none.
+    /// Takes the alerts in entries of the version before, which noted no alerts.
     pub(crate) carried: Sender<CarriedAlerts>,
     pub(crate) stop: Stop,
     pub(crate) stats: Arc<Stats>,
@@ -63,7 +63,7 @@ impl Resolver {
         }
     }
 
-    /// They come back by their visibility.
+    /// Counts messages that come back when their visibility times out.
     fn lapse(&self, messages: usize, gave_up: GaveUp) {
         self.stats.messages_lapsed.add(messages);
         if let GaveUp::Stop(error) = gave_up {
@@ -71,7 +71,7 @@ impl Resolver {
         }
     }
 
-    /// Drops what is in the lake already; `entries` are those that name each message of the batch.
+    /// Drops what is in the lake already. `entries` has the entries that name each message of the batch.
     async fn resolve(&self, batch: &mut Decoded<HeldMessage>, entries: &[Vec<Named>]) -> Result<(), GaveUp> {
         let mut left = Vec::with_capacity(batch.messages.len());
         for (message, entries) in batch.messages.iter().zip(entries) {
@@ -104,8 +104,8 @@ impl Resolver {
         Ok(())
     }
 
-    /// What an entry says of a message, with the fate of each file. Also of files that this decoding has no rows for,
-    /// as that of the other worker may have had.
+    /// What an entry says of a message, with the fate of each file. That includes files that this decoding has no rows
+    /// for: the other worker's decoding may have had some.
     async fn decided(&self, Named { entry, at }: &Named) -> Result<Shape<Fate>, GaveUp> {
         let mut fates = BTreeMap::new();
         for partition in entry.files_of(*at) {
@@ -117,8 +117,8 @@ impl Resolver {
         })
     }
 
-    /// Has the alerts of an entry published and stored whose worker, of the version before, may have died before it
-    /// did.
+    /// Passes on the alerts of an entry of the version before. Its worker may have died before it published and stored
+    /// them.
     fn take_alerts(&self, Named { entry, at }: &Named) -> Result<(), GaveUp> {
         let of_message = entry.alerts.iter().filter(|(of, _)| of == at);
         let alerts: Option<Vec<Alert>> = of_message.map(|(_, json)| Alert::from_json(json)).collect();
@@ -127,14 +127,14 @@ impl Resolver {
             GaveUp::Stop(PortError::stop("read the ledger", text))
         })?;
         if !alerts.is_empty() {
-            // Without a builder the run is over, and the entry stays.
+            // If the builder is gone, the run is over, and the entry stays.
             let _ = self.carried.send(CarriedAlerts { alerts, notes: Vec::new(), is_out: false });
         }
         Ok(())
     }
 }
 
-/// The reject that stands for a body of which some elements are stored and nobody can tell which are missing.
+/// The reject for a body if some of its elements are stored, and nobody can tell which are missing.
 fn in_doubt(message: Option<&ReceivedMessage>, received_at_us: i64) -> Reject {
     let sent_at_us = message.and_then(|message| message.sent_at_us);
     Reject {

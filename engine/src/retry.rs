@@ -1,7 +1,7 @@
 //! Capped, jittered retries, and the settling of batch calls that half-fail.
 //!
-//! This file owns when a call is tried again. Which errors deserve it is the ports' knowledge; how long to go on is the
-//! caller's, who passes a future that ends it.
+//! This file owns when a call is tried again. It does *not* own which errors are worth a retry: the ports know. The
+//! caller passes a future that ends the tries.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,8 +17,7 @@ use crate::ports::{BATCH_MAX, EntryFailure, PortError};
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// How long a call may fail before it is worth a warning, counted from its first try. One that is throttled passes by
-/// then.
+/// How long a call may fail before it is worth a warning, counted from its first try. Throttling passes by then.
 const WARN_AFTER: Duration = Duration::from_secs(5);
 
 /// The time between warnings about the same call.
@@ -64,7 +63,7 @@ impl Default for Failing {
 }
 
 impl Failing {
-    /// Says that a try has failed, of so many `entries` if it was of a batch, and waits until the next one.
+    /// Logs that a try has failed, with the number of `entries` if it was a batch, and waits until the next one.
     pub(crate) async fn wait(&mut self, error: &(dyn fmt::Display + Sync), entries: Option<usize>) {
         let wait = self.backoff.next_wait();
         let (wait_ms, failures) = (wait.as_millis() as u64, self.backoff.failures);
@@ -77,7 +76,7 @@ impl Failing {
         tokio::time::sleep(wait).await;
     }
 
-    /// Whether to warn of the failure of now: then not again for a while.
+    /// Whether to warn of a failure now. After a warning, the next one has to wait for a while.
     fn is_warning_due(&mut self, now: Instant) -> bool {
         let is_due = now >= self.warn_at;
         if is_due {
@@ -92,11 +91,11 @@ impl Failing {
 pub enum GaveUp {
     /// The caller's time was over.
     TimeIsUp,
-    /// The call can not succeed.
+    /// The call cannot succeed.
     Stop(PortError),
 }
 
-/// Repeats `call` until it succeeds, fails for good, or `until` resolves; a call in progress is dropped then.
+/// Repeats `call` until it succeeds, fails for good, or `until` resolves. Then it drops a call in progress.
 pub async fn retry<T, F>(until: impl Future<Output = ()>, mut call: impl FnMut() -> F) -> Result<T, GaveUp>
 where
     F: Future<Output = Result<T, PortError>>,
@@ -117,7 +116,7 @@ where
     }
 }
 
-/// Runs `futures`, at most `limit` at a time; the results are in the order in which they came.
+/// Runs `futures`, at most `limit` at a time. The results are in the order in which they came.
 pub async fn bounded<F: Future>(futures: impl IntoIterator<Item = F>, limit: usize) -> Vec<F::Output> {
     let mut waiting = futures.into_iter();
     let mut running: FuturesUnordered<F> = waiting.by_ref().take(limit).collect();
@@ -159,7 +158,7 @@ impl<T> Settled<T> {
 /// The answer to a batch call: the entries that failed. It borrows nothing from the entries.
 pub type BatchAnswer<'a> = BoxFuture<'a, Result<Vec<EntryFailure>, PortError>>;
 
-/// Puts all items through a batch call, `concurrency` batches at a time; failed entries go again, alone, until each is
+/// Puts all items through a batch call, `concurrency` batches at a time. Only failed entries go again, until each is
 /// settled or `until` resolves.
 pub async fn settle<'a, T: Send + 'a>(
     items: Vec<T>,
@@ -249,8 +248,8 @@ mod tests {
         assert!(backoff.next_wait() <= BACKOFF_MIN);
     }
 
-    /// What S3 does that is slower than `aws.attempt_timeout`: one failure a minute, which a count of failures would
-    /// hide for minutes.
+    /// An S3 that is slower than `aws.attempt_timeout` fails once a minute. A count of failures would hide that for
+    /// minutes.
     #[tokio::test(start_paused = true)]
     async fn warnings_go_by_time_and_not_by_the_number_of_failures() {
         for (failures, each, warnings) in [(6, Duration::from_secs(40), 6), (200, Duration::from_millis(50), 2)] {

@@ -1,7 +1,7 @@
 //! A local endpoint with everything an engine needs: queue, dead-letter queue, bucket, topic, and a queue subscribed to
 //! it.
 //!
-//! For the demo and the tests. It owns what is created and under which names, not what is done with it.
+//! It serves the demo and the tests. It owns what is created and under which names. It does *not* own how that is used.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ use localaws::{LocalAws, Options};
 use crate::aws::Clients;
 use crate::config::Aws;
 
-/// The bucket, and so the folder of the lake.
+/// The bucket, and also the folder of the lake.
 pub const BUCKET: &str = "lake";
 const REGION: &str = "us-east-1";
 
-/// A running local endpoint and what was created in it. Ends with its value.
+/// A running local endpoint and what was created in it. The endpoint stops when this is dropped.
 pub struct Sandbox {
     /// The endpoint.
     pub aws: LocalAws,
@@ -52,7 +52,7 @@ impl Sandbox {
 pub async fn connect(url: &str) -> Clients {
     let (endpoint_url, region) = (Some(url.to_owned()), Some(REGION.to_owned()));
     let config = Aws { endpoint_url, region, s3_path_style: true, ..Aws::default() };
-    // Fixed, so that nothing in the environment is looked for, or used by mistake.
+    // The credentials are fixed, so that nothing in the environment is looked for or used by mistake.
     Clients::connect_as(&config, Credentials::new("local", "local", None, None, "local")).await
 }
 

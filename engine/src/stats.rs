@@ -1,6 +1,6 @@
 //! What a run counts: every message, tick, reject, alert and byte that passes, and every one that is refused.
 //!
-//! Counters are bumped per batch and never per tick. This file owns the numbers, not how they are shown.
+//! Counters are bumped per batch and never per tick. This file owns the numbers. It does *not* own how they are shown.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -96,14 +96,14 @@ impl LeftOut {
     }
 }
 
-/// A step of a message's way whose duration is taken down.
+/// A step on a message's way whose duration is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// One receive call that brought messages.
     Receive,
     /// One epoch, sorted and encoded.
     Encode,
-    /// One epoch, from its files to the last delete.
+    /// One epoch, from its entry to the last delete.
     Commit,
     /// One batch of alerts, from the receipt of its ticks until the topic took it.
     Alert,
@@ -166,27 +166,27 @@ pub struct Stats {
     pub fields_unreadable: Unreadable,
     /// Events that are not meant to be ticks.
     pub events_left_out: LeftOut,
-    /// Ticks in committed epochs.
+    /// Ticks in stored epochs.
     pub ticks_stored: Counter,
-    /// Bad ticks and bodies in committed epochs.
+    /// Bad ticks and bodies in stored epochs.
     pub rejects_stored: Counter,
     /// Rows of redelivered messages that were in the lake already, and alerts that another epoch stores: they were not
     /// stored again.
     pub rows_found_stored: Counter,
     /// Alerts the detectors raised.
     pub alerts_raised: Counter,
-    /// Anomalies that fell into a cool-down.
+    /// Anomalies that did not become alerts, because their event had one already.
     pub alerts_suppressed: Counter,
     /// Ticks no detector judged, because as many symbols as `detect.symbols_max` were watched already, or as many as
     /// `decode.names_max` were known.
     pub ticks_unwatched: Counter,
     /// Ticks that came too late for the windows of their symbol.
     pub ticks_late: Counter,
-    /// Ticks not judged, for their sale conditions are skipped.
+    /// Ticks not judged, because their sale conditions are skipped.
     pub ticks_skipped: Counter,
     /// Alerts the topic took.
     pub alerts_published: Counter,
-    /// Alerts that were not published one by one, for there were too many.
+    /// Alerts that were not published one by one, because there were too many.
     pub alerts_held_back: Counter,
     /// Notes of alerts that were put into the store.
     pub alert_notes: Counter,
@@ -199,7 +199,7 @@ pub struct Stats {
     /// Bytes of stored files of the ticks table.
     pub tick_bytes_stored: Counter,
     alert_latency: Mutex<Option<Histogram<u64>>>,
-    /// By [`Stage`]; empty where nobody asks for them.
+    /// By [`Stage`]; empty if there is no exporter.
     latencies: OnceLock<[metrics::Histogram; Stage::ALL.len()]>,
     /// Ticks in the open epoch, and when it was opened; 0 if none is.
     open_epoch: (AtomicU64, AtomicI64),
@@ -214,13 +214,13 @@ impl Stats {
         self.messages_received.get().saturating_sub(left)
     }
 
-    /// Has latencies taken down by `histograms` from now on.
+    /// Records latencies in `histograms` from now on.
     pub(crate) fn take_down_latencies(&self, histograms: [metrics::Histogram; Stage::ALL.len()]) {
-        // A second exporter of the same engine would see the first one's counters and no latencies; there is none.
+        // A second exporter of the same engine would get the counters, but no latencies. There is none.
         let _ = self.latencies.set(histograms);
     }
 
-    /// Takes down how long a stage took.
+    /// Records how long a stage took.
     pub(crate) fn took(&self, stage: Stage, duration: Duration) {
         if let Some(histograms) = self.latencies.get() {
             histograms[stage as usize].record(duration.as_secs_f64());

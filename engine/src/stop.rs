@@ -1,7 +1,7 @@
 //! How a run ends: once, for a reason, within a deadline.
 //!
-//! Shutdown has two moments. Until `commit_by` the stages go on committing what they hold; from then until `release_by`
-//! they give back to the queue what they could not commit. This file owns the moments, not what is done at them.
+//! Shutdown has two moments. Until `commit_by`, the stages go on committing what they hold. From then until
+//! `release_by`, they give back to the queue what they could not commit. This file owns the moments, *not* the work.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use tracing::error;
 
 use crate::ports::PortError;
 
-/// From the begin of a stop until the queue has noticed that the polls under way were abandoned. A message released
-/// before that may be handed to such a poll, and is then hidden from everybody for its whole visibility timeout.
+/// From the start of a stop until the queue has noticed that polls were abandoned. A message that is released earlier
+/// may go to such a poll. Then it is hidden from everybody for its whole visibility timeout.
 const POLLS_CLOSE: Duration = Duration::from_millis(250);
 
 /// A handle that every stage holds.
@@ -30,7 +30,7 @@ struct State {
 }
 
 impl Stop {
-    /// Not stopping yet; once begun, the whole stop takes no longer than `grace`.
+    /// A stop that has not begun. Once begun, the whole stop takes no longer than `grace`.
     #[must_use]
     pub fn new(grace: Duration) -> Self {
         Self { state: Arc::new(watch::Sender::default()), grace }
@@ -53,13 +53,13 @@ impl Stop {
         });
     }
 
-    /// Begins the stop because a stage broke: the others cannot do without it.
+    /// Begins the stop because a stage panicked: the other stages need it.
     pub fn panicked(&self, stage: &'static str) {
         error!(stage, "stage panicked");
         self.fail(PortError::stop("run a stage", format!("the {stage} panicked")));
     }
 
-    /// The error that ended the run, once.
+    /// Takes the error that ended the run; `None` from then on.
     #[must_use]
     pub fn take_cause(&self) -> Option<PortError> {
         let mut cause = None;
@@ -108,7 +108,7 @@ impl Stop {
     async fn begun_at(&self) -> Instant {
         let mut state = self.state.subscribe();
         let begun = state.wait_for(|state| state.begun_at.is_some()).await;
-        // The sender lives in `self`, so the wait ends only by the stop having begun.
+        // The sender lives in `self`, so the wait ends only when the stop has begun.
         begun.ok().and_then(|state| state.begun_at).unwrap_or_else(Instant::now)
     }
 }
