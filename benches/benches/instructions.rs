@@ -38,7 +38,7 @@ fn warm(per_message: usize, layout: Layout, dialect: Dialect) -> (Decoding, Vec<
 
 #[library_benchmark]
 #[bench::array(args = (500, Layout::Array, Dialect::Canonical), setup = warm, config = at_most(945))]
-#[bench::object(args = (1, Layout::Object, Dialect::Canonical), setup = warm, config = at_most(1140))]
+#[bench::object(args = (1, Layout::Object, Dialect::Canonical), setup = warm, config = at_most(1210))]
 #[bench::lines(args = (500, Layout::Lines, Dialect::Canonical), setup = warm, config = at_most(970))]
 #[bench::binance(args = (500, Layout::Array, Dialect::Binance), setup = warm, config = at_most(916))]
 fn decode((mut decoding, bodies): (Decoding, Vec<String>)) -> (Decoding, Vec<String>) {

@@ -195,12 +195,11 @@ impl Guessed<'_, '_> {
     fn joined<'t>(&mut self, parts: impl Iterator<Item = &'t [u8]>) {
         for (index, part) in parts.enumerate() {
             let at = part.as_ptr() as usize - self.text.as_ptr() as usize;
-            match self.guess(at, false).filter(|end| *end == at + part.len()) {
-                Some(_) => self.sorter.take(&self.draft, index, || part),
-                None => {
-                    let read = self.parse(part).unwrap_or_else(|error| Err(not_json(&error)));
-                    self.sorter.sort(read, index, || part);
-                }
+            if self.guess(at, false).is_some_and(|end| end == at + part.len()) {
+                self.sorter.take(&self.draft, index, || part);
+            } else {
+                let read = self.parse(part).unwrap_or_else(|error| Err(not_json(&error)));
+                self.sorter.sort(read, index, || part);
             }
         }
     }
