@@ -32,7 +32,7 @@ impl Key {
 pub(super) enum Target {
     /// It fills a column, given by its position in [`FieldNames::COLUMNS`](super::FieldNames).
     Column(usize),
-    /// It decides whether there is a tick. The field is given by its position in [`Only`](super::Only).
+    /// It decides whether there is a tick. The field is given by its position in [`Only`].
     Decisive(usize),
 }
 
