@@ -125,23 +125,11 @@ impl Decoder {
         let Self { envelope, wrap, bodies, left_out, unreadable, spread } = self;
         let mut sorter = Sorter::new(message, ticks, rejects, left_out, spread);
         match envelope.open(message.body, message.content_encoding).map(without_mark) {
-            Ok(text) if *wrap == Wrap::None || text.trim_ascii().is_empty() => {
-                bodies.read(text.trim_ascii(), &mut sorter);
-            }
-            Ok(text) => wrap.each(text.trim_ascii(), |body| {
-                if *wrap == Wrap::Kinesis {
-                    sorter.begin_part(body.text);
-                }
-                match body.message {
-                    Ok(message) => bodies.read(message.trim_ascii(), &mut sorter),
-                    Err(refusal) => sorter.refuse_body(refusal),
-                }
-            }),
+            Ok(text) if *wrap == Wrap::None => bodies.read(text.trim_ascii(), &mut sorter),
+            Ok(text) => read_wrapped(*wrap, text.trim_ascii(), bodies, &mut sorter),
             Err(refusal) => sorter.refuse_body(refusal),
         }
-        for (sum, count) in unreadable.0.iter_mut().zip(sorter.unreadable()) {
-            *sum += count;
-        }
+        unreadable.add(sorter.unreadable());
         envelope.shrink();
         for value in left_out.iter().filter_map(|(_, value)| *value) {
             bodies.filter().count(value);
@@ -164,6 +152,24 @@ impl Decoder {
     pub fn take_left_out(&mut self, tell: impl FnMut(&str, &str, u64)) {
         self.bodies.filter().take(tell);
     }
+}
+
+/// Reads the messages that are inside of the envelope `wrap`.
+// Apart, so that a message without an envelope does not pay for it.
+#[inline(never)]
+fn read_wrapped(wrap: Wrap, text: &[u8], bodies: &mut BodyReader, sorter: &mut Sorter<'_>) {
+    if text.is_empty() {
+        return bodies.read(text, sorter);
+    }
+    wrap.each(text, |body| {
+        if wrap == Wrap::Kinesis {
+            sorter.begin_part(body.text);
+        }
+        match body.message {
+            Ok(message) => bodies.read(message.trim_ascii(), sorter),
+            Err(refusal) => sorter.refuse_body(refusal),
+        }
+    });
 }
 
 /// The text without the byte order mark and the record separator (RFC 7464) with which some producers begin.

@@ -82,16 +82,22 @@ impl BodyReader {
 
     /// Sorts the ticks of `text`, which must be trimmed.
     pub(super) fn read(&mut self, text: &[u8], sorter: &mut Sorter<'_>) {
-        // The producer has encoded its JSON twice.
-        if text.first() == Some(&b'"')
-            && let Ok(inner) = serde_json::from_slice::<String>(text)
-            && matches!(inner.trim_ascii_start().as_bytes(), [b'{' | b'[', ..])
-        {
-            return self.read_text(inner.as_bytes().trim_ascii(), sorter);
+        if text.first() == Some(&b'"') {
+            self.read_quoted(text, sorter);
+        } else {
+            self.read_text(text, sorter);
         }
-        self.read_text(text, sorter);
     }
 
+    /// Reads the body of a producer that may have encoded its JSON twice.
+    #[cold]
+    fn read_quoted(&mut self, text: &[u8], sorter: &mut Sorter<'_>) {
+        let inner = serde_json::from_slice::<String>(text).ok();
+        let inner = inner.as_ref().map(|inner| inner.as_bytes().trim_ascii());
+        self.read_text(inner.filter(|inner| matches!(inner, [b'{' | b'[', ..])).unwrap_or(text), sorter);
+    }
+
+    #[inline]
     fn read_text(&mut self, text: &[u8], sorter: &mut Sorter<'_>) {
         if text.is_empty() {
             return sorter.refuse_body(Refusal::new(Reason::EmptyBody, "body holds nothing but white space"));

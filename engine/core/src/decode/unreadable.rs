@@ -7,6 +7,14 @@
 pub struct UnreadableFields(pub(super) [u64; 3]);
 
 impl UnreadableFields {
+    /// Adds `counts`, which are mostly zero.
+    #[inline]
+    pub(super) fn add(&mut self, counts: [u64; 3]) {
+        if counts != [0; 3] {
+            self.0.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+    }
+
     /// The columns, in the order of their counts.
     pub const COLUMNS: [&'static str; 3] = ["seq", "venue", "conditions"];
 
