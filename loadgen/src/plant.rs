@@ -1,8 +1,8 @@
 //! Known events in recorded trades, so that a detector can be measured on real prices.
 //!
-//! [`plant`] alters [`Trades`] in memory and lists what it did as [`Event`]s; all that it does not list stays as it
-//! was. This file owns the configuration and the order of the work. It does *not* own where events fall (`schedule`),
-//! what each of them does to the trades (`shape`), or how trades are stored (`trades`).
+//! [`plant`] alters [`Trades`] in memory and lists what it did as [`Event`]s. Everything outside of these events stays
+//! as it was. This file owns the configuration and the order of the work. It does *not* own where events fall
+//! (`schedule`), what each of them does to the trades (`shape`), or how trades are stored (`trades`).
 
 mod trades;
 
@@ -26,22 +26,22 @@ use shape::Edits;
 /// What to plant, and how densely.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlantConfig {
-    /// Everything random follows from it and from the trades.
+    /// All random choices follow from it and from the trades.
     pub seed: u64,
-    /// What is planted, in equal numbers. None of them plants nothing.
+    /// The kinds to plant, in equal numbers. If it is empty, nothing is planted.
     pub kinds: Vec<EventKind>,
-    /// Trades of a symbol between two of its events, on average. Where `quiet` takes longer than that, there are more.
+    /// The mean number of trades of a symbol between two of its events. There are more if `quiet` takes longer.
     pub every: NonZeroU64,
-    /// Event time from when one event of a symbol has left no more traces until the next one begins.
+    /// The least event time between the last trace of an event and the next event of the same symbol.
     pub quiet: Duration,
-    /// The time of day in which events have to lie as a whole; `None` is all day.
+    /// The time of day in which every event must lie as a whole. `None` is all day.
     pub hours: Option<DayHours>,
-    /// Planted prices are multiples of it.
+    /// Planted prices are multiples of this step.
     pub price_step: PriceStep,
 }
 
 impl Default for PlantConfig {
-    /// Every kind, each 10,000 trades, with 5 minutes of quiet, at any time of the day, in hundredths.
+    /// Every kind, one event in 10,000 trades, with 5 minutes of quiet, at any time of the day, in steps of 0.01.
     fn default() -> Self {
         Self {
             seed: 1,
@@ -54,7 +54,7 @@ impl Default for PlantConfig {
     }
 }
 
-/// Alters the trades and says how, in the order of event time. The same trades and configuration give the same events.
+/// Plants events and returns them in the order of event time. The same trades and configuration give the same events.
 #[must_use]
 pub fn plant(trades: &mut Trades, config: &PlantConfig) -> Vec<Event> {
     let mut deck = Deck::new(config);
@@ -74,8 +74,8 @@ pub fn plant(trades: &mut Trades, config: &PlantConfig) -> Vec<Event> {
     events
 }
 
-/// Gives every event the sequence number which its first row will have: how many rows of its symbol come before it in
-/// the file and stay. That also holds for a row that is removed, whose number goes to the next one.
+/// Gives every event the sequence number of its first row in the planted file: the number of rows of its symbol that
+/// come before it and stay. If the first row is removed, the next row of the symbol gets this number.
 fn number(drafts: &mut [(usize, Event)], trades: &Trades, edits: &Edits) {
     drafts.sort_by_key(|&(first_row, _)| first_row);
     let removed = edits.removed_rows(trades.len());

@@ -1,9 +1,9 @@
 //! The threads that turn a source into batches of messages, ahead of the senders.
 //!
-//! Each thread takes every n-th lane of the market and always works on the one that lags behind in event time, so that
-//! the lanes move on together. Messages are cut per lane, which makes them the same for any number of threads; only
-//! their order differs. A recording is read by one thread, in the order of the file. This file does *not* own what
-//! happens to a batch, or how ticks are held back (`packer`).
+//! Each thread takes every n-th lane of the market. It always works on the lane that lags behind in event time, so that
+//! the lanes move on together. Messages are cut per lane, so they are the same for any number of threads. Only their
+//! order differs. A recording is read by one thread, in the order of the file. This file does *not* own what happens to
+//! a batch, or how ticks are held back (`packer`).
 
 mod event_clock;
 mod packer;
@@ -30,7 +30,7 @@ use crate::{
 };
 use packer::Packer;
 
-/// Where batches go. `false` asks for no more of them, but for those that hold what was counted already.
+/// Takes batches. After `false`, no more ticks are counted, and only batches with counted ticks still come.
 pub type Emit<'a> = &'a (dyn Fn(Batch) -> bool + Sync);
 
 /// How ticks become messages.
@@ -38,9 +38,9 @@ pub type Emit<'a> = &'a (dyn Fn(Batch) -> bool + Sync);
 pub struct Preparation {
     /// How they are packed.
     pub packing: Packing,
-    /// Over how many queues the symbols are spread; at least 1.
+    /// The number of queues over which the symbols are spread, at least 1.
     pub queues: usize,
-    /// What happens to them on their way.
+    /// What happens to ticks on their way.
     pub disturbance: Disturbance,
     /// Whether the messages have marks.
     pub marks: bool,
@@ -70,7 +70,7 @@ pub struct Produced {
     pub symbols: BTreeMap<String, Tally>,
     /// The planted anomalies, in the order of event time.
     pub truth: Vec<Anomaly>,
-    /// How many malformed ticks there are besides.
+    /// The number of malformed ticks besides.
     pub malformed: u64,
 }
 
@@ -158,7 +158,7 @@ impl<'a> Worker<'a> {
         while goes_on && self.fill(&mut full)? {
             goes_on = batch_up(&mut full, &mut batchers, emit);
         }
-        // Nothing, where all lanes are done.
+        // This adds nothing if all lanes are done.
         for line in &mut self.lanes {
             line.packer.finish(&mut full)?;
         }
@@ -169,7 +169,7 @@ impl<'a> Worker<'a> {
         Ok(self.part)
     }
 
-    /// Lets the lane that lags behind go on until a message is full; `false` when all lanes are done.
+    /// Runs the lane that lags behind until a message is full. `false` if all lanes are done.
     fn fill(&mut self, full: &mut VecDeque<Message>) -> Result<bool, PayloadError> {
         while full.is_empty() {
             let lagging = self.lanes.iter().enumerate().min_by_key(|(_, line)| line.lane.now_us());
@@ -185,7 +185,7 @@ impl<'a> Worker<'a> {
                     return Ok(true);
                 }
             }
-            // What is left is what was begun, and what was held back.
+            // The lane is done. Its held ticks are released, and its last message is cut.
             packer.finish(full)?;
             self.lanes.swap_remove(at);
         }
@@ -193,7 +193,7 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Puts messages into batches and emits those that are full; `false` where no more are wanted.
+/// Puts messages into batches and emits the full batches. `false` if `emit` wants no more.
 fn batch_up(full: &mut VecDeque<Message>, batchers: &mut [Batcher], emit: Emit<'_>) -> bool {
     let mut goes_on = true;
     while let Some(message) = full.pop_front() {

@@ -1,7 +1,7 @@
 //! The generator of pseudo-random numbers that seeded data comes from.
 //!
-//! It is written out here because the committed fingerprints depend on its every bit, which a library may change
-//! between versions. Only integer and correctly rounded floating-point operations are used, no `ln` or `cos`, so that
+//! It is written out here because the committed fingerprints depend on its every bit, and a library may change bits
+//! between versions. It uses only integer and correctly rounded floating-point operations, and no `ln` or `cos`. So
 //! every platform draws the same numbers.
 
 /// The finaliser of `SplitMix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): a
@@ -18,7 +18,7 @@ pub const fn mix(mut bits: u64) -> u64 {
 pub struct Random(u64);
 
 impl Random {
-    /// The stream number `stream` of `seed`; streams of one seed are unrelated.
+    /// The stream number `stream` of `seed`. Streams of one seed are unrelated.
     #[must_use]
     pub const fn new(seed: u64, stream: u64) -> Self {
         Self(mix(mix(seed).wrapping_add(stream)))
@@ -30,7 +30,7 @@ impl Random {
         mix(self.0)
     }
 
-    /// An integer below `bound`; 0 where `bound` is 0. The bias is below `bound` / 2^64.
+    /// An integer below `bound`, or 0 if `bound` is 0. The bias is below `bound` / 2^64.
     pub const fn below(&mut self, bound: u64) -> u64 {
         ((self.bits() as u128 * bound as u128) >> 64) as u64
     }
@@ -41,7 +41,7 @@ impl Random {
     }
 
     /// A bell-shaped number with mean 0, standard deviation 1 and no value beyond 3.47: the sum of four uniform ones
-    /// (Irwin-Hall), which unlike the usual transforms needs no transcendental function.
+    /// (Irwin-Hall). Unlike the usual transforms, it needs no transcendental function.
     pub fn bell(&mut self) -> f64 {
         let bits = self.bits();
         let sum = (bits & 0xffff) + ((bits >> 16) & 0xffff) + ((bits >> 32) & 0xffff) + (bits >> 48);

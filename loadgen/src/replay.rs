@@ -1,7 +1,7 @@
 //! Recorded trades as a source: rows of a CSV or Parquet file become ticks, in the order of the file.
 //!
 //! This file owns the sequence numbers of rows that have none, and the tally of what was read. It does *not* own the
-//! file formats, nor which columns hold what: those are [`ticklake_reader`]'s.
+//! file formats or the meaning of columns. [`ticklake_reader`] owns them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,15 +14,15 @@ use crate::{
     tick::{SymbolHash, Tick},
 };
 
-/// Why a recording cannot be replayed on.
+/// Why a replay ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// It cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// Sequence numbers tell the ticks of a symbol apart.
+    /// Two rows of a symbol have the same sequence number.
     #[error(
-        "failed to read row {row}: {symbol:?} had a row with seq {seq} before; map no seq, and the rows of each symbol are numbered"
+        "failed to read row {row}: an earlier row of {symbol:?} has seq {seq}, too; map no column to seq, then the rows of each symbol are numbered"
     )]
     SeqRepeats {
         /// Its number, from 1, headings not counted.
@@ -37,10 +37,10 @@ pub enum ReplayError {
     Payload(#[from] PayloadError),
 }
 
-/// Takes ticks; `Ok(false)` asks for no more of them.
+/// Takes ticks. `Ok(false)` asks for no more of them.
 pub type TickSink<'a> = &'a mut dyn FnMut(&Tick<'_>) -> Result<bool, PayloadError>;
 
-/// Hands every row of `recording` to `sink`, with times as `dialect` can carry them, and says what was handed over by
+/// Hands every row of `recording` to `sink`, with times as `dialect` can carry them. Returns a tally of these ticks by
 /// symbol.
 pub fn replay(
     recording: &Recording,
@@ -75,7 +75,7 @@ struct Book {
 }
 
 impl Books<'_> {
-    /// Takes the next row; `false` asks for no more.
+    /// Takes the next row. `false` asks for no more.
     fn take(&mut self, row: &Row<'_>) -> Result<bool, ReplayError> {
         if !self.symbols.contains_key(row.symbol) {
             let book = Book { hash: SymbolHash::of(row.symbol), tally: Tally::default() };

@@ -1,7 +1,7 @@
-//! What is left of a run for people and other tools: its figures as JSON, its latencies as percentile distributions,
-//! and a page with plots.
+//! The report of a run for people and other tools: its figures as JSON, its latencies as percentile distributions, and
+//! a page with plots.
 //!
-//! It does *not* own what was sent, which the manifest lists.
+//! It does *not* own the list of what was sent. The manifest has it.
 
 mod axis;
 mod hgrm;
@@ -35,15 +35,15 @@ const PERCENTILES: [f64; 7] = [50.0, 90.0, 99.0, 99.9, 99.99, 99.999, 100.0];
 pub struct Figures {
     /// Whether the generator kept its own schedule.
     pub is_valid: bool,
-    /// Whether all that was asked for was sent.
+    /// Whether everything that was asked for was sent.
     pub is_whole: bool,
-    /// How far it was behind it at worst, milliseconds.
+    /// How far the generator was behind its schedule at worst, milliseconds.
     pub behind_ms: f64,
-    /// Ticks per second that were asked for; `None` is a closed loop, or a replay by the clock of the recording.
+    /// Ticks per second that were asked for. `None` for a closed loop, or a replay by the clock of the recording.
     pub rate: Option<u64>,
-    /// How that changed over time.
+    /// How the rate changed over time.
     pub shape: Option<String>,
-    /// How many times as fast as it went a recording was replayed.
+    /// The speed of a replay: how many times as fast as recorded.
     pub speed: Option<f64>,
     /// Seconds from the first call to the last answer.
     pub elapsed_s: f64,
@@ -63,30 +63,30 @@ pub struct Figures {
     pub retries: u64,
     /// See `retries`.
     pub unanswered_calls: u64,
-    /// Messages that the queue did not take because it was asked too much.
+    /// Messages that the queue did not take because it throttled the sender.
     pub throttled: u64,
     /// From when a batch was due until the queue had it, milliseconds, by percentile.
     pub latency_ms: Vec<(f64, f64)>,
-    /// What appeared in the lake, where that was watched.
+    /// What appeared in the lake, if it was watched.
     pub lake: Option<InLake>,
-    /// The alerts that arrived, where somebody listened.
+    /// The alerts that arrived, if the run listened for alerts.
     pub alerts: Option<Alerts>,
-    /// What could not be looked at, and why.
+    /// What could not be observed, and why.
     pub problems: Vec<String>,
-    /// How things stood at the end of every second.
+    /// The state at the end of every second.
     pub seconds: Vec<Second>,
 }
 
 /// What appeared in the lake.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct InLake {
-    /// Ticks that did.
+    /// Ticks that appeared.
     pub ticks: u64,
-    /// Messages that did not in time, and ticks that nobody watched for.
+    /// Messages that did not appear in time, and ticks that were not watched for.
     pub missing_messages: usize,
     /// See `missing_messages`.
     pub unwatched: u64,
-    /// The longest time between two listings, milliseconds: latencies may be too long by so much.
+    /// The longest time between two listings, milliseconds. Latencies may be too long by this time.
     pub blind_ms: f64,
     /// From when the batch of a tick was due until a listing had its file, milliseconds, by percentile.
     pub latency_ms: Vec<(f64, f64)>,
@@ -95,15 +95,15 @@ pub struct InLake {
 /// The alerts that arrived.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Alerts {
-    /// All of them, and those of them that are about no single tick that was sent.
+    /// All alerts, and those about no tick that the watch remembers.
     pub count: u64,
     /// See `count`.
     pub unmatched: u64,
-    /// From when the batch of the tick that an alert is about was due until it arrived, milliseconds, by percentile.
+    /// From when the batch of an alert's tick was due until the alert arrived, milliseconds, by percentile.
     pub latency_ms: Vec<(f64, f64)>,
 }
 
-/// None where nothing was seen.
+/// The percentiles that a report names. There are none if the histogram is empty.
 fn percentiles(latency_us: &Histogram<u64>) -> Vec<(f64, f64)> {
     if latency_us.is_empty() {
         return Vec::new();
@@ -112,7 +112,7 @@ fn percentiles(latency_us: &Histogram<u64>) -> Vec<(f64, f64)> {
 }
 
 impl Figures {
-    /// Those of a run.
+    /// The figures of a run.
     #[must_use]
     pub fn of(sent: &Sent, observed: &Observed) -> Self {
         let elapsed_s = sent.elapsed.as_secs_f64();
@@ -162,8 +162,8 @@ pub struct ReportError {
     source: io::Error,
 }
 
-/// Writes the report of a run that has ended `at` into a folder, which is created: `report.html`, `report.json`,
-/// `send.hgrm`, and `lake.hgrm` and `alerts.hgrm` where these were looked at.
+/// Writes the report of a run that ended at `at` into a folder, and creates the folder: `report.html`, `report.json`,
+/// `send.hgrm`, and `lake.hgrm` and `alerts.hgrm` if the run observed these.
 pub fn write(dir: &Path, title: &str, at: Timestamp, sent: &Sent, observed: &Observed) -> Result<(), ReportError> {
     let figures = Figures::of(sent, observed);
     let histograms = [
@@ -181,7 +181,7 @@ pub fn write(dir: &Path, title: &str, at: Timestamp, sent: &Sent, observed: &Obs
     Ok(())
 }
 
-/// Creates a file, and its folder, and has `write` fill it.
+/// Creates a file and its folder, and lets `write` fill the file.
 pub fn write_file(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), ReportError> {
     let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
     let written = folder.and_then(|()| File::create(path)).map(BufWriter::new).and_then(|mut file| {

@@ -1,9 +1,9 @@
 //! How well alerts match the events that were planted.
 //!
 //! An alert belongs to an event of its own kind and symbol if its time is within the event or the grace after it. The
-//! first one finds the event, each further one is a duplicate and false. An alert of another kind inside an event is a
-//! side effect, neither true nor false; the rest is false. This file owns the matching; it does *not* own how alerts
-//! are read (`alerts`) or what is made of the counts (`report`).
+//! first alert finds the event. Each further one is a duplicate and false. An alert of another kind inside an event is
+//! a side effect, neither true nor false. All other alerts are false. This file owns the matching. It does *not* own
+//! how alerts are read (`alerts`) or what is made of the counts (`report`).
 
 mod alerts;
 mod report;
@@ -29,7 +29,7 @@ pub struct Ticks {
 }
 
 impl Ticks {
-    /// Only their number is known: there are no delays in ticks.
+    /// Only the number of ticks is known, so delays in ticks are not.
     #[must_use]
     pub fn counted(count: u64) -> Self {
         Self { count, times: BTreeMap::new() }
@@ -42,7 +42,7 @@ impl Ticks {
         Self { count: trades.len() as u64, times }
     }
 
-    /// How many ticks of the symbol come after `from_us` and not after `to_us`.
+    /// How many ticks of the symbol come after `from_us` and not after `to_us`. `None` if its ticks are not known.
     #[must_use]
     pub fn between(&self, symbol: &str, from_us: i64, to_us: i64) -> Option<u64> {
         let times = self.times.get(symbol)?;
@@ -51,8 +51,7 @@ impl Ticks {
     }
 }
 
-/// Matches alerts with events, in any order. `grace` is how long after the end of an event an alert still belongs to
-/// it.
+/// Matches alerts with events, in any order. An alert belongs to an event until `grace` after the end of the event.
 #[must_use]
 pub fn score(events: &[Event], alerts: &[Alert], ticks: &Ticks, grace: Duration) -> Score {
     let grace_us = i64::try_from(grace.as_micros()).unwrap_or(i64::MAX);
@@ -83,27 +82,27 @@ pub fn score(events: &[Event], alerts: &[Alert], ticks: &Ticks, grace: Duration)
 /// What an alert turned out to be.
 #[derive(Debug, Clone, Copy)]
 enum Verdict<'a> {
-    /// The first of its event.
+    /// The first alert of its event.
     Found(&'a Event),
-    /// A further one of its event.
+    /// A further alert of its event.
     Duplicate,
     /// Inside an event of another kind.
     SideEffect,
-    /// Of nothing.
+    /// Inside no event.
     False,
 }
 
 /// The events of one kind that have begun.
 #[derive(Default)]
 struct Begun {
-    /// Those that are not found, by the time at which it is too late.
+    /// Events that are not found yet, by the time at which it is too late for an alert.
     open: BinaryHeap<Reverse<(i64, usize)>>,
-    /// The latest such time of all, found or not: before it, an alert is inside an event.
+    /// The latest such time of all events, found or not. Until then, an alert is inside an event.
     last_us: Option<i64>,
 }
 
-/// Goes through the events and the alerts of one symbol together, both ascending by time. Where events of a kind
-/// overlap, an alert goes to the one that ends first, which leaves the most for those that follow.
+/// Goes through the events and the alerts of one symbol together, both ascending by time. If events of a kind overlap,
+/// an alert finds the one that ends first. That leaves the most events for the following alerts.
 fn sweep<'a>(
     events: &[&'a Event],
     alerts: &[&'a Alert],

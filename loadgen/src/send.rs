@@ -1,8 +1,8 @@
 //! Sending: what to send, how fast, and the call that does it all.
 //!
-//! Producer threads fill a bounded channel with batches; sender tasks empty it into the queue. When the queue is slow
-//! the channel fills and the producers wait, so memory is bounded by [`CHANNEL_BATCHES_PER_SENDER`] batches of at most
-//! 1 MiB for each sender, and some that are handed over together. This file owns that graph; it does *not* own the call
+//! Producer threads fill a bounded channel with batches. Sender tasks empty it into the queue. When the queue is slow,
+//! the channel fills and the producers wait. So memory is bounded by [`CHANNEL_BATCHES_PER_SENDER`] batches of at most
+//! 1 MiB for each sender, and some that are handed over together. This file owns that graph. It does *not* own the call
 //! of `SendMessageBatch` (`deliver`), when a batch is due (`schedule`), or what becomes of it ([`crate::watch`]).
 
 mod deliver;
@@ -42,8 +42,7 @@ pub use shape::{Shape, ShapeError};
 /// How many batches are prepared ahead for each sender.
 pub const CHANNEL_BATCHES_PER_SENDER: usize = 2;
 
-/// Batches that producers hand over at once: to wake a sender, and a producer in turn, costs more than to prepare a
-/// batch.
+/// Batches that producers hand over at once. To wake a sender, and then a producer, costs more than to prepare a batch.
 const TOGETHER: usize = 8;
 
 /// Where the ticks come from.
@@ -62,13 +61,13 @@ pub struct Plan {
     pub source: Source,
     /// How they are packed into messages.
     pub packing: Packing,
-    /// What happens to them on their way.
+    /// What happens to ticks on their way.
     pub disturbance: Disturbance,
-    /// When they are sent.
+    /// When the batches are sent.
     pub pace: Pace,
-    /// Threads that prepare messages; at least 1 is used, and for a recording no more.
+    /// Threads that prepare messages, at least 1. A recording uses only one.
     pub threads: usize,
-    /// Calls of `SendMessageBatch` in flight at a time; at least 1.
+    /// Calls of `SendMessageBatch` in flight at a time, at least 1.
     pub senders: usize,
 }
 
@@ -80,12 +79,12 @@ pub enum Pace {
     AsTaken,
     /// At a rate, on a schedule that a slow queue does not stretch: an open loop.
     Rate {
-        /// How many.
+        /// The rate.
         ticks_per_s: NonZeroU64,
-        /// How that changes over time.
+        /// How the rate changes over time.
         shape: Shape,
     },
-    /// By the clock of a recording, however slow the queue is: an open loop. A market has no order of event times.
+    /// By the clock of a recording, however slow the queue is: an open loop. A market has no such clock.
     EventTime(Speed),
 }
 
@@ -96,7 +95,7 @@ impl Pace {
         Self::Rate { ticks_per_s, shape: Shape::Constant }
     }
 
-    /// Ticks per second that are asked for at a time since the beginning; `None` where no rate is.
+    /// Ticks per second that are asked for, when `at` has passed since the beginning. `None` if the pace has no rate.
     #[must_use]
     pub fn asked_per_s(&self, at: Duration) -> Option<f64> {
         match self {
@@ -121,23 +120,23 @@ pub enum Error {
     /// The market cannot be generated.
     #[error(transparent)]
     Market(#[from] MarketError),
-    /// Nothing to send to.
-    #[error("failed to send: no queue is named")]
+    /// There is no queue to send to.
+    #[error("failed to send: no queue is named; name at least one")]
     NoQueue,
-    /// A market that is to be sent by its own clock.
+    /// A market cannot be sent by its own clock.
     #[error("failed to send a market by its own clock: its lanes are not in the order of event time; give a rate")]
     MarketPace,
     /// The messages cannot be prepared.
     #[error(transparent)]
     Produce(#[from] ProduceError),
-    /// The queue does not take them.
+    /// The queue does not take the messages.
     #[error(transparent)]
     Delivery(#[from] DeliveryError),
 }
 
-/// Sends the ticks of `plan` to the queues and says what was sent; a symbol's go to the one that
-/// [`ticklake_schemas::queue_of`] says. Every message was taken by its queue when this returns `Ok`. Dropping the
-/// future stops producers and senders.
+/// Sends the ticks of `plan` to the queues and returns what was sent. [`ticklake_schemas::queue_of`] says to which
+/// queue a symbol's ticks go. When this returns `Ok`, the queues have taken every message. Dropping the future stops
+/// producers and senders.
 pub async fn run(client: Client, queue_urls: &[String], plan: Plan, progress: Arc<Progress>) -> Result<Sent, Error> {
     if queue_urls.is_empty() {
         return Err(Error::NoQueue);
@@ -153,7 +152,7 @@ pub async fn run(client: Client, queue_urls: &[String], plan: Plan, progress: Ar
         tasks.spawn(send_all(feed.clone(), deliverer.clone()));
     }
     while let Some(finished) = tasks.join_next().await {
-        // An error here drops the other tasks and the feed, and with it the channel, which stops the producers.
+        // An error here drops the other tasks, the feed and its channel. The closed channel stops the producers.
         deliverer.absorb(finished.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?);
     }
     let produced = producing.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
@@ -189,7 +188,7 @@ pub async fn run(client: Client, queue_urls: &[String], plan: Plan, progress: Ar
 /// One sender: takes batches until there are no more.
 async fn send_all(feed: Arc<Mutex<Feed>>, mut deliverer: Deliverer) -> Result<Deliverer, DeliveryError> {
     loop {
-        // The lock is held while waiting for the next batch and for its time: the schedule has one order.
+        // A sender holds the lock while it waits for the next batch and for its time: the schedule has one order.
         let next = feed.lock().await.next().await;
         let Some((batch, due)) = next else { return Ok(deliverer) };
         deliverer.deliver(batch, due).await?;

@@ -1,7 +1,6 @@
 //! One tick as it is sent: the fields of the canonical JSON form, borrowed from wherever they come from.
 //!
-//! This file owns the checksum of a tick. It does *not* own how
-//! a tick is written into a message.
+//! This file owns the checksum of a tick. It does *not* own how a tick is written into a message.
 
 pub use ticklake_reader::Number;
 
@@ -34,7 +33,7 @@ impl Tick<'_> {
     }
 }
 
-/// A tick that is kept.
+/// A tick that owns its texts.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnedTick {
     symbol: Box<str>,
@@ -75,10 +74,10 @@ impl OwnedTick {
     }
 }
 
-/// A number that is kept.
+/// A number that owns its text.
 #[derive(Debug, Clone)]
 struct OwnedNumber {
-    /// Of one that is passed through; `number` is its value.
+    /// The text of a number that is passed through. `number` is its value.
     text: Option<Box<str>>,
     number: Number<'static>,
 }
@@ -120,7 +119,7 @@ impl SymbolHash {
     }
 }
 
-/// The checksum of one row. Those of a symbol are added with wrap-around, which does not depend on their order.
+/// The checksum of one row. The checksums of a symbol are added with wrap-around, so their order does not matter.
 #[must_use]
 pub fn row_checksum(symbol: SymbolHash, ts_us: i64, price: f64, volume: f64, seq: i64) -> u64 {
     [ts_us as u64, price.to_bits(), volume.to_bits(), seq as u64]

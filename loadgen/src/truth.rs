@@ -1,4 +1,4 @@
-//! What was planted: the anomalies that a consumer is expected to find, and the file that lists them.
+//! The planted anomalies that a consumer should find, and the file that lists them.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AnomalyKind {
-    /// One tick far off, the next one back to normal.
+    /// One tick is far off, and the next one is back to normal.
     Spike,
 }
 

@@ -1,8 +1,8 @@
 //! What becomes of the ticks that were sent: when they can be read in the lake, and when an alert about them arrives.
 //!
-//! Both are told from when the batch of a tick was due, so that a queue or a consumer that stalls shows. One tick of
-//! each message stands for all of it, for a consumer stores a message as a whole. This file owns what is expected and
-//! its latencies; it does *not* look into the lake (`lake`) or listen for alerts (`alerts`).
+//! Both times count from when the batch of a tick was due, so that a queue or a consumer that stalls shows. One tick of
+//! each message stands for all of it, because a consumer stores a message as a whole. This file owns what is expected
+//! and its latencies. It does *not* look into the lake (`lake`) or listen for alerts (`alerts`).
 
 pub mod alerts;
 pub mod lake;
@@ -19,13 +19,13 @@ use tokio::time::Instant;
 
 use crate::{batch::Batch, manifest::no_latencies, tick::SymbolHash};
 
-/// Messages that are expected in the lake at a time; of more it is not known when they arrive. About 50 bytes each.
+/// The most messages that are expected in the lake at a time. Further ones are not timed. About 50 bytes each.
 pub const EXPECTED_MAX: usize = 2_000_000;
 
-/// Symbols within messages that alerts are looked up in; what was sent before is forgotten. About 40 bytes each.
+/// Symbols within messages that alerts are looked up in. Older ones are forgotten. About 40 bytes each.
 pub const REMEMBERED_MAX: usize = 1_000_000;
 
-/// Alerts whose ids are remembered, so that one that comes again is not counted again.
+/// How many ids of alerts are remembered, so that an alert that comes again is not counted again.
 const IDS_MAX: usize = 100_000;
 
 /// Problems that are remembered until somebody takes them.
@@ -44,9 +44,9 @@ pub struct Watch {
 pub struct Seen {
     /// Ticks in the lake, or alerts.
     pub count: u64,
-    /// From when the batch of each was due, microseconds.
+    /// Latencies from when the batch of each was due, microseconds.
     pub latency_us: Histogram<u64>,
-    /// The same, of those since somebody last asked.
+    /// The same since somebody last asked.
     recent_us: Histogram<u64>,
 }
 
@@ -70,27 +70,27 @@ impl Seen {
 /// Messages on their way into the lake.
 #[derive(Debug)]
 struct Stored {
-    /// By symbol and sequence number of a tick of theirs: when it was due, and how many ticks it stands for.
+    /// By symbol and sequence number of one tick per message: when it was due, and for how many ticks it stands.
     expected: HashMap<(SymbolHash, i64), (Instant, u64)>,
     seen: Seen,
-    /// Ticks of messages that were more than could be expected.
+    /// Ticks of messages beyond [`EXPECTED_MAX`].
     unwatched: u64,
-    /// The longest time between two looks.
+    /// The longest time between two listings of the lake.
     blind_max: Duration,
 }
 
-/// What alerts can be about.
+/// The ticks that alerts can be about.
 #[derive(Debug)]
 struct Alerted {
-    /// By symbol, for each message with ticks of it.
+    /// By symbol, one span for each message with ticks of it.
     sent: HashMap<SymbolHash, VecDeque<Span>>,
-    /// Their symbols, in the order in which they were sent.
+    /// The symbols of all spans, in the order in which they were sent.
     order: VecDeque<SymbolHash>,
-    /// Ids of the latest alerts, and their order.
+    /// The ids of the latest alerts, and their order.
     ids: HashSet<String>,
     ids_order: VecDeque<String>,
     seen: Seen,
-    /// Alerts about nothing that is remembered.
+    /// Alerts about no tick that is remembered.
     unmatched: u64,
 }
 
@@ -103,7 +103,7 @@ struct Span {
 }
 
 impl Watch {
-    /// Expects what is sent in the lake, or alerts about it, or both.
+    /// A watch that expects in the lake what is sent, or expects alerts about it, or both.
     #[must_use]
     pub fn new(lake: bool, alerts: bool) -> Self {
         let (seen, blind_max) = (Seen::nothing(), Duration::ZERO);
@@ -123,7 +123,7 @@ impl Watch {
         }
     }
 
-    /// Expects the ticks of a batch that was due then, before it is sent.
+    /// Expects the ticks of a batch that was due at `due`. Call it before the batch is sent.
     pub fn expect(&self, batch: &Batch, due: Instant) {
         if let Some(mut stored) = self.stored() {
             for message in batch.messages() {
@@ -142,7 +142,7 @@ impl Watch {
         }
     }
 
-    /// Sees rows in the lake that could be read at `at`, and takes them.
+    /// Sees rows that were readable in the lake at `at`, and empties `rows`.
     fn see_rows(&self, rows: &mut Vec<(SymbolHash, i64)>, at: Instant) {
         let Some(mut stored) = self.stored() else { return };
         for row in rows.drain(..) {
@@ -153,14 +153,14 @@ impl Watch {
         }
     }
 
-    /// Nobody could see for so long what is in the lake.
+    /// Notes for how long nobody could see what is in the lake.
     fn was_blind(&self, gap: Duration) {
         if let Some(mut stored) = self.stored() {
             stored.blind_max = stored.blind_max.max(gap);
         }
     }
 
-    /// Something could not be looked at.
+    /// Notes that something could not be observed.
     fn add_problem(&self, problem: String) {
         let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         if problems.len() < PROBLEMS_MAX {
@@ -168,13 +168,13 @@ impl Watch {
         }
     }
 
-    /// What could not be looked at since this was last called.
+    /// The problems since the last call.
     pub fn take_problems(&self) -> Vec<String> {
         mem::take(&mut self.problems.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Sees an alert about a tick, which has arrived at `at`; one with an id that was seen before is the same once
-    /// more.
+    /// Sees an alert about a tick. The alert arrived at `at`. If its id was seen before, it is the same alert again and
+    /// does not count.
     fn alert(&self, id: Option<String>, symbol: &str, ts_us: i64, at: Instant) {
         let Some(mut alerted) = self.alerted() else { return };
         if id.is_some_and(|id| !alerted.is_new(id)) {
@@ -187,32 +187,32 @@ impl Watch {
         }
     }
 
-    /// Messages that are expected in the lake and have not been seen there; `None` where it is not watched.
+    /// Messages that are expected in the lake and have not been seen there. `None` if the lake is not watched.
     pub fn outstanding(&self) -> Option<usize> {
         self.stored().map(|stored| stored.expected.len())
     }
 
-    /// Ticks of messages that nobody watches for, for there were more than [`EXPECTED_MAX`].
+    /// Ticks of messages that nobody watches for, because there were more than [`EXPECTED_MAX`].
     pub fn unwatched(&self) -> u64 {
         self.stored().map_or(0, |stored| stored.unwatched)
     }
 
-    /// The longest time between two looks into the lake: what is measured may be late by so much.
+    /// The longest time between two listings of the lake. Measured latencies may be too long by this time.
     pub fn blind_max(&self) -> Duration {
         self.stored().map_or(Duration::ZERO, |stored| stored.blind_max)
     }
 
-    /// What has been seen in the lake; `None` where it is not watched.
+    /// What has been seen in the lake. `None` if it is not watched.
     pub fn in_lake(&self) -> Option<Seen> {
         self.stored().map(|stored| stored.seen.clone())
     }
 
-    /// The alerts that have arrived, and how many were about no tick that is remembered; `None` where nobody listens.
+    /// The alerts that arrived, and how many of them are about no remembered tick. `None` if nobody listens.
     pub fn of_alerts(&self) -> Option<(Seen, u64)> {
         self.alerted().map(|alerted| (alerted.seen.clone(), alerted.unmatched))
     }
 
-    /// How many ticks have been seen in the lake, and the latencies of those since this was last called.
+    /// How many ticks have been seen in the lake, and the latencies of those seen since the last call.
     pub fn take_recent_us(&self) -> Option<(u64, Histogram<u64>)> {
         self.stored().map(|mut stored| (stored.seen.count, stored.seen.take_recent_us()))
     }
@@ -231,7 +231,7 @@ impl Watch {
     }
 }
 
-/// An error in one line.
+/// An error and its causes in one line.
 pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
@@ -261,7 +261,7 @@ impl Alerted {
         }
     }
 
-    /// When the newest message was due that has ticks of the symbol around that time.
+    /// When the newest message was due whose ticks of the symbol include that time.
     fn due(&self, symbol: SymbolHash, ts_us: i64) -> Option<Instant> {
         let sent = self.sent.get(&symbol)?.iter().rev();
         sent.into_iter().find(|span| (span.ts_us.0..=span.ts_us.1).contains(&ts_us)).map(|span| span.due)

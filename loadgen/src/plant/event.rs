@@ -1,7 +1,7 @@
-//! The events that can be planted, by name, and the record of one that was.
+//! The kinds of events that can be planted, and the record of a planted event.
 //!
-//! This file owns the labels, what kind of alert is expected of each, how long each lasts, and the JSON of an event. It
-//! does *not* own what an event does to the trades (`shape`).
+//! This file owns the labels, the kind of alert that each event should raise, how long each lasts, and the JSON of an
+//! event. It does *not* own what an event does to the trades (`shape`).
 
 use std::{str::FromStr, time::Duration};
 
@@ -25,7 +25,7 @@ pub enum EventKind {
     Move50bp60s,
     /// For 60 s the distance of prices from their centred mean over 10 s is 5 times what it was.
     VolatilityX5,
-    /// The same, 10 times.
+    /// The same with a factor of 10.
     VolatilityX10,
     /// For 30 s volumes are 20 times what they were.
     VolumeX20,
@@ -40,16 +40,16 @@ pub enum EventKind {
 /// How long an event lasts, from its first trade on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Spans {
-    /// When an alert is too late; see [`Event::end_us`].
+    /// Until when an alert is about the event; see [`Event::end_us`].
     pub(super) event: Duration,
-    /// When the trades are as they were.
+    /// Until when the event alters trades.
     pub(super) traces: Duration,
-    /// The part that has to be dense with trades for the event to be one. Zero where a single trade is the event.
+    /// The part that must have enough trades, or else the event does not fit. Zero if the event is a single trade.
     pub(super) dense: Duration,
 }
 
 impl EventKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [EventKind; 12] = [
         Self::Spike20bp,
         Self::Spike50bp,
@@ -84,7 +84,7 @@ impl EventKind {
         }
     }
 
-    /// The kind of the alert that is expected of it.
+    /// The kind of alert that the event should raise.
     #[must_use]
     pub fn alert_kind(self) -> &'static str {
         match self {
@@ -100,9 +100,9 @@ impl EventKind {
     pub(super) fn spans(self) -> Spans {
         let [event, traces, dense] = match self {
             Self::Spike20bp | Self::Spike50bp | Self::Spike100bp | Self::DecimalShift => [0, 0, 0],
-            // The return is part of the event, and 60 s are given to notice it.
+            // The return is part of the event. A detector has 60 s to notice it.
             Self::LevelShift50bp => [180, 180, 120],
-            // The return is slow enough to be none, so that an alert of it is false.
+            // The return is so slow that it is no event of its own. An alert about it is false.
             Self::Move50bp60s => [120, 420, 60],
             Self::VolatilityX5 | Self::VolatilityX10 | Self::Gap60s => [60, 60, 60],
             Self::VolumeX20 | Self::VolumeX50 | Self::Gap30s => [30, 30, 30],
@@ -121,7 +121,7 @@ impl EventKind {
 
 /// A name that no kind of event has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("failed to read the kind of event: there is no {name:?}, only {}", EventKind::ALL.map(EventKind::name).join(", "))]
+#[error("failed to read {name:?} as a kind of event; use one of {}", EventKind::ALL.map(EventKind::name).join(", "))]
 pub struct UnknownKind {
     /// The name.
     pub name: String,
@@ -135,7 +135,7 @@ impl FromStr for EventKind {
     }
 }
 
-/// The side of the normal value on which the planted one lies.
+/// The side of the normal value on which the planted value lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
@@ -147,11 +147,11 @@ pub enum Direction {
 
 /// One planted event: a line of the truth file.
 ///
-/// Kind and label are plain texts, so that events which somebody found and wrote down can be scored as well.
+/// Kind and label are plain text, so that a hand-written list of real events can be scored as well.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(into = "Line", from = "Line")]
 pub struct Event {
-    /// The kind of the alert that is expected.
+    /// The kind of alert that the event should raise.
     pub kind: String,
     /// What was planted: [`EventKind::name`], or `rise_50bp_60s`.
     pub label: String,
@@ -161,12 +161,12 @@ pub struct Event {
     pub start_us: i64,
     /// Until when an alert is about this event, in the same unit.
     pub end_us: i64,
-    /// Where prices or volumes went; `None` for volatility and gaps.
+    /// Where prices or volumes went. `None` for volatility and gaps.
     pub direction: Option<Direction>,
-    /// Sequence number, in the planted file, of the first trade that is not as it was: the first one after a gap.
+    /// Sequence number, in the planted file, of the first altered trade. For a gap, of the first trade after it.
     pub seq: i64,
-    /// The price that a trade had before: the only trade of a spike, the first one of a level shift, the first one
-    /// of a move that is off by all of its size. `None` for the other kinds.
+    /// The price before planting: of the only trade of a spike, of the first trade of a level shift, or of the first
+    /// trade of a move that is off by the full size. `None` for the other kinds.
     pub expected: Option<f64>,
     /// The price that was planted in its place.
     pub observed: Option<f64>,
@@ -205,7 +205,7 @@ impl From<Line> for Event {
     }
 }
 
-/// Always six decimals; empty for a time that no calendar has.
+/// The time with six decimals. The text is empty if the calendar does not have this time.
 fn rfc3339(us: i64) -> String {
     Timestamp::from_microsecond(us).map(|time| format!("{time:.6}")).unwrap_or_default()
 }

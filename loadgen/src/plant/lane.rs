@@ -1,8 +1,8 @@
-//! The trades of one symbol in the order of event time, which in a file they need not be in.
+//! The trades of one symbol in the order of event time. A file may have them in another order.
 
 use super::Trades;
 
-/// One symbol's trades, ascending by event time; those of the same time stay in the order of the file.
+/// One symbol's trades, ascending by event time. Trades of the same time stay in the order of the file.
 pub(super) struct Lane<'a> {
     trades: &'a Trades,
     name: &'a str,
@@ -30,7 +30,7 @@ impl<'a> Lane<'a> {
         self.rows.len()
     }
 
-    /// The row in the file of trade `at` of the lane.
+    /// The row in the file of trade number `at`.
     pub(super) fn row(&self, at: usize) -> usize {
         self.rows[at]
     }

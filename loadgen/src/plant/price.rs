@@ -4,8 +4,8 @@
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PriceStep {
     step: f64,
-    /// Steps per unit where that is a whole number: dividing by it gives the double nearest to the decimal, which
-    /// multiplying by 0.01 does not.
+    /// Steps per unit, if that is a whole number. To divide by it gives the double nearest to the decimal. To multiply
+    /// by 0.01 does not.
     per_unit: Option<f64>,
 }
 
@@ -13,7 +13,7 @@ impl PriceStep {
     /// 0.01.
     pub const CENT: Self = Self { step: 0.01, per_unit: Some(100.0) };
 
-    /// A step in the quote currency; `None` for what is not above zero and finite.
+    /// A step in the quote currency. `None` if it is not above zero or not finite.
     #[must_use]
     pub fn new(step: f64) -> Option<Self> {
         if !(step.is_finite() && step > 0.0) {
@@ -31,16 +31,16 @@ impl PriceStep {
 
     /// Whether two prices are a step or more apart.
     pub(super) fn tells_apart(self, a: f64, b: f64) -> bool {
-        // A little less than a step, for both prices are rounded to a double.
+        // A little less than a step, because both prices are rounded to a double.
         (a - b).abs() >= self.step * (1.0 - 1e-6)
     }
 
-    /// `price` times `factor` on the grid, and at least a step away from `price`, to the side of the factor. `None`
-    /// where no price above zero is.
+    /// `price` times `factor`, on the grid. It is at least a step away from `price`, in the direction of the factor.
+    /// `None` if that is not above zero.
     pub(super) fn scaled(self, price: f64, factor: f64) -> Option<f64> {
         let mut scaled = self.round(price * factor);
         if !self.tells_apart(price, scaled) {
-            // A hair of tolerance, so that a price on the grid moves by one step and not by two.
+            // Because of the small tolerance, a price on the grid moves by one step and not by two.
             let steps = price / self.step;
             scaled =
                 self.multiple(if factor > 1.0 { (steps + 1.0 - 1e-6).ceil() } else { (steps - 1.0 + 1e-6).floor() });
@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(scaled(100.0, 1.002), Some(100.2));
         assert_eq!(scaled(1.0, 1.002), Some(1.01));
         assert_eq!(scaled(1.0, 0.998), Some(0.99));
-        // Off the grid: one step away is not on it.
+        // These prices are not on the grid, and neither is the price one step away.
         assert_eq!(scaled(1.005, 1.002), Some(1.02));
         assert_eq!(scaled(1.005, 0.998), Some(0.99));
         assert_eq!(scaled(0.01, 0.998), None);

@@ -1,6 +1,6 @@
-//! Where events fall, and which.
+//! Decides where events fall, and which events.
 //!
-//! Events of a symbol are a random number of trades apart and never close in time; kinds and directions are dealt like
+//! Events of a symbol are a random number of trades apart and never close in time. Kinds and directions are dealt like
 //! cards, so that each comes as often as the others. This file does *not* own what an event does (`shape`).
 
 use std::time::Duration;
@@ -13,9 +13,9 @@ use super::{
 use crate::random::Random;
 
 const DAY_US: i64 = 86_400_000_000;
-/// Data of a symbol that a detector sees on each UTC day before the first event.
+/// On each UTC day, a detector sees a symbol for this long before the first event.
 const WARM_UP_US: i64 = 15 * 60 * 1_000_000;
-/// Where no kind fits, at most as many trades are passed over before the next attempt. It bounds the work on thin
+/// If no kind fits, the schedule skips fewer trades than this before the next attempt. It bounds the work on thin
 /// symbols.
 const RETRY_TRADES: u64 = 64;
 
@@ -27,7 +27,8 @@ pub struct DayHours {
 }
 
 impl DayHours {
-    /// From one time of day to another, both since midnight UTC; `None` where they are the same or not below 24 h.
+    /// From one time of day to another, both since midnight UTC. `None` if they are equal, if `from` is not below 24 h,
+    /// or if `to` is above 24 h.
     #[must_use]
     pub fn new(from: Duration, to: Duration) -> Option<Self> {
         let day = Duration::from_hours(24);
@@ -45,13 +46,13 @@ impl DayHours {
     }
 }
 
-/// An event with its edits; the sequence number is not known yet.
+/// An event with its edits. Its sequence number is not known yet.
 pub(super) struct Planted {
     pub(super) event: Event,
     pub(super) edits: Edits,
 }
 
-/// The events of one symbol.
+/// Places the events of one symbol.
 pub(super) struct Schedule {
     random: Random,
     every: u64,
@@ -101,7 +102,7 @@ impl Schedule {
         }
     }
 
-    /// The event, if it fits between here and the end of the day.
+    /// The event that begins with trade `at`, if the hours, the trades and the rest of the day have room for it.
     fn attempt(
         &self,
         kind: EventKind,
@@ -138,7 +139,7 @@ impl Schedule {
 #[derive(Debug, Clone, Copy)]
 struct Day {
     end_us: i64,
-    /// From here on there may be events.
+    /// Events may begin from here on.
     warm_us: i64,
     /// The position of the last trade in the lane.
     last: usize,
@@ -152,7 +153,7 @@ impl Default for Day {
 }
 
 impl Day {
-    /// The day of trade `at`: this one, or a new one that begins with it.
+    /// The day of trade `at`: this day, or a new day that begins with this trade.
     fn at(self, lane: &Lane<'_>, at: usize) -> Self {
         let first_us = lane.ts_us(at);
         if first_us < self.end_us {
@@ -167,9 +168,9 @@ impl Day {
 pub(super) struct Deck {
     random: Random,
     kinds: Vec<EventKind>,
-    /// What is left of this round.
+    /// The kinds that are left in this round.
     left: Vec<EventKind>,
-    /// By kind: the direction that is next, and whether it completes a pair.
+    /// By kind: the next direction, and whether it completes a pair.
     directions: [Option<(Direction, bool)>; EventKind::ALL.len()],
 }
 
@@ -183,8 +184,7 @@ impl Deck {
         }
     }
 
-    /// Takes the first kind of this round that `attempt` makes something of. Those that do not fit wait for another
-    /// place.
+    /// Deals the first kind of this round for which `attempt` returns something. Others wait for another place.
     fn deal<T>(
         &mut self,
         mut attempt: impl FnMut(EventKind, Option<Direction>) -> Option<T>,
@@ -204,7 +204,7 @@ impl Deck {
         None
     }
 
-    /// Fisher and Yates.
+    /// The shuffle of Fisher and Yates.
     fn shuffle(&mut self) {
         for at in (1..self.left.len()).rev() {
             let with = self.random.below(at as u64 + 1) as usize;
@@ -212,7 +212,7 @@ impl Deck {
         }
     }
 
-    /// The direction of the next event of that kind.
+    /// The direction of the next event of this kind.
     fn direction(&mut self, kind: EventKind) -> Option<Direction> {
         match kind.alert_kind() {
             "volatility" | "gap" => return None,
@@ -224,7 +224,7 @@ impl Deck {
         Some(self.directions[kind as usize].get_or_insert_with(drawn).0)
     }
 
-    /// An event has got its direction: the next one gets the other, then there is a new draw.
+    /// An event has used its direction. The next event of its kind gets the other one; then there is a new draw.
     fn turn(&mut self, kind: EventKind) {
         let next = &mut self.directions[kind as usize];
         *next = match *next {

@@ -1,7 +1,7 @@
 //! What each kind of event does to the trades.
 //!
-//! Shapes are computed from the trades as they were recorded and collected as [`Edits`], so that no event sees another
-//! one's. This file does *not* own where an event begins (`schedule`).
+//! Shapes are computed from the trades as they were recorded and collected as [`Edits`]. So no event sees the edits of
+//! another one. This file does *not* own where an event begins (`schedule`).
 
 use super::{Direction, EventKind, PriceStep, Trades, lane::Lane};
 
@@ -10,12 +10,12 @@ const SECOND_US: i64 = 1_000_000;
 const LEVEL_US: i64 = 120 * SECOND_US;
 /// How long a move drifts, how long it then stays, and how long it takes to come back.
 const MOVE_US: [i64; 3] = [60 * SECOND_US, 60 * SECOND_US, 300 * SECOND_US];
-/// The centred mean that volatility is measured from reaches as far to both sides.
+/// Volatility is measured from a centred mean that reaches this far to both sides.
 const MEAN_REACH_US: i64 = 5 * SECOND_US;
-/// What lasts a while needs as many trades, all of them altered, to be an event at all.
+/// An event that lasts a while must alter at least this many trades.
 pub(super) const TRADES_MIN: usize = 10;
 
-/// What is to be done to rows of the file.
+/// The changes to rows of the file.
 #[derive(Debug, Default)]
 pub(super) struct Edits {
     prices: Vec<(usize, f64)>,
@@ -40,7 +40,7 @@ impl Edits {
         self.prices.len() + self.volumes.len() + self.removed.len()
     }
 
-    /// The first row of the file that is edited; of none, the first one of all.
+    /// The first row of the file that is edited, or 0 if there is none.
     pub(super) fn first_row(&self) -> usize {
         let rows = |edits: &[(usize, f64)]| edits.iter().map(|&(row, _)| row).min();
         let firsts = [rows(&self.prices), rows(&self.volumes), self.removed.iter().copied().min()];
@@ -78,8 +78,8 @@ fn keep<T>(column: &mut Vec<T>, removed: &[bool]) {
     column.retain(|_| removed.next() == Some(&false));
 }
 
-/// The edits of an event that begins with trade `at` of the lane; `None` where the trades are too few or too small for
-/// it.
+/// The edits of an event that begins with trade `at` of the lane. `None` if there are too few trades for it, or if
+/// their values are too small.
 pub(super) fn shape(
     kind: EventKind,
     direction: Option<Direction>,
@@ -109,13 +109,13 @@ fn span_us(kind: EventKind) -> i64 {
     kind.spans().event.as_micros() as i64
 }
 
-/// The trades from `at` on, before `length_us` have passed.
+/// The trades from `at` on, within `length_us`.
 fn stretch(lane: &Lane<'_>, at: usize, length_us: i64) -> std::ops::RangeInclusive<usize> {
     let end = lane.find(lane.ts_us(at).saturating_add(length_us));
     at..=end.max(at + 1) - 1
 }
 
-/// Every price times `factor`; `None` where one of them cannot be moved.
+/// Multiplies every price by `factor`. `None` if one of the prices cannot be moved.
 fn held(lane: &Lane<'_>, trades: std::ops::RangeInclusive<usize>, factor: f64, step: PriceStep) -> Option<Shape> {
     let first = *trades.start();
     let scaled = |at| Some((lane.row(at), step.scaled(lane.price(at), factor)?));
@@ -124,7 +124,7 @@ fn held(lane: &Lane<'_>, trades: std::ops::RangeInclusive<usize>, factor: f64, s
     Some(Shape { edits: Edits { prices, ..Edits::default() }, shown })
 }
 
-/// Prices drift away by `size`, stay, and come back. Those that are less than a step off are left alone.
+/// Prices drift away by `size`, stay, and come back. A price that would move by less than a step stays as it is.
 fn drifting(lane: &Lane<'_>, at: usize, size: f64, step: PriceStep) -> Shape {
     let [away, stay, back] = MOVE_US;
     let start_us = lane.ts_us(at);
@@ -148,7 +148,7 @@ fn drifting(lane: &Lane<'_>, at: usize, size: f64, step: PriceStep) -> Shape {
     shape
 }
 
-/// The distance of each price from the mean around it, times `factor`. Prices that stand on that mean are left alone.
+/// Multiplies the distance of each price from the mean around it by `factor`. Prices on that mean stay as they are.
 fn volatile(lane: &Lane<'_>, at: usize, factor: f64, step: PriceStep) -> Shape {
     let mut prices = Vec::new();
     let mut around = lane.find(lane.ts_us(at) - MEAN_REACH_US)..0;
@@ -173,14 +173,14 @@ fn volatile(lane: &Lane<'_>, at: usize, factor: f64, step: PriceStep) -> Shape {
     Shape { edits: Edits { prices, ..Edits::default() }, shown: None }
 }
 
-/// Volumes times `factor`.
+/// Multiplies the volumes by `factor`.
 fn voluminous(lane: &Lane<'_>, at: usize, factor: f64) -> Shape {
     let trades = stretch(lane, at, span_us(EventKind::VolumeX20)).filter(|&at| lane.volume(at) > 0.0);
     let volumes = trades.map(|at| (lane.row(at), lane.volume(at) * factor)).collect();
     Shape { edits: Edits { volumes, ..Edits::default() }, shown: None }
 }
 
-/// No trades for `length_us`.
+/// Removes the trades of `length_us`.
 fn gap(lane: &Lane<'_>, at: usize, length_us: i64) -> Shape {
     let removed = stretch(lane, at, length_us).map(|at| lane.row(at)).collect();
     Shape { edits: Edits { removed, ..Edits::default() }, shown: None }

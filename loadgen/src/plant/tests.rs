@@ -131,7 +131,7 @@ fn sequence_numbers_are_those_of_the_planted_file() {
         for event in events.iter().filter(|event| event.symbol == *symbol) {
             let ((from, to), seq) = (traces(event), event.seq as usize);
             if event.kind == "gap" {
-                // The first row after it in the file, which a late one of before may be.
+                // Rows count in the order of the file, where a late row from before the gap may come after it.
                 let first = after.iter().position(|cell| cell.0 >= to).unwrap();
                 assert!(seq.abs_diff(first) <= 4, "{event:?}");
                 continue;
@@ -185,7 +185,7 @@ fn move_drifts_away_stays_and_comes_back_slowly() {
             let seconds = (old.0 - event.start_us) as f64 / 1e6;
             let part = (seconds / 60.0).min(1.0).min((420.0 - seconds) / 300.0);
             let off = new.1 - old.1 * (1.0 + sign(event) * 0.005 * part);
-            // What would be off by less than a step is left alone.
+            // A price that would be off by less than a step stays as it was.
             assert!(off.abs() <= if new.1 == old.1 { 0.01 } else { 0.005_001 }, "{event:?}");
         }
         let ratio = event.observed.unwrap() / event.expected.unwrap();
@@ -249,7 +249,7 @@ fn symbols_that_cannot_carry_a_kind_get_none_of_it() {
     flat.price.fill(2.0);
     assert!(planted(flat.clone(), &often(EventKind::VolatilityX10)).1.is_empty());
     assert!(!planted(flat.clone(), &often(EventKind::VolumeX20)).1.is_empty());
-    // 20 bp of 2.00 are less than a step, and a step is planted instead.
+    // 20 bp of 2.00 are less than a step, so a whole step is planted.
     let (_, events) = planted(flat, &often(EventKind::Spike20bp));
     assert!(events.iter().all(|event| matches!(event.observed, Some(1.99 | 2.01))));
 
@@ -269,7 +269,7 @@ fn written_trades_are_read_back_by_the_preset() {
     let tail = Trades::read_after(&recording, trades.len() as u64 - 3).unwrap();
     assert_eq!(tail.ts_us, trades.ts_us[trades.len() - 3..]);
 
-    // The numbers of the rows: dense, per symbol, in the order of the file.
+    // Sequence numbers count the rows of each symbol without holes, in the order of the file.
     let mut next: HashMap<String, i64> = HashMap::new();
     let read = crate::replay::replay(&recording, crate::Dialect::Canonical, &mut |tick| {
         let next = next.entry(tick.symbol.to_owned()).or_default();

@@ -1,7 +1,7 @@
 //! Trades in memory, column by column, and the Parquet file that holds them.
 //!
-//! Texts are stored once each, for a day of trades has few symbols, venues and conditions. This file does *not* own the
-//! formats that recordings come in (`replay`).
+//! Each text is stored once, because a day of trades has few symbols, venues and conditions. This file does *not* own
+//! the formats that recordings come in (`replay`).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -74,7 +74,7 @@ impl Trades {
         Self::read_after(recording, 0)
     }
 
-    /// The trades of a recording without its first `skip_rows`, which count towards its limit.
+    /// The trades of a recording without its first `skip_rows` rows. The skipped rows count towards its limit.
     pub fn read_after(recording: &Recording, skip_rows: u64) -> Result<Self, ReplayError> {
         let mut trades = Self::default();
         let mut interned = Interned::default();
@@ -116,7 +116,7 @@ impl Trades {
     }
 
     /// Writes a Parquet file with the columns of the preset `ticklake`. Sequence numbers count the rows of each symbol
-    /// from 0. A file of that name is replaced.
+    /// from 0. An existing file is replaced.
     pub fn write(&self, path: &Path) -> Result<(), WriteError> {
         let file = File::create(path).map_err(|source| WriteError::Create { path: path.to_owned(), source })?;
         let schema = Arc::new(schema());
@@ -132,7 +132,7 @@ impl Trades {
         Ok(())
     }
 
-    /// Adds a trade at the end; its sequence number is not kept.
+    /// Adds a trade at the end, without its sequence number.
     fn push(&mut self, tick: &Tick<'_>, interned: &mut Interned) {
         let symbol = interned.symbol(tick.symbol, &mut self.symbols);
         self.symbol.push(symbol);
@@ -186,7 +186,7 @@ struct Interned {
 }
 
 impl Interned {
-    /// The position of `name` in `symbols`, to which it is added if need be.
+    /// The position of `name` in `symbols`. A new name is added there.
     fn symbol(&mut self, name: &str, symbols: &mut Vec<String>) -> u32 {
         if let Some(&at) = self.symbols.get(name) {
             return at;

@@ -1,23 +1,23 @@
-//! Where a recording is in event time: a clock that follows the newest tick, but not one whose own clock is wrong.
+//! A clock for the event time of a recording. It follows the newest tick, but not a tick with a wrong time.
 //!
-//! It does *not* own when a batch is sent. The first tick it has to believe.
+//! It must believe the first tick. It does *not* own when a batch is sent.
 
 use std::time::Duration;
 
-/// Event time may go on by so much from one tick to the next.
+/// The clock follows a tick that is at most this far ahead.
 const STEP_MAX_US: i64 = 10_000_000;
 
-/// So many ticks in a row that are further ahead are right: nobody traded meanwhile.
+/// The clock also follows this many ticks in a row that are further ahead: nobody traded meanwhile.
 const WITNESSES: u32 = 5;
 
 /// Event time since the beginning of a recording, at the speed of a replay.
 #[derive(Debug, Clone)]
 pub(super) struct EventClock {
     speed: f64,
-    /// The first tick's time, and how far it has gone.
+    /// The time of the first tick, and the event time that the clock shows.
     first_us: Option<i64>,
     now_us: i64,
-    /// Ticks in a row that are far ahead, and the earliest of them.
+    /// The number of ticks in a row that are further ahead, and the earliest of their times.
     ahead: u32,
     ahead_us: i64,
 }
@@ -27,7 +27,7 @@ impl EventClock {
         Self { speed, first_us: None, now_us: 0, ahead: 0, ahead_us: 0 }
     }
 
-    /// Sees a tick of that time; the time since the beginning that it is sent at. It never goes back.
+    /// Sees a tick of that time and returns when it is sent, since the beginning. The result never goes back.
     pub(super) fn see(&mut self, ts_us: i64) -> Duration {
         let first_us = *self.first_us.get_or_insert_with(|| {
             self.now_us = ts_us;

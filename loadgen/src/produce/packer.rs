@@ -1,6 +1,6 @@
-//! The ticks of one feed on their way into messages, a writer for each queue; those that are held back wait here.
+//! Packs the ticks of one feed into messages, with a writer for each queue. Ticks that are held back wait here.
 //!
-//! It does *not* own which ones are, or the batches.
+//! It does *not* own which ticks are held back, or the batches.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -13,33 +13,33 @@ use crate::{
     tick::{OwnedTick, Tick},
 };
 
-/// Ticks that are held back at a time. Of more, the one that is due next is sent already.
+/// The most ticks that are held back at a time. If there are more, the one that is due next is sent early.
 pub const HELD_MAX: usize = 100_000;
 
 /// Packs the ticks of one feed.
 pub(super) struct Packer {
     /// By queue.
     writers: Vec<MessageWriter>,
-    /// What is held back, the next one to be released on top.
+    /// The ticks that are held back. The next one to release is on top.
     held: BinaryHeap<Reverse<Held>>,
     held_so_far: u64,
-    /// Event time at which that one is released; none is held where it is [`i64::MAX`].
+    /// The event time at which the top one is released, or [`i64::MAX`] if none is held.
     release_us: i64,
 }
 
 /// A tick that is held back.
 struct Held {
     release_us: i64,
-    /// How many were held before it.
+    /// How many ticks were held before it.
     number: u64,
     queue: usize,
     tick: OwnedTick,
-    /// Whether it was sent before.
+    /// Whether this is the second copy of a tick.
     is_again: bool,
 }
 
 impl Ord for Held {
-    /// In the order of release; of those released at the same time the first one held comes first.
+    /// In the order of release. Of ticks that are released at the same time, the one held first comes first.
     fn cmp(&self, other: &Self) -> Ordering {
         (self.release_us, self.number).cmp(&(other.release_us, other.number))
     }
@@ -73,8 +73,8 @@ impl Packer {
         })
     }
 
-    /// Takes a tick of that queue, after those that were held back until its time. Messages that are full go to the end
-    /// of `full`.
+    /// Takes a tick for that queue, after it has released the ticks that were held back until its time. Full messages
+    /// go to the end of `full`.
     pub(super) fn take(
         &mut self,
         tick: &Tick<'_>,
@@ -98,7 +98,7 @@ impl Packer {
         self.writers[queue].push(tick, full)
     }
 
-    /// Makes messages of what has been written.
+    /// Makes messages of all ticks that have been written.
     pub(super) fn cut(&mut self, full: &mut VecDeque<Message>) -> Result<(), PayloadError> {
         self.writers.iter_mut().try_for_each(|writer| writer.finish(full))
     }

@@ -1,5 +1,5 @@
-//! A recording on its way into batches, in the order of the file; and when they are due, where it is replayed by its
-//! own clock.
+//! Puts a recording into batches, in the order of the file. For a replay by the clock of the recording, it also says
+//! when batches are due.
 //!
 //! It does *not* own the files, or how the clock deals with wrong times (`event_clock`).
 
@@ -23,13 +23,13 @@ use crate::{
 /// A replay by the clock of the recording.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Speed {
-    /// How many times as fast as it went; above 0.
+    /// How many times as fast as recorded, above 0.
     pub factor: f64,
-    /// A tick waits no longer than that, in real time, for others to share its message and its batch.
+    /// The longest time, in real time, that a tick waits for others to share its message and its batch.
     pub linger: Duration,
 }
 
-/// Reads a recorded file and emits its messages; with a speed they say when they are due.
+/// Reads a recorded file and emits its messages. With a speed, the batches say when they are due.
 pub fn recording(
     recording: &Recording,
     how: &Preparation,
@@ -71,17 +71,17 @@ struct Reel<'a> {
     /// By queue.
     batchers: Vec<Batcher>,
     pace: Option<(Speed, EventClock)>,
-    /// When the newest tick is sent, and the oldest one that is in no batch yet, since the beginning.
+    /// When the newest tick is sent, and the first one since batches were closed; both since the beginning.
     now: Option<Duration>,
     opened: Option<Duration>,
-    /// What was sent twice, by symbol.
+    /// The ticks that were sent twice, by symbol.
     twice: BTreeMap<String, Tally>,
     malformed: u64,
     emit: Emit<'a>,
 }
 
 impl Reel<'_> {
-    /// Takes a tick; `false` asks for no more.
+    /// Takes a tick. `false` asks for no more.
     fn take(&mut self, tick: &Tick<'_>) -> Result<bool, PayloadError> {
         let mut goes_on = true;
         if let Some((speed, clock)) = &mut self.pace {
@@ -103,7 +103,7 @@ impl Reel<'_> {
         Ok(self.batch_up() && goes_on)
     }
 
-    /// Puts the messages that are full into batches.
+    /// Puts full messages into batches.
     fn batch_up(&mut self) -> bool {
         for message in &mut self.full {
             message.due = self.now;
@@ -114,7 +114,7 @@ impl Reel<'_> {
     fn close_batches(&mut self) -> bool {
         let mut goes_on = true;
         for batch in self.batchers.iter_mut().filter_map(Batcher::finish) {
-            // Senders take batches in turn: one that was due before the one ahead of it would seem late.
+            // Senders take batches in order. A batch that is due before the one ahead of it would seem late.
             goes_on &= (self.emit)(batch.due_from(self.now));
         }
         goes_on
@@ -157,11 +157,11 @@ mod tests {
         batches.into_inner().unwrap()
     }
 
-    /// Those who send take one after the other.
+    /// Senders take one batch after the other.
     #[test]
     fn batches_of_several_queues_are_due_in_the_order_in_which_they_come() {
         let speed = Some(Speed { factor: 1.0, linger: 100 * MS });
-        // Of the one queue a message, of the other many, and then the linger is over.
+        // One queue gets a message, the other one gets many, and then the linger is over.
         let mut ticks = vec![("AAPL", 0), ("MSFT", 1)];
         ticks.extend((0..12).map(|at| ("MSFT", 2 + at)));
         ticks.push(("AAPL", 500));

@@ -1,4 +1,4 @@
-//! Production: the same for any number of threads, and with every tick once; whatever happens to it on its way.
+//! Production gives the same for any number of threads, and it counts every tick, whatever happens on its way.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     random::mix,
 };
 
-/// A hash over the set of messages: it does not depend on their order, and every byte counts.
+/// A hash over the set of messages. It does not depend on their order, and every byte counts.
 fn fingerprint(seed: u64, packing: Packing, threads: usize) -> (u64, Produced) {
     fingerprint_of(Character::Calm, seed, &packing.into(), threads)
 }
@@ -51,7 +51,7 @@ fn lively_market_is_the_same_for_any_number_of_threads_as_well() {
     assert_eq!(of(7), of(1));
 }
 
-/// Change them only together with a change of the model that is meant: they are what "same seed, same bytes" rests on.
+/// Change these only with an intended change of the model: "same seed, same bytes" depends on them.
 const FINGERPRINT_ARRAYS: u64 = 0x59ae_a989_68aa_8bd5;
 const FINGERPRINT_LIVELY: u64 = 0x5865_43f4_c02b_157a;
 const FINGERPRINT_DISTURBED: u64 = 0xdc2b_c623_53cd_4b00;
@@ -87,7 +87,7 @@ fn production_ends_when_nobody_takes_batches() {
     assert!(taken.into_inner().unwrap() <= 6);
 }
 
-/// All that can happen to a tick, over three queues.
+/// Everything that can happen to a tick, over three queues.
 fn disturbed(layout: Layout) -> Preparation {
     let packing = Packing::new(7, layout, Dialect::Canonical).unwrap();
     let late = "0.01/5m".parse().unwrap();
@@ -108,8 +108,8 @@ fn disturbed_ticks_are_the_same_for_any_number_of_threads_as_well() {
 /// Symbol, sequence number and event time.
 type Read = (String, i64, i64);
 
-/// The ticks of all messages as a naive reader has them: per queue, in the order of the messages, and how many elements
-/// are none.
+/// Reads all messages naively. Returns the ticks per queue, in the order of the messages, and the number of elements
+/// that are not ticks.
 fn read(batches: &[Batch], queues: usize) -> (Vec<Vec<Read>>, u64) {
     let (mut ticks, mut malformed) = (vec![Vec::new(); queues], 0);
     for batch in batches {
@@ -206,7 +206,7 @@ fn ticks_that_are_held_back_are_bounded_in_number() {
         *all.lock().unwrap() < 1_000
     };
     let produced = super::market(&market, &how, 1, &emit).unwrap();
-    // It is stopped after a thousand, which come only when more than that would be held back.
+    // Production stops after a thousand ticks. They come only after `HELD_MAX` ticks are held back.
     let counted = produced.symbols.values().map(Tally::count).sum::<u64>();
     assert!((packer::HELD_MAX as u64..ticks).contains(&counted), "{counted}");
     assert_eq!(*all.lock().unwrap(), counted);

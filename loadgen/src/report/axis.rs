@@ -1,4 +1,4 @@
-//! Axes: where their marks are, and how what stands there is written. It does *not* own the drawing.
+//! Axes: the places of their marks, and the labels there. It does *not* own the drawing.
 
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ pub(crate) enum Unit {
 pub(crate) struct Axis {
     unit: Unit,
     is_log: bool,
-    /// As they are drawn: of a logarithmic one the exponents.
+    /// The range as it is drawn. For a logarithmic axis, these are the exponents.
     range: Range<f64>,
     marks: Vec<f64>,
 }
@@ -45,13 +45,13 @@ impl Axis {
         let (low, high) = if low <= high { (low, high) } else { (1.0, 10.0) };
         let (from, to) = (low.log10().floor(), high.log10().ceil());
         let to = to.max(from + 1.0);
-        // Beyond the last percentile there is nothing.
+        // There is nothing beyond the last percentile.
         let to = if unit == Unit::Percentile { to.min(high.log10()).max(from + 1.0) } else { to };
         let marks = (0..=(to - from) as u32).map(|at| from + f64::from(at)).collect();
         Self { unit, is_log: true, range: from..to, marks }
     }
 
-    /// Where a value is; `None` where a logarithmic axis has no place for it.
+    /// The place of a value. `None` if a logarithmic axis has no place for it.
     pub(crate) fn place(&self, value: f64) -> Option<f64> {
         if !self.is_log {
             return Some(value);
@@ -84,7 +84,7 @@ impl Ranged for Axis {
 }
 
 impl ValueFormatter<f64> for Axis {
-    /// What stands at a mark.
+    /// The label of a mark.
     fn format(mark: &f64) -> String {
         mark.to_string()
     }

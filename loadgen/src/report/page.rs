@@ -1,4 +1,4 @@
-//! The page of a run: one file without anything beside it, for a browser.
+//! The page of a run for a browser: one file that needs no other files.
 //!
 //! This file owns what is shown and in which order. It does *not* own how a plot is drawn (`plot`).
 
@@ -18,17 +18,17 @@ use super::{
 };
 use crate::observe::{Latency, MetricKind, Second};
 
-/// Of a consumer's metrics no more are shown.
+/// The page shows at most this many of a consumer's metrics.
 const METRICS_MAX: usize = 60;
 
 const WIDE: (u32, u32) = (1_080, 300);
 const HALF: (u32, u32) = (530, 280);
 const SMALL: (u32, u32) = (350, 170);
 
-/// The page. Histograms are of microseconds, by what was waited for.
+/// The page. `histograms` hold microseconds, by the name of what was measured.
 pub(super) fn of(title: &str, at: Timestamp, figures: &Figures, histograms: &[(&str, &Histogram<u64>)]) -> String {
     let mut body = String::new();
-    // A String takes everything.
+    // A `String` takes all text, so writing cannot fail.
     let written = write_body(&mut body, title, at, figures, histograms);
     debug_assert!(written.is_ok(), "{written:?}");
     frame(title, &body)
@@ -55,7 +55,7 @@ fn write_body(
         let (messages, ticks) = (lake.missing_messages, lake.unwatched);
         let text =
             format!("{messages} messages when patience was over, and {ticks} ticks that could not be watched for");
-        writeln!(out, "<p><span class=\"bad\">missing</span> {text}; latencies in the lake are of the rest</p>")?;
+        writeln!(out, "<p><span class=\"bad\">missing</span> {text}; latencies in the lake are those of the rest</p>")?;
     }
     for problem in &figures.problems {
         writeln!(out, "<p><span class=\"bad\">not seen</span> {}</p>", escaped(problem))?;
@@ -84,7 +84,7 @@ fn pace(figures: &Figures) -> String {
     }
 }
 
-/// The figures that one looks for first.
+/// The figures that a reader looks for first.
 fn cards(out: &mut String, figures: &Figures) -> fmt::Result {
     let p99 =
         |of: &[(f64, f64)]| of.iter().find(|(percentile, _)| *percentile == 99.0).map(|(_, ms)| duration(ms / 1e3));
@@ -133,7 +133,7 @@ fn over_time<'a>(
     Series::new(name, color, seconds.iter().filter_map(|second| Some((second.at_s, value(second)?))))
 }
 
-/// By how much a count that only goes up does per second. Where it goes down it began anew.
+/// The increase per second of a count that only goes up. If it goes down, it began anew: that step is left out.
 fn rate<'a>(name: &'a str, color: RGBColor, seconds: &[Second], total: impl Fn(&Second) -> Option<f64>) -> Series<'a> {
     let known: Vec<(f64, f64)> = seconds.iter().filter_map(|second| Some((second.at_s, total(second)?))).collect();
     let steps = known.windows(2).map(|pair| (pair[1].0, (pair[1].1 - pair[0].1) / (pair[1].0 - pair[0].0)));
@@ -181,7 +181,7 @@ fn backlog(seconds: &[Second]) -> Option<Plot<'static>> {
     is_known.then(|| plot(WIDE, Unit::Count, false, seconds, series))
 }
 
-/// What was waited for in the words of a reader, and what was counted.
+/// The name of a histogram and of what it counts, in a reader's words, and its color.
 fn name_of(histogram: &str) -> (&'static str, &'static str, RGBColor) {
     match histogram {
         "send" => ("sent", "batches", BLUE),
@@ -190,7 +190,7 @@ fn name_of(histogram: &str) -> (&'static str, &'static str, RGBColor) {
     }
 }
 
-/// On the scale of `HdrHistogram`'s plotters: each power of ten is one more nine.
+/// Uses the scale of `HdrHistogram`'s plotters: each power of ten is one more nine.
 fn percentile_plot(histograms: &[(&str, &Histogram<u64>)]) -> Plot<'static> {
     /// Steps within each half of the way to 100 %.
     const STEPS: u32 = 5;
@@ -198,7 +198,7 @@ fn percentile_plot(histograms: &[(&str, &Histogram<u64>)]) -> Plot<'static> {
         let (name, _, color) = name_of(name);
         let last = histogram.len() as f64;
         let point = |value: hdrhistogram::iterators::IterationValue<u64>| {
-            // The last value is that of all: it is where the first one without it would be.
+            // At quantile 1 the scale has no end. So the last value is drawn at the quantile 1 - 1 / count.
             let nines = (1.0 / (1.0 - value.quantile()).max(1.0 / last)).max(1.0);
             (nines, value.value_iterated_to() as f64 / 1e3)
         };
@@ -229,7 +229,7 @@ fn percentile_table(out: &mut String, histograms: &[(&str, &Histogram<u64>)]) ->
     writeln!(out, "</table>")
 }
 
-/// A small plot for everything that the consumer counts and that changed.
+/// A small plot for each metric of the consumer that changed.
 fn metrics(out: &mut String, seconds: &[Second]) -> fmt::Result {
     let names: BTreeSet<&str> = seconds.iter().flat_map(|second| second.metrics.keys().map(String::as_str)).collect();
     let plots: Vec<(String, Plot<'_>)> = names.iter().filter_map(|name| metric(name, &names, seconds)).collect();
@@ -243,12 +243,12 @@ fn metrics(out: &mut String, seconds: &[Second]) -> fmt::Result {
     }
     writeln!(out, "</div>")?;
     if plots.len() > METRICS_MAX {
-        writeln!(out, "<p>and {} more, which report.json has</p>", plots.len() - METRICS_MAX)?;
+        writeln!(out, "<p>and {} more in report.json</p>", plots.len() - METRICS_MAX)?;
     }
     Ok(())
 }
 
-/// A counter as a rate, a gauge as it is, and of a histogram the mean of each second.
+/// Plots a counter as a rate, a gauge as it is, and a histogram as the mean of each second.
 fn metric<'a>(name: &'a str, names: &BTreeSet<&str>, seconds: &[Second]) -> Option<(String, Plot<'a>)> {
     let value = |name: &str, second: &Second| second.metrics.get(name).map(|metric| metric.value);
     let unit = if name.contains("seconds") { Unit::Seconds } else { Unit::Count };

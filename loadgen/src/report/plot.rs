@@ -18,9 +18,9 @@ const INK: RGBColor = RGBColor(75, 80, 92);
 pub(crate) struct Series<'a> {
     pub(crate) name: &'a str,
     pub(crate) color: RGBColor,
-    /// Along both axes; what an axis has no place for is left out.
+    /// The values along both axes. A point for which an axis has no place is left out.
     pub(crate) points: Vec<(f64, f64)>,
-    /// Whether a point marks each.
+    /// Whether a dot marks each point.
     pub(crate) dots: bool,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Plot<'a> {
 }
 
 impl Plot<'_> {
-    /// The plot as an `svg` element; empty where it cannot be drawn, which takes a size of nothing.
+    /// The plot as an `svg` element. It is empty if the plot cannot be drawn, which takes a size of nothing.
     pub(crate) fn svg(&self) -> String {
         let mut svg = String::new();
         if self.draw(&mut svg).is_err() {

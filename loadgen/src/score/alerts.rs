@@ -1,4 +1,4 @@
-//! Alerts as a score needs them: of what, where and when.
+//! Reads what a score needs of alerts: symbol, kind and time.
 
 use std::io;
 
@@ -19,7 +19,7 @@ pub struct Alert {
 /// Why alerts cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum AlertError {
-    /// No JSON, or without one of the fields.
+    /// It is not JSON, or one of the fields is missing.
     #[error("failed to read alert {number}")]
     Json {
         /// Its number, from 1.
@@ -27,8 +27,8 @@ pub enum AlertError {
         /// What is wrong, with its line.
         source: serde_json::Error,
     },
-    /// The time is none.
-    #[error("failed to read alert {number}: {ts:?} is no RFC 3339 time")]
+    /// Its time cannot be read.
+    #[error("failed to read alert {number}: ts {ts:?} is not in RFC 3339; write it as 2026-06-01T13:30:00Z")]
     Time {
         /// Its number, from 1.
         number: usize,
@@ -45,11 +45,11 @@ struct Line {
     symbol: String,
     kind: String,
     ts: String,
-    /// The stage of life of an alert; those that know none are raised once.
+    /// The stage of life of an alert. An alert without one is raised only once.
     state: Option<String>,
 }
 
-/// Reads JSON objects, one after the other. What only updates or closes an alert is left out.
+/// Reads JSON objects, one after the other. Alerts that only update or close an earlier one are left out.
 pub fn read_alerts(from: impl io::Read) -> Result<Vec<Alert>, AlertError> {
     let mut alerts = Vec::new();
     for (at, line) in serde_json::Deserializer::from_reader(from).into_iter::<Line>().enumerate() {

@@ -12,11 +12,11 @@ use crate::plant::Event;
 pub struct Score {
     /// Ticks that the alerts were raised on.
     pub ticks: u64,
-    /// How long after the end of an event an alert still belonged to it, in seconds.
+    /// How long after the end of an event an alert still belongs to it, in seconds.
     pub grace_s: f64,
-    /// By what was planted, sorted by kind and label.
+    /// One score for each label, sorted by kind and label.
     pub labels: Vec<LabelScore>,
-    /// By kind, of events or of alerts, sorted.
+    /// One score for each kind of events or alerts, sorted.
     pub kinds: Vec<KindScore>,
 }
 
@@ -25,7 +25,7 @@ pub struct Score {
 pub struct LabelScore {
     /// What was planted.
     pub label: String,
-    /// The kind of the alert that is expected.
+    /// The kind of alert that the events should raise.
     pub kind: String,
     /// How many were planted.
     pub events: u64,
@@ -33,9 +33,9 @@ pub struct LabelScore {
     pub found: u64,
     /// `found` / `events`.
     pub recall: f64,
-    /// The median of the event time from the start of an event to its alert, in seconds, over those found.
+    /// The median event time from the start of an event to its alert, in seconds, over the events found.
     pub delay_median_s: Option<f64>,
-    /// The same, in ticks of the symbol; 0 where the alert is as early as the event's first tick. `None` also where the
+    /// The same in ticks of the symbol. It is 0 if the alert is as early as the event's first tick. `None` also if the
     /// ticks are not known.
     pub delay_median_ticks: Option<f64>,
 }
@@ -47,22 +47,22 @@ pub struct KindScore {
     pub kind: String,
     /// How many events of this kind were planted.
     pub events: u64,
-    /// How many of them have an alert; also the number of true alerts.
+    /// How many of them have an alert. It is also the number of true alerts.
     pub found: u64,
-    /// Alerts of no event, and duplicates.
+    /// Alerts inside no event, and duplicates.
     pub false_alerts: u64,
-    /// Alerts of an event that another one had found; part of `false_alerts`.
+    /// Alerts of an event that another alert has found. They are part of `false_alerts`.
     pub duplicates: u64,
-    /// Alerts inside an event of another kind; not part of `false_alerts`.
+    /// Alerts inside an event of another kind. They are not part of `false_alerts`.
     pub side_effects: u64,
-    /// `found` / (`found` + `false_alerts`); `None` where there are neither.
+    /// `found` / (`found` + `false_alerts`). `None` if both are 0.
     pub precision: Option<f64>,
-    /// `found` / `events`; `None` without events.
+    /// `found` / `events`. `None` without events.
     pub recall: Option<f64>,
-    /// The harmonic mean of precision and recall, counted as 2 `found` / (`events` + `found` + `false_alerts`). `None`
+    /// The harmonic mean of precision and recall, computed as 2 `found` / (`events` + `found` + `false_alerts`). `None`
     /// without events.
     pub f1: Option<f64>,
-    /// `false_alerts` in a million ticks; `None` without ticks.
+    /// `false_alerts` in a million ticks. `None` without ticks.
     pub false_per_million_ticks: Option<f64>,
 }
 
@@ -90,13 +90,13 @@ struct KindCounts {
 }
 
 impl<'a> Counts<'a> {
-    /// An event that there is.
+    /// Counts an event.
     pub(super) fn event(&mut self, event: &'a Event) {
         self.labels.entry((&event.kind, &event.label)).or_default().events += 1;
         self.kinds.entry(&event.kind).or_default().events += 1;
     }
 
-    /// An event that was found, and how long after its start.
+    /// Counts an event that an alert has found, and the delay since the event's start.
     pub(super) fn found(&mut self, event: &'a Event, delay_us: i64, delay_ticks: Option<u64>) {
         let label = self.labels.entry((&event.kind, &event.label)).or_default();
         label.delays_us.push(delay_us as u64);
@@ -104,7 +104,7 @@ impl<'a> Counts<'a> {
         self.kinds.entry(&event.kind).or_default().found += 1;
     }
 
-    /// An alert that found nothing.
+    /// Counts an alert that found no event.
     pub(super) fn alert(&mut self, kind: &'a str, verdict: Verdict<'_>) {
         let kind = self.kinds.entry(kind).or_default();
         match verdict {
@@ -157,7 +157,7 @@ impl KindCounts {
     }
 }
 
-/// The middle one, or the mean of the two in the middle.
+/// The middle value, or the mean of the two in the middle.
 fn median(mut values: Vec<u64>) -> Option<f64> {
     values.sort_unstable();
     let upper = *values.get(values.len() / 2)?;
@@ -194,7 +194,7 @@ impl fmt::Display for Score {
     }
 }
 
-/// A number with so many decimals, or a dash where there is none.
+/// A number with this many decimals, or a dash if there is none.
 struct Figure(Option<f64>, usize);
 
 impl fmt::Display for Figure {

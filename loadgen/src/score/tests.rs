@@ -1,4 +1,4 @@
-//! Scores of hand-made alerts, and a matching without any cleverness to compare with.
+//! Scores of hand-made alerts, and a naive matching to compare with.
 
 use super::*;
 use crate::random::Random;
@@ -51,7 +51,7 @@ fn further_alerts_of_an_event_are_duplicates_and_false() {
     let alerts = [105, 101, 160, 200, 504].map(|ts| alert("gap", "A", ts));
     let score = of(&events, &alerts);
     assert_eq!(counts(&score, "gap"), [2, 2, 3, 2, 0]);
-    // The first one by time counts, not by position: 1 s and 4 s.
+    // The first alert by time counts, not by position: 1 s and 4 s.
     assert_eq!(score.labels[0].delay_median_s, Some(2.5));
 }
 
@@ -74,7 +74,7 @@ fn alerts_of_another_symbol_find_nothing() {
 
 #[test]
 fn overlapping_events_of_a_kind_are_each_found_by_an_alert_of_their_own() {
-    // The second one is over first; if the first alert went to the first event, the second alert would find nothing.
+    // The second event is over first. If the first alert found the first event, the second alert would find nothing.
     let events = [event("gap", "gap_60s", "A", 100, 200), event("gap", "gap_30s", "A", 110, 120)];
     let score = of(&events, &[alert("gap", "A", 150), alert("gap", "A", 190)]);
     assert_eq!(counts(&score, "gap"), [2, 2, 0, 0, 0]);
@@ -125,7 +125,7 @@ fn delay_in_ticks_counts_the_trades_of_the_symbol_after_the_first() {
     }
 }
 
-/// Every alert against every event, for events that do not overlap.
+/// Compares every alert with every event, for events that do not overlap.
 fn naive(events: &[Event], alerts: &[Alert]) -> BTreeMap<String, [u64; 5]> {
     let mut counts: BTreeMap<String, [u64; 5]> = BTreeMap::new();
     for event in events {

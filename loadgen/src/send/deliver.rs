@@ -1,4 +1,4 @@
-//! One batch into the queue: the call, and what to do about each entry that it did not take.
+//! Sends one batch to its queue. It owns the call, and what happens to entries that the queue did not take.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,10 +19,10 @@ use crate::{
     payload::{ENCODING_ATTRIBUTE, Message},
 };
 
-/// How often a message is tried before the run gives up: with the pauses below about half a minute of a failing queue.
+/// How often a message is tried before the run gives up. With the pauses below, that takes about half a minute.
 const ATTEMPTS_MAX: u32 = 12;
 
-/// The first pause is about this long, each further one twice as long.
+/// The first pause is at least this long. Each further one is about twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 
 /// No pause is longer.
@@ -34,21 +34,21 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Why a batch was not delivered.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
-    /// The queue refuses messages that it says are at fault themselves; sending them again would not help.
+    /// The queue says that messages themselves are at fault, and refuses them. Sending them again would not help.
     #[error("failed to send {messages} messages of a batch: the queue refuses them with {code}: {message}")]
     Refused {
-        /// How many of the batch.
+        /// How many messages of the batch it refuses.
         messages: usize,
-        /// The code of the first.
+        /// The code of the first one.
         code: String,
-        /// What the queue says about the first.
+        /// What the queue says about the first one.
         message: String,
     },
     /// The call itself is at fault: no such queue, no permission, wrong region.
     #[error("failed to send to the queue: {0}")]
     Call(String),
     /// The queue has failed for too long.
-    #[error("failed to send to the queue: gave up after {ATTEMPTS_MAX} attempts, the last of which said {0}")]
+    #[error("failed to send to the queue: gave up after {ATTEMPTS_MAX} attempts; the last one said {0}")]
     GaveUp(String),
 }
 
@@ -74,15 +74,15 @@ pub(super) struct Deliverer {
     counts: Counts,
 }
 
-/// The entries that a call has left over, and why.
+/// The entries that the queue did not take in a call, and why.
 struct Leftover {
     entries: Vec<SendMessageBatchRequestEntry>,
     reason: String,
 }
 
 impl Deliverer {
-    /// Calls through the same connections as `client`, but repeats them itself: a repeat by the SDK would not be
-    /// counted.
+    /// Calls through the same connections as `client`. The deliverer repeats calls itself, because a repeat by the SDK
+    /// would not be counted.
     pub(super) fn new(client: &Client, queue_urls: &[String], progress: Arc<Progress>) -> Self {
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
         let config = client.config().to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts);
@@ -153,7 +153,7 @@ impl Deliverer {
         }
     }
 
-    /// Adds what another one has delivered.
+    /// Adds what another deliverer has delivered.
     pub(super) fn absorb(&mut self, other: Deliverer) {
         let (mine, other) = (&mut self.counts, other.counts);
         mine.ticks += other.ticks;
@@ -172,7 +172,7 @@ impl Deliverer {
     }
 }
 
-/// The entry of a message; its id is its place in the batch.
+/// The entry of a message. Its id is its place in the batch.
 fn entry((place, message): (usize, Message)) -> SendMessageBatchRequestEntry {
     let [name, kind, value] = ENCODING_ATTRIBUTE;
     let mut entry = SendMessageBatchRequestEntry::builder().id(place.to_string()).message_body(message.body);
@@ -208,7 +208,7 @@ fn is_unanswered(error: &SdkError<SendMessageBatchError>) -> bool {
     matches!(error, SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_))
 }
 
-/// Whether the queue says that it is asked too much.
+/// Whether the queue says that it throttles the sender.
 fn is_throttling(code: &str) -> bool {
     code.contains("Throttl")
 }
@@ -225,7 +225,7 @@ fn is_passing(error: &SdkError<SendMessageBatchError>) -> bool {
     }
 }
 
-/// A random pause of at most, and at least half of, a length that doubles with each attempt.
+/// A random pause between half of a length and all of it. The length doubles with each attempt.
 fn pause(attempt: u32) -> Duration {
     let longest = PAUSE_MIN.saturating_mul(1 << attempt.min(16)).min(PAUSE_MAX);
     longest.mul_f64(0.5 + fastrand::f64() / 2.0)

@@ -1,7 +1,7 @@
-//! Batches in the order and at the times at which they are to be sent.
+//! Hands out batches in the order and at the times at which they must be sent.
 //!
-//! This file also owns whose fault it is when one is late: what was not prepared when it was due is the generator's,
-//! what waited for a free sender is the queue's. It does *not* own when a batch is due (`schedule`).
+//! This file also owns whose fault a late batch is. If it was not prepared when it was due, that is the generator's
+//! fault. If it waited for a free sender, that is the queue's. It does *not* own when a batch is due (`schedule`).
 
 use std::{
     collections::VecDeque,
@@ -17,13 +17,13 @@ use tokio::{
 use super::{Pace, Progress, schedule::Schedule};
 use crate::batch::Batch;
 
-/// How often it is looked whether the run is to end.
+/// How often the feed checks whether the run must end.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// What says when a batch is due.
 #[derive(Debug)]
 pub(super) enum Due {
-    /// Nothing: it is when somebody takes it.
+    /// Nothing. A batch is due when somebody takes it.
     WhenTaken,
     /// A rate.
     Schedule(Schedule),
@@ -60,8 +60,7 @@ pub(super) struct Feed {
     progress: Arc<Progress>,
     /// When the first batch was due.
     start: Option<Instant>,
-    /// How far the generator is behind its schedule, and was at worst: what it takes longer adds up, until it catches
-    /// up.
+    /// How far the generator is behind its schedule, now and at worst. Its delays add up until it catches up.
     behind: Duration,
     behind_max: Duration,
 }
@@ -79,7 +78,7 @@ impl Feed {
         }
     }
 
-    /// The next batch, not before it is due, and when it was due; `None` after the last.
+    /// The next batch, not before it is due, and when it was due. `None` after the last batch.
     pub(super) async fn next(&mut self) -> Option<(Batch, Instant)> {
         let asked = Instant::now();
         while self.received.is_empty() {
@@ -89,14 +88,14 @@ impl Feed {
         let now = Instant::now();
         let Some(due) = self.due.of(&batch) else { return Some((batch, now)) };
         let due = *self.start.get_or_insert(now) + due;
-        // What it is late by, but for what it would have been late by anyway, for want of a sender.
+        // Only the wait since a sender asked is the generator's fault. Before that, there was no free sender.
         let waited = now.saturating_duration_since(due.max(asked));
         self.behind = now.saturating_duration_since(due).min(self.behind + waited);
         self.behind_max = self.behind_max.max(self.behind);
         while Instant::now() < due && !self.progress.stop.load(Ordering::Relaxed) {
             sleep_until(due.min(Instant::now() + LOOK)).await;
         }
-        // One that is sent before its time, for the run is to end, is late by nothing from now on.
+        // When the run ends, a batch is sent before its time. Its latency counts from now on.
         Some((batch, due.min(Instant::now())))
     }
 
@@ -115,7 +114,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// A batch of a hundred ticks: due each 100 ms.
+    /// A batch of a hundred ticks. In `feed`, one is due every 100 ms.
     fn batch() -> Batch {
         let mut batcher = Batcher::default();
         assert_eq!(batcher.push(message("x".to_owned(), 100)), None);
@@ -170,7 +169,7 @@ mod tests {
         };
         let take = async { while feed.next().await.is_some() {} };
         tokio::join!(slow, take);
-        // Due at 100 and 200, there at 250 and 500.
+        // The batches are due at 100 and 200 ms, and come at 250 and 500 ms.
         assert_eq!(feed.behind_max(), 300 * MS);
     }
 }

@@ -1,4 +1,4 @@
-//! How far a run is, for whoever looks at it meanwhile; and how it is told to end.
+//! How far a run is, for observers of the run, and how they tell it to end.
 //!
 //! It does *not* own what becomes of what was sent ([`crate::watch`]).
 
@@ -11,20 +11,20 @@ use hdrhistogram::Histogram;
 
 use crate::{manifest::no_latencies, watch::Watch};
 
-/// What the queues have taken so far, and whether the run is to go on.
+/// What the queues have taken so far, and whether the run goes on.
 #[derive(Debug)]
 pub struct Progress {
-    /// Set by whoever wants the run to end: no more is prepared then, and what is, is sent at once.
+    /// Ends the run when it is set. Then nothing more is prepared, and prepared batches are sent at once.
     pub stop: AtomicBool,
-    /// Set by whoever does not want to wait for what was sent to arrive.
+    /// When it is set, the observer stops waiting for what was sent to arrive.
     pub hurry: AtomicBool,
-    /// Set when nothing is sent any more.
+    /// The run sets it when it has sent everything.
     pub is_sent: AtomicBool,
-    /// Ticks.
+    /// Ticks that the queues have taken.
     pub ticks: AtomicU64,
-    /// Messages.
+    /// Messages that the queues have taken.
     pub messages: AtomicU64,
-    /// Is told of every batch before it is sent.
+    /// It learns of every batch before the batch is sent.
     pub watch: Option<Arc<Watch>>,
     /// Latencies since somebody last asked, microseconds.
     recent_us: Mutex<Histogram<u64>>,
@@ -51,7 +51,7 @@ impl Progress {
         Self { watch: watch.map(Arc::new), ..Self::default() }
     }
 
-    /// The latencies since this was last called, microseconds: from when a batch was due until its queue had it.
+    /// The latencies since the last call, microseconds: from when a batch was due until its queue had it.
     pub fn take_recent_us(&self) -> Histogram<u64> {
         let mut recent = self.recent_us.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut recent, no_latencies())

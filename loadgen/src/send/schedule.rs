@@ -1,12 +1,12 @@
-//! When each batch is due: it follows from the rate, the shape and the ticks before, never from how long sending took.
+//! When each batch is due. It follows from the rate, the shape and the ticks before, never from how long sending took.
 //!
-//! It reads no clock.
+//! It reads no clock. It does *not* own the shape (`shape`).
 
 use std::{num::NonZeroU64, time::Duration};
 
 use super::shape::Shape;
 
-/// The rate is taken for even over this time.
+/// The rate counts as constant over this time.
 const CELL: Duration = Duration::from_millis(1);
 
 /// Intended times since the beginning.
@@ -16,7 +16,7 @@ pub(super) struct Schedule {
     shape: Shape,
     /// Ticks in the batches so far.
     ticks: u64,
-    /// The cell that the next one lies in: how many are before it, and how many ticks are due before it.
+    /// The number of the cell in which the next batch is due, and how many ticks are due before that cell.
     cells: u32,
     due_before: f64,
 }
@@ -26,7 +26,7 @@ impl Schedule {
         Self { rate: rate.get() as f64, shape, ticks: 0, cells: 0, due_before: 0.0 }
     }
 
-    /// When the next batch is due, which has so many ticks.
+    /// When the next batch is due. It has this many ticks.
     pub(super) fn due(&mut self, ticks: u64) -> Duration {
         let before = self.ticks as f64;
         self.ticks += ticks;
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn ramp_is_due_as_its_integral_says() {
         let mut schedule = schedule(1_000, "ramp:3000/10s");
-        // 1000 t + 100 t^2 ticks until t.
+        // Until time t, 1000 t + 100 t^2 ticks are due.
         for ticks in [0.0, 1_100.0, 7_500.0, 20_000.0, 23_000.0_f64] {
             let expected = if ticks <= 20_000.0 {
                 (-1_000.0 + (1e6 + 400.0 * ticks).sqrt()) / 200.0

@@ -1,6 +1,6 @@
 //! The shape of a load: how its rate changes over time.
 //!
-//! This file owns the laws and how they are written. It does *not* own when a batch is due (`schedule`).
+//! This file owns the laws and their text form. It does *not* own when a batch is due (`schedule`).
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -9,41 +9,41 @@ use jiff::SignedDuration;
 /// How the rate of a load changes with the time since its beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Shape {
-    /// It does not.
+    /// The rate does not change.
     #[default]
     Constant,
-    /// It goes evenly to `to` ticks per second within `over`, and stays there.
+    /// The rate goes evenly to `to` ticks per second within `over`, and stays there.
     Ramp {
         /// Ticks per second in the end.
         to: f64,
         /// How long it takes.
         over: Duration,
     },
-    /// It rises by `by` ticks per second after each `every`.
+    /// The rate rises by `by` ticks per second after each `every`.
     Steps {
         /// Ticks per second.
         by: f64,
         /// How long each step lasts.
         every: Duration,
     },
-    /// It is `peak` ticks per second for `lasts` at the beginning of each `every`.
+    /// The rate is `peak` ticks per second for `lasts` at the beginning of each `every`.
     Bursts {
         /// Ticks per second.
         peak: f64,
         /// How long a burst lasts.
         lasts: Duration,
-        /// From the beginning of one to that of the next.
+        /// From the beginning of one burst to that of the next.
         every: Duration,
     },
-    /// It swings by a part of itself, as a sine.
+    /// The rate swings by a part of itself, as a sine.
     Sine {
         /// The part, up to 1.
         swing: f64,
         /// From one peak to the next.
         period: Duration,
     },
-    /// A trading day of this length, and then the next one: the rate is its mean, open and close are three times as
-    /// busy as midday, and its first two-hundredth is an auction, five times as busy again.
+    /// Trading days of this length, whose mean is the rate. Open and close are three times as busy as midday. The first
+    /// two-hundredth is an auction, five times as busy again.
     Day {
         /// How long a day takes.
         lasts: Duration,
@@ -54,7 +54,7 @@ pub enum Shape {
 const AUCTION: (f64, f64) = (0.005, 5.0);
 
 impl Shape {
-    /// Ticks per second at `at`, where the rate that was asked for is `rate`.
+    /// Ticks per second at `at`, if `rate` was asked for.
     #[must_use]
     pub fn rate_at(&self, rate: f64, at: Duration) -> f64 {
         let part = |of: Duration| at.as_secs_f64() / of.as_secs_f64();
@@ -71,7 +71,7 @@ impl Shape {
                 let day = part(lasts).fract();
                 let busy = |day: f64| 0.6 * (1.0 + 2.0 * (2.0 * day - 1.0).powi(2));
                 let auction = if day < AUCTION.0 { AUCTION.1 } else { 1.0 };
-                // What the auction adds is taken off the rest, so that the mean is the rate.
+                // The whole day is scaled down by what the auction adds, so that the mean is the rate.
                 rate * busy(day) * auction / (1.0 + (AUCTION.1 - 1.0) * AUCTION.0 * busy(AUCTION.0 / 2.0))
             }
         }
@@ -81,7 +81,7 @@ impl Shape {
 /// Why a text is no shape.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "failed to read the shape {text:?}: it is constant, ramp:TO/OVER, steps:BY/EVERY, bursts:PEAK/LASTS/EVERY, sine:SWING/PERIOD or day:LASTS, \
+    "failed to read the shape {text:?}: use constant, ramp:TO/OVER, steps:BY/EVERY, bursts:PEAK/LASTS/EVERY, sine:SWING/PERIOD or day:LASTS, \
      with rates in ticks per second, durations such as 30s, and a swing from 0 to 1"
 )]
 pub struct ShapeError {

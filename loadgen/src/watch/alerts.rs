@@ -1,6 +1,6 @@
 //! Listens for alerts at a queue that is subscribed to their topic.
 //!
-//! This file owns how an alert is read, raw or in the envelope of SNS. It does *not* own what it is about.
+//! This file owns how an alert is read, raw or in the envelope of SNS. It does *not* own which tick it is about.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,42 +15,42 @@ use tokio::time::{Instant, sleep};
 
 use super::Watch;
 
-/// How long the queue may be away.
+/// The listener ends if the queue is away for longer than this.
 const AWAY_MAX: Duration = Duration::from_mins(1);
 
-/// Between two calls that fail.
+/// The pause after a call that failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a receive call waits for alerts, in seconds; the most that SQS takes.
+/// How long a receive call waits for alerts, in seconds. SQS allows no more.
 const WAIT_S: i32 = 20;
 
-/// Why nobody listens any more.
+/// Why the listener has ended.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to receive alerts: {0}")]
 pub struct AlertsError(String);
 
-/// What is needed of an alert: the fields that ticklake's have.
+/// The fields of a ticklake alert that the listener needs.
 #[derive(Debug, Deserialize)]
 struct Alert {
-    /// A repeat has the same.
+    /// A repeated alert has the same id.
     id: Option<String>,
     symbol: String,
     /// Event time of the tick that it is about, RFC 3339.
     ts: Timestamp,
-    /// What it says of its event; one that is not its beginning is about what is known already.
+    /// The alert's stage of life. Only `open` counts, because later stages are about what is known already.
     state: Option<String>,
 }
 
-/// What SNS wraps a message in (Amazon SNS Developer Guide, "HTTP/HTTPS notification JSON format"; queues get the same
-/// unless raw delivery is on).
+/// The envelope that SNS puts around a message (Amazon SNS Developer Guide, "HTTP/HTTPS notification JSON format").
+/// Queues get the same envelope unless raw delivery is on.
 #[derive(Debug, Deserialize)]
 struct Envelope {
     #[serde(rename = "Message")]
     message: String,
 }
 
-/// Receives and deletes the alerts of a queue and tells the watch about them. Goes on until the queue is away for too
-/// long, or until it is dropped.
+/// Receives and deletes the alerts of a queue and tells the watch about them. It runs until the queue is away for too
+/// long, or until the caller drops it.
 pub async fn listen(client: Client, queue_url: &str, watch: Arc<Watch>) -> Result<(), AlertsError> {
     let mut heard = Instant::now();
     loop {
@@ -80,7 +80,7 @@ pub async fn listen(client: Client, queue_url: &str, watch: Arc<Watch>) -> Resul
         };
         let entries: Vec<_> = messages.iter().enumerate().filter_map(|message| entry(message).ok()).collect();
         if !entries.is_empty() {
-            // What is not deleted comes again, is known by its id and is deleted then.
+            // If this fails, the messages come again. The watch then knows their ids, and they are deleted.
             let _ = client.delete_message_batch().queue_url(queue_url).set_entries(Some(entries)).send().await;
         }
     }

@@ -1,9 +1,9 @@
-//! Looks into a lake for the ticks that are expected there.
+//! Watches a lake for the ticks that are expected there.
 //!
-//! A tick can be read from when a listing has its file, so what is measured is late by up to the time between two
-//! listings, which is [`EVERY`] or as long as a listing takes; the longest is part of the result. A lake that is away
-//! is asked again, and what appears meanwhile is late. This file owns the listings and the reading of what is new; it
-//! does *not* own what is expected.
+//! A tick can be read once a listing has its file. So a measured time is late by up to the time between two listings,
+//! which is [`EVERY`] or as long as a listing takes. The longest one is part of the result. If a lake is away, it is
+//! asked again, and what appears meanwhile is late. This file owns the listings and the reading of new files. It does
+//! *not* own which ticks are expected.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -21,40 +21,40 @@ use crate::tick::SymbolHash;
 /// How often the files are listed.
 pub const EVERY: Duration = Duration::from_millis(100);
 
-/// Files that wait to be read. When there are more, the next listing waits.
+/// The most files that wait to be read. If there are more, the next listing waits.
 const WAITING_MAX: usize = 1_000;
 
-/// How often a file is read again, with [`EVERY`] between, where it cannot be: in a folder it may be listed before it
-/// is whole.
+/// How often the watch tries to read a file, with [`EVERY`] between two tries. In a folder, a file may be listed before
+/// it is whole.
 const READS_MAX: u32 = 50;
 
-/// How long a lake may be away.
+/// The watch ends if the lake is away for longer than this.
 const AWAY_MAX: Duration = Duration::from_mins(1);
 
-/// Between two listings that fail.
+/// The pause after a listing that failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Rows that the watch is told of at once: senders wait for it meanwhile.
+/// Rows that the watch learns of at once. Senders wait for it meanwhile.
 const TOGETHER: usize = 4_096;
 
 /// The table that is watched.
 const TICKS: &str = "ticks";
 
-/// A lake, and what was in it before.
+/// A lake, and the files that are known in it.
 pub struct LakeWatch {
     lake: Lake,
     known: HashSet<String>,
 }
 
 impl LakeWatch {
-    /// Remembers what is in the lake now.
+    /// Remembers which files are in the lake now.
     pub async fn start(lake: Lake) -> Result<Self, LakeError> {
         let known = lake.files(TICKS).await?.into_iter().collect();
         Ok(Self { lake, known })
     }
 
-    /// Tells the watch about every tick that appears. Goes on until the lake is away for too long, or until it is
-    /// dropped.
+    /// Tells the watch about every tick that appears. It runs until the lake is away for too long, or until the caller
+    /// drops it.
     pub async fn run(&mut self, watch: Arc<Watch>) -> Result<(), LakeError> {
         let (to_reader, listed) = mpsc::channel(WAITING_MAX);
         let reading = read_all(self.lake.clone(), listed, &watch);
@@ -97,12 +97,12 @@ async fn read_all(lake: Lake, mut listed: mpsc::Receiver<(String, Instant)>, wat
         let mut reads = 1;
         while let Err(error) = read(&lake, &file, at, watch).await {
             if reads == READS_MAX {
-                watch.add_problem(format!("{file} is passed over: {}", super::with_causes(&error)));
+                watch.add_problem(format!("{file} is skipped: {}", super::with_causes(&error)));
                 break;
             }
             reads += 1;
             sleep(EVERY).await;
-            // It could not be read before.
+            // The file could not be read before now.
             at = Instant::now();
         }
     }

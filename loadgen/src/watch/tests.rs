@@ -1,4 +1,4 @@
-//! What is expected of a consumer, and what it is late by.
+//! What the watch expects of a consumer, and the latencies that it measures.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn mark(symbol: &str, seq: i64, ts_us: (i64, i64)) -> Mark {
     Mark { symbol: SymbolHash::of(symbol), seq, ts_us }
 }
 
-/// A batch of messages with these marks and as many ticks as their number says.
+/// A batch of messages with these numbers of ticks and these marks.
 fn batch(messages: &[(u64, &[Mark])]) -> Batch {
     let mut batcher = Batcher::default();
     for (ticks, marks) in messages {
@@ -30,7 +30,7 @@ fn message_is_seen_when_its_first_tick_is_and_stands_for_all_of_its_ticks() {
     let (aapl, msft) = (mark("AAPL", 7, (0, 9)), mark("MSFT", 7, (0, 9)));
     watch.expect(&batch(&[(5, &[aapl, msft]), (3, &[mark("AAPL", 12, (0, 9))]), (0, &[])]), due);
     assert_eq!(watch.outstanding(), Some(2));
-    // The second tick of the message, one that is seen twice, and one that nobody sent.
+    // In turn: the second mark of the message, its first mark, the first mark again, and a tick that nobody sent.
     for (symbol, seq, late) in [("MSFT", 7, 100), ("AAPL", 7, 500), ("AAPL", 7, 900), ("AAPL", 8, 900)] {
         watch.see_rows(&mut vec![(SymbolHash::of(symbol), seq)], due + MS * late);
     }

@@ -108,7 +108,7 @@ async fn interrupt_ends_a_run_with_what_was_sent_and_its_report() {
     let folder = TempDir::new().unwrap();
     let sent = folder.path().join("sent.json");
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
-    // A closed loop: whether a generator keeps a schedule depends on what else its machine does.
+    // A closed loop, because a busy machine may keep the generator of an open loop from its schedule.
     command.args(["send", "--queue-url", &queue.url, "--ticks", "100000000"]);
     command.arg("--sent").arg(&sent).arg("--report").arg(folder.path().join("report"));
     let child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
@@ -130,7 +130,7 @@ async fn interrupt_ends_a_run_with_what_was_sent_and_its_report() {
     assert!(plot.contains("1/(1-Percentile)") && plot.contains("#[Max"), "{plot}");
 }
 
-/// Takes what a queue holds into a lake, again and again.
+/// Moves what a queue holds into a lake, again and again.
 async fn consume(queue: &Queue, lake: &std::path::Path) {
     let hour = lake.join("ticks/dt=2026-06-01/hour=13");
     std::fs::create_dir_all(&hour).unwrap();
@@ -158,7 +158,7 @@ async fn limit_is_searched_up_to_the_highest_rate_and_the_curve_is_written() {
     };
     let said = text(&output);
     if said.contains("the generator cannot") {
-        // The machine is too busy for a schedule, and it says so.
+        // The machine is too busy to keep a schedule, and the command says so.
         return;
     }
     assert!(output.status.success(), "{said}");
@@ -184,7 +184,7 @@ async fn run_is_looked_at_from_all_sides_and_its_page_is_written() {
     let metrics = format!("http://{}/metrics", listener.local_addr().unwrap());
     let send = ["send", "--queue-url", &queue.url, "--ticks", "3000", "--live", "--report", report_arg];
     let looks = ["--lake", lake_arg, "--alerts-queue-url", &alerts, "--metrics-url", &metrics];
-    // About a tick that the default market sends: its first one.
+    // The alert is about a tick that the default market sends.
     let alert = async {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         let (symbol, ts) = first_tick();
@@ -222,7 +222,7 @@ async fn run_is_looked_at_from_all_sides_and_its_page_is_written() {
     assert!(text(&loadgen(&missing).await).contains("NonExistentQueue"));
 }
 
-/// Says in the format of Prometheus how often it was asked.
+/// Answers in the format of Prometheus how often it was asked.
 async fn count_up(listener: &tokio::net::TcpListener) {
     for asked in 0_u64.. {
         let (stream, _) = listener.accept().await.unwrap();
@@ -256,7 +256,7 @@ async fn search_that_is_interrupted_says_what_it_has_found_and_judges_nothing_by
     while queue.is_empty().await {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    // While it sends, and while it waits for what was sent: nobody consumes it.
+    // Once while it sends, and once while it waits for the ticks, which nobody consumes.
     for _ in 0..2 {
         assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
         tokio::time::sleep(std::time::Duration::from_secs(2)).await;

@@ -1,5 +1,5 @@
-//! The load generator against a queue: what `run` says it has sent is what the queue holds, whatever the queue does
-//! meanwhile; and the command around it.
+//! The load generator against a queue. `run` must say exactly what the queue holds, whatever the queue does meanwhile.
+//! The command around it is tested, too.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -104,19 +104,19 @@ async fn open_loop_keeps_its_rate_and_shows_a_stall_in_its_latency() {
     let elapsed = sent.elapsed.as_secs_f64();
     assert!((0.45..2.0).contains(&elapsed), "5,000 ticks at 10,000 a second took {elapsed} s");
 
-    // Each call takes 40 ms and only one is under way, where the schedule asks for one each 10 ms: the last is late by
-    // about 50 times 30 ms, which a latency from the time of sending would not show.
+    // Each call takes 40 ms and only one is under way, but the schedule asks for one every 10 ms. So the last call is
+    // late by about 50 times 30 ms. A latency from the time of sending would not show this.
     queue.server.faults().add("sqs:SendMessage=delay:40ms".parse().unwrap());
     let sent = send(&queue, Plan { senders: 1, ..paced }).await.unwrap();
     let (p50, max) = (sent.latency_us.value_at_quantile(0.5), sent.latency_us.max());
     assert!(p50 > 400_000 && max > 1_200_000, "p50 {p50} us, max {max} us");
 }
 
-/// Invariant of a manifest: it lists what is in the queue, also where the run was stopped in the midst of it.
+/// Invariant of a manifest: it lists what is in the queue, even if the run was stopped midway.
 #[tokio::test(flavor = "multi_thread")]
 async fn stopped_run_has_sent_exactly_what_it_says() {
     let queue = Queue::start().await;
-    // Messages cut by the number of their ticks, and by their size, where what did not fit waits for the next one.
+    // Messages are cut by the number of ticks or by size. If by size, a tick that did not fit waits for the next one.
     let even = Pace::even(NonZeroU64::new(20_000).unwrap());
     for (pace, pack) in [(even, 10), (Pace::AsTaken, 10), (Pace::AsTaken, 1_000_000)] {
         let progress = Arc::new(Progress::default());
@@ -137,7 +137,7 @@ async fn stopped_run_has_sent_exactly_what_it_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ramp_takes_as_long_as_its_integral() {
     let queue = Queue::start().await;
-    // From 2,000 to 6,000 ticks per second within a second: 4,000 ticks, and 3,000 more in half a second.
+    // The rate rises from 2,000 to 6,000 ticks/s within a second: 4,000 ticks, and 3,000 more in half a second.
     let plan = Plan {
         pace: Pace::Rate { ticks_per_s: NonZeroU64::new(2_000).unwrap(), shape: "ramp:6000/1s".parse().unwrap() },
         ..Plan::new(market(7_000), arrays(10))
@@ -186,7 +186,7 @@ async fn recording_is_replayed_by_its_own_clock() {
     let recording = Source::Recording(Recording { path, mapping, limit: None });
     let plan = Plan { pace: Pace::EventTime(speed), ..Plan::new(recording, Packing::SINGLE) };
     let sent = send(&queue, plan.clone()).await.unwrap();
-    // 99.5 seconds, a hundred times as fast; five ticks within each linger.
+    // The recording takes 99.5 seconds and is replayed a hundred times as fast. Each linger holds five ticks.
     assert!(sent.elapsed >= Duration::from_millis(990) && sent.calls == 40, "{sent}");
     assert!(sent.to_string().contains("100 times as fast as it was recorded"), "{sent}");
     assert_delivered(&queue, &sent).await;
@@ -271,8 +271,8 @@ async fn lake_that_is_away_for_a_while_is_looked_into_again_and_says_how_long_no
 #[tokio::test(flavor = "multi_thread")]
 async fn large_messages_and_batches_stay_within_the_limits_of_the_queue() {
     let queue = Queue::start().await;
-    // One symbol is one lane, and a lane's messages are as large as they can be; the queue refuses what exceeds its
-    // limits.
+    // One symbol is one lane, and the messages of a lane are as large as they can be. The queue refuses messages and
+    // batches above its limits.
     let one = Source::Market(MarketConfig { symbols: 1, ticks: 30_000, ..MarketConfig::default() });
     let sent = send(&queue, Plan::new(one, arrays(1_000_000))).await.unwrap();
     assert_eq!((sent.messages, sent.calls), (3, 3), "{sent}");
@@ -290,7 +290,7 @@ async fn recorded_trades_arrive_as_they_stand_in_the_file() {
     for (file, preset, rows) in files {
         let path = data.join(file);
         if !path.exists() {
-            // Not by `println!`, which a test that passes keeps to itself.
+            // Not by `println!`, because a test that passes keeps that output to itself.
             let line = format!("skipped: there is no {}\n", path.display());
             std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
             continue;

@@ -43,7 +43,7 @@ impl Queue {
         Self { server, client, url, _data: data }
     }
 
-    /// A client of the store beside it.
+    /// A client of the object store of the same server.
     pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
         let config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -55,14 +55,14 @@ impl Queue {
         aws_sdk_s3::Client::from_conf(config.build())
     }
 
-    /// Whether nothing waits in it.
+    /// Whether no messages wait in the queue.
     pub(crate) async fn is_empty(&self) -> bool {
         let name = aws_sdk_sqs::types::QueueAttributeName::ApproximateNumberOfMessages;
         let asked = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(name).send().await.unwrap();
         asked.attributes.unwrap().values().all(|count| count == "0")
     }
 
-    /// The URL of one more queue.
+    /// Creates one more queue and returns its URL.
     pub(crate) async fn another(&self, name: &str) -> String {
         self.client.create_queue().queue_name(name).send().await.unwrap().queue_url.unwrap()
     }
@@ -134,7 +134,7 @@ fn tick(fields: &Map<String, Value>) -> Received {
     }
 }
 
-/// The double nearest to a decimal of up to 8 places: `serde_json` may be off by the last bit.
+/// The double nearest to a decimal of up to 8 places. `serde_json` may be off by the last bit.
 fn decimal(read: f64) -> f64 {
     format!("{read:.8}").parse().unwrap()
 }

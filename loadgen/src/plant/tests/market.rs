@@ -1,8 +1,8 @@
-//! A market to plant events in, and what is looked at of one that was planted. It owns no test.
+//! A market to plant events in, and views of a planted market. It owns no test.
 
 use super::*;
 
-/// Trades as `plant` gets them, symbol by symbol; [`market`] mixes them.
+/// The trades of one symbol. [`market`] mixes several of them.
 pub(super) fn one_symbol(name: &str, start_us: i64, every_us: i64, count: usize, seed: u64) -> Trades {
     let mut random = Random::new(seed, 99);
     let mut cents = 18_937;
@@ -19,7 +19,7 @@ pub(super) fn one_symbol(name: &str, start_us: i64, every_us: i64, count: usize,
     trades
 }
 
-/// Several of them in one file, by event time. One row in a hundred is late by a few rows, as it is in real files.
+/// The trades of several symbols in one file, by event time. One row in a hundred is a few rows late, as in real files.
 pub(super) fn mixed(parts: &[Trades]) -> Trades {
     let mut rows: Vec<(i64, usize, usize)> = Vec::new();
     for (part, trades) in parts.iter().enumerate() {
@@ -68,7 +68,7 @@ pub(super) fn kind_of(event: &Event) -> EventKind {
     name.parse().unwrap()
 }
 
-/// From when until when an event alters trades, the end not included except for single trades.
+/// The time range in which an event alters trades, without its end. For a single trade it is 1 us long.
 pub(super) fn traces(event: &Event) -> (i64, i64) {
     let traces_us = kind_of(event).spans().traces.as_micros() as i64;
     (event.start_us, event.start_us + traces_us.max(1))
@@ -76,7 +76,7 @@ pub(super) fn traces(event: &Event) -> (i64, i64) {
 
 pub(super) type Cell = (i64, u64, u64, Option<Arc<str>>, Option<Arc<str>>);
 
-/// The trades of a symbol that `wanted` takes, in the order of the file.
+/// The trades of a symbol whose times `wanted` accepts, in the order of the file.
 pub(super) fn cells(trades: &Trades, symbol: &str, wanted: impl Fn(i64) -> bool) -> Vec<Cell> {
     let of_symbol = |&row: &usize| trades.symbols[trades.symbol[row] as usize] == symbol;
     let cell = |row: usize| {
@@ -86,7 +86,7 @@ pub(super) fn cells(trades: &Trades, symbol: &str, wanted: impl Fn(i64) -> bool)
     (0..trades.len()).filter(of_symbol).filter(|&row| wanted(trades.ts_us[row])).map(cell).collect()
 }
 
-/// The times, prices and volumes of a symbol's trades within an event, ascending by time, before and after.
+/// The times, prices and volumes of a symbol's trades within an event, ascending by time.
 pub(super) fn within(trades: &Trades, event: &Event) -> Vec<(i64, f64, f64)> {
     let (from, to) = traces(event);
     let cells = cells(trades, &event.symbol, |ts_us| ts_us >= from && ts_us < to);
@@ -96,7 +96,7 @@ pub(super) fn within(trades: &Trades, event: &Event) -> Vec<(i64, f64, f64)> {
     rows
 }
 
-/// For every event of one kind: its trades before and after. There are at least ten events.
+/// Calls `check` for every event of one kind with its trades before and after. There are at least ten events.
 pub(super) fn before_and_after(kind: EventKind, mut check: impl FnMut(&Event, &[(i64, f64, f64)], &[(i64, f64, f64)])) {
     let original = market();
     let (trades, events) = planted(original.clone(), &only(kind));

@@ -1,4 +1,4 @@
-//! The page: everything that was looked at is on it, and nothing that would have to be fetched.
+//! The page shows everything that was observed, and a browser fetches nothing for it.
 
 use super::*;
 use crate::{
