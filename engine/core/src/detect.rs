@@ -1,14 +1,14 @@
 //! Anomaly detection per symbol, tick by tick, in the order in which the ticks arrive.
 //!
-//! Every tick is shown to the detectors of its symbol: *spike* (a price far from the recent ones), *level shift* (a far
-//! one that stays), *threshold* (one that crossed a configured line), *move*, *volatility*, *volume* and *limit band*
-//! (of the last minutes, see [`activity`]), *clock* (an event time that cannot be right) and *gap* (no tick for too
-//! long, which the ticks of others tell). Anomalies of the same cause are one event ([`events`]), and what is said of
-//! it are alerts. Two runs over the same ticks in the same order raise the same alerts, with the same ids.
+//! Every tick is shown to the detectors of its symbol. *Spike* finds a price far from the recent ones, *level shift* a
+//! far price that stays, *threshold* a price that crosses a configured line. *Move*, *volatility*, *volume* and *limit
+//! band* judge the last minutes (see [`activity`]). *Clock* finds an event time that cannot be right. *Gap* finds a
+//! symbol without a tick for too long, while ticks of others move the clock on. Anomalies of the same cause form one
+//! event ([`events`]), and alerts report it. The same ticks in the same order raise the same alerts, with the same ids.
 //!
-//! This file owns the way from a batch to alerts, and the clock that tells silence. It does *not* own the detectors,
-//! nor what becomes of alerts. All other state is per symbol, so that symbols can be spread over several [`Detectors`],
-//! each of which is a [`Shard`].
+//! This file owns the way from a batch to alerts, and the clock by which silence is measured. It does *not* own the
+//! detectors, or what becomes of alerts. All state except for the feed's is per symbol. So symbols can be spread over
+//! several [`Detectors`], one per [`Shard`].
 
 mod config;
 mod pattern;
@@ -83,23 +83,23 @@ pub struct Detectors {
     shard: Shard,
     watchers: Watchers,
     symbols: WatchList<Watched>,
-    /// The ticks of a batch that are this shard's, and room for more; kept between batches.
+    /// The ticks of a batch that belong to this shard, and spare room. The buffer is kept between batches.
     own: Vec<OwnTick>,
-    /// Alerts that are not credited to a row yet: of one tick, or of one move of the clock.
+    /// Alerts of one tick, or of one move of the clock, that are not credited to a row yet.
     alerts: Vec<Alert>,
     suppressed: u64,
     unwatched: u64,
     skipped: u64,
     skips: Skips,
-    /// When to look at a symbol again: whether it is silent, and what time has decided.
+    /// When to look at a symbol again: `silent` for its silence, `looks` for what time alone decides.
     silent: Timers,
     looks: Timers,
     feed: Feed,
-    /// Up to when all have come that will.
+    /// All ticks up to this event time are expected to have come.
     waited_us: i64,
-    /// When the clock has to be looked at next: a second is over, or it is time to look for the silent.
+    /// When [`Detectors::advance`] has work next: a second of the feed is over, or silent symbols are looked for.
     due_us: i64,
-    /// How far the feed's clock was behind that of the decoders when it moved on last.
+    /// How far the feed's clock was behind the decoders' clock when it last moved on.
     behind_us: i64,
 }
 
@@ -110,8 +110,8 @@ impl Detectors {
         Self::of_shard(config, Shard::WHOLE)
     }
 
-    /// The same for the symbols of one shard. All shards together watch at most [`DetectConfig::symbols_max`] symbols,
-    /// and as long as these suffice they raise the same alerts as one, if each is shown all ticks.
+    /// The same for the symbols of one shard. All shards together watch at most [`DetectConfig::symbols_max`] symbols.
+    /// As long as that suffices, they raise the same alerts as one, if each is shown all ticks.
     #[must_use]
     pub fn of_shard(config: &DetectConfig, shard: Shard) -> Self {
         Self {
@@ -133,12 +133,12 @@ impl Detectors {
         }
     }
 
-    /// Shows every tick of a batch to the detectors, and adds the alerts to `raised`, each with its row.
-    /// Of other shards' ticks only the time counts: which symbols fell silent must not depend on the number of shards.
+    /// Shows every tick of a batch to the detectors. Adds the alerts to `raised`, each with its row. Ticks of other
+    /// shards count only by their time: which symbols fall silent must not depend on the number of shards.
     ///
-    /// `names` are the tables of the batch's symbols and conditions, the same in every call; `decoded_at_us` is now, in
-    /// microseconds since the Unix epoch: `None` for recorded ticks, where it is as late as the latest of them. Nothing
-    /// is allocated but for alerts and for symbols that are new.
+    /// `names` are the tables of the batch's symbols and conditions, the same in every call. `decoded_at_us` is the
+    /// time now, in microseconds since the Unix epoch. For recorded ticks it is `None`, and their latest event time
+    /// stands for it. Only alerts and new symbols allocate memory.
     pub fn observe(
         &mut self,
         ticks: &TickBatch,
@@ -165,7 +165,7 @@ impl Detectors {
             self.set_behind(before_us, Now { clock_us: now_us, decoded_at_us });
             return;
         }
-        // First which ticks are this shard's, without a branch on whose they are, and then what is to be said of them.
+        // Collects the ticks of this shard first, without a branch on whose they are, and judges them later.
         let mut own = std::mem::take(&mut self.own);
         if own.len() < ticks.len() {
             own.resize(ticks.len(), OwnTick::default());
@@ -175,7 +175,7 @@ impl Detectors {
             now_us = moved_on(now_us, ts_us);
             self.feed.note(symbol, ts_us, now_us);
             let (place, is_own) = self.shard.place(symbol);
-            // Whosever tick it is that lets the list look for the silent, all that came before it must have been seen.
+            // All earlier ticks of this shard are judged before a tick of any shard lets the clock do its work.
             if self.is_due(now_us) {
                 own[..count].iter().for_each(|tick| self.judge(*tick, batch, raised));
                 count = 0;
@@ -190,16 +190,15 @@ impl Detectors {
         self.set_behind(before_us, Now { clock_us: now_us, decoded_at_us });
     }
 
-    /// Takes note of how far the clock is behind, if it has moved on since `before_us`: late ticks alone are no sign of
-    /// a feed.
+    /// Notes how far the clock is behind, if it has moved on since `before_us`. Late ticks alone do not show that.
     fn set_behind(&mut self, before_us: i64, now: Now) {
         if now.clock_us > before_us {
             self.behind_us = now.detected_at_us().saturating_sub(now.clock_us);
         }
     }
 
-    /// Tells that nothing has come until now, microseconds since the Unix epoch, and that nothing waits to. Adds alerts
-    /// that time alone decides, without a row. The feed's clock goes on from where its last tick was.
+    /// No tick has come until `now_us`, microseconds since the Unix epoch, and none is waiting. Adds the alerts that
+    /// time alone decides, without a row. The feed's clock moves on, as far behind `now_us` as before.
     pub fn idle(&mut self, now_us: i64, raised: &mut Vec<Raised>) {
         let clock_us = now_us.saturating_sub(self.behind_us);
         if !self.feed.has_begun() || clock_us <= self.symbols.now_us() {
@@ -211,7 +210,7 @@ impl Detectors {
         Raised::credit(&mut self.alerts, None, raised);
     }
 
-    /// Tells that nothing comes any more. Adds alerts, without a row, about far prices that wait for the next ones.
+    /// No more ticks will come. Adds the alerts, without a row, about far prices that still wait for the next ones.
     pub fn finish(&mut self, now_us: Option<i64>, raised: &mut Vec<Raised>) {
         let now = Now { clock_us: self.symbols.now_us(), decoded_at_us: now_us };
         for slot in 0..self.symbols.slots() {
@@ -222,7 +221,7 @@ impl Detectors {
         Raised::credit(&mut self.alerts, None, raised);
     }
 
-    /// Whether [`Detectors::advance`] does more at `now_us` than to move the clock.
+    /// Whether [`Detectors::advance`] does more at `now_us` than move the clock.
     fn is_due(&self, now_us: i64) -> bool {
         now_us >= self.due_us
     }
@@ -240,7 +239,7 @@ impl Detectors {
         }
         let first_us = ts_us.min(decoded_at_us.unwrap_or(i64::MAX));
         let symbol = ticks.symbol[at];
-        // The id of a guest may stand for another name in the next batch, so nothing is known by it.
+        // The id of a guest may stand for another name in the next batch, so no state is kept for it.
         let is_kept = || !names.symbols.is_guest(symbol);
         let watch =
             |slot| is_kept().then(|| Some(self.watchers.watch(slot, names.symbols.get(symbol)?, first_us))).flatten();
@@ -259,7 +258,7 @@ impl Detectors {
             }
             Raised::credit(&mut self.alerts, Some(row), raised);
         }
-        // A late tick tells nothing of a silence that is over, or was alerted.
+        // A late tick must not set a timer for a silence that is over or was alerted.
         if watched.activity.due_us == NEVER_US
             && let Some(due_us) = self.watchers.too_long_us(watched, now_us)
             && due_us > self.waited_us
@@ -269,22 +268,22 @@ impl Detectors {
         }
     }
 
-    /// What prices of `symbol` are judged by now: the median of the last ones, and how far from it is far. `None` if it
-    /// is not watched, or not for long enough.
+    /// How prices of `symbol` are judged now: the median of the last ones, and the distance from it that counts as far.
+    /// `None` if the symbol has no spike detector, or is not watched for long enough.
     pub fn band(&mut self, symbol: NameId) -> Option<(f64, f64)> {
         let (place, is_own) = self.shard.place(symbol);
         let (slot, watched) = self.symbols.state(place as usize, |_| None).filter(|_| is_own)?;
         self.watchers.band(slot, watched).map(|band| (band.expected, band.reach))
     }
 
-    /// How many anomalies did not become alerts because their event was told of.
+    /// How many anomalies did not become alerts: an alert reported their event, or their level shift was too small.
     #[must_use]
     pub fn suppressed(&self) -> u64 {
         self.suppressed
     }
 
-    /// How many ticks were not judged because as many symbols as [`DetectConfig::symbols_max`] were watched already, or
-    /// because the table of names keeps no more symbols.
+    /// How many ticks were not judged because [`DetectConfig::symbols_max`] symbols were already watched, or because
+    /// the table of names keeps no more symbols.
     #[must_use]
     pub fn unwatched(&self) -> u64 {
         self.unwatched
@@ -296,14 +295,14 @@ impl Detectors {
         self.skipped
     }
 
-    /// How many ticks came later than the windows of their symbol reach back, and so count for its last prices only.
+    /// How many ticks were too late for the windows of their symbol. They count only for its last prices.
     #[must_use]
     pub fn late(&self) -> u64 {
         self.watchers.late
     }
 
-    /// Bytes that a tick which is no anomaly reads and writes of its symbol, where no line is drawn for it, without
-    /// what is added up for the time of day.
+    /// The bytes that a tick without an anomaly reads and writes of its symbol, if the symbol has no line. The sums for
+    /// the time of day are not counted.
     #[must_use]
     pub fn hot_bytes_per_symbol(&self) -> usize {
         WatchList::<Watched>::entry_bytes() - size_of::<HalfHour>() + self.watchers.window_bytes()
@@ -316,7 +315,7 @@ impl Detectors {
     }
 }
 
-/// What is shown at once.
+/// One batch, as [`Detectors::observe`] gets it.
 #[derive(Clone, Copy)]
 struct Batch<'a> {
     ticks: &'a TickBatch,

@@ -1,6 +1,6 @@
 //! One symbol's last minute, and what is unusual about it: volume, volatility, moves, silence, prices beyond a band.
 //!
-//! This file owns when each is looked at. It does *not* own the formulas, nor which anomalies are one event.
+//! This file owns when each is looked at. It does *not* own the formulas, or which anomalies are one event.
 
 use super::anomaly::{Anomaly, Detector, Window};
 use super::config::{DetectConfig, GapConfig, LimitBandConfig, MoveConfig, VolatilityConfig, VolumeConfig};
@@ -34,7 +34,7 @@ impl ActivityRules {
         }
     }
 
-    /// From when on a symbol, or the feed, is silent for too long. `ends` as [`Silence::too_long_us`] has it.
+    /// From when on a symbol, or the feed, is silent for too long. `ends` is that of [`Silence::too_long_us`].
     pub(super) fn too_long_us(&self, silence: &Silence, ends: impl FnOnce() -> f64) -> Option<i64> {
         self.gap.as_ref().and_then(|gap| silence.too_long_us(gap.probability, gap.least, ends))
     }
@@ -58,7 +58,7 @@ pub(super) struct Activity {
     half_hour: HalfHour,
 }
 
-/// What is known of it and hardly any tick touches.
+/// What is known of one symbol and hardly any tick touches.
 #[derive(Debug, Default)]
 pub(super) struct Background {
     pub(super) day: TimeOfDay,
@@ -68,13 +68,13 @@ pub(super) struct Background {
 /// No timer is set.
 pub(super) const NEVER_US: i64 = i64::MIN;
 
-/// Microseconds over which what is usual of volumes and of volatility fades, and of silence.
+/// Microseconds over which the usual fades: of volumes, of volatility, and of silence.
 const FADES_US: f64 = volume::FADES * PANE_US as f64;
 const VOLATILITY_FADES_US: f64 = volatility::FADES * PANE_US as f64;
 pub(super) const SILENCE_FADES_US: f64 = silence::FADES * 1e6;
 
 impl Activity {
-    /// Of a symbol whose first tick is at `ts_us`.
+    /// The activity of a symbol whose first tick is at `ts_us`.
     pub(super) fn new(ts_us: i64) -> Self {
         let (volume, volatility, movement, limit_band) = Default::default();
         let (panes, silence) = (Panes::new(), Silence::new(ts_us));
@@ -90,8 +90,8 @@ impl Activity {
         }
     }
 
-    /// Shows it a tick. Anomalies go to `found`, with their times. Says what silence ended, and whether the tick is too
-    /// late for any pane.
+    /// Takes a tick. Adds anomalies to `found`, with their times. Returns the silence that ended, if one did, and
+    /// whether the tick is too late for all panes.
     pub(super) fn observe(
         &mut self,
         rules: &ActivityRules,
@@ -148,7 +148,7 @@ impl Activity {
         (ended, false)
     }
 
-    /// So many panes without a tick were closed at once.
+    /// `skipped` panes without a tick were closed at once.
     fn skipped(&mut self, skipped: u32, rules: &ActivityRules, background: &mut Background) {
         let price = self.panes.back(0).price;
         self.volume.skipped(skipped);
@@ -228,12 +228,12 @@ impl Anomaly {
         }
     }
 
-    /// Of a symbol, or of the feed, that has been silent from its last tick to `until_us`.
+    /// The anomaly of a symbol, or of the feed, that has been silent from its last tick to `until_us`.
     pub(super) fn gap(silence: &Silence, until_us: i64) -> Self {
         let (observed, expected) = (until_us.saturating_sub(silence.last_us()) as f64 / 1e6, silence.usual());
         let score = observed / expected;
         Self {
-            // How unlikely it is, is in how long it took to be one.
+            // All gaps are equally unlikely: a silence becomes one at a fixed probability.
             severity: Severity::Warning,
             direction: Direction::Down,
             observed,

@@ -1,6 +1,6 @@
 //! The anomaly: what a detector says about one tick or pane, before it is known which event it belongs to.
 //!
-//! This file owns its fields and the names of the detectors. It does *not* own what becomes of it.
+//! This file owns its fields and the names of the detectors. It does *not* own the events.
 
 use std::borrow::Cow;
 
@@ -20,14 +20,14 @@ pub(super) struct Anomaly {
     pub(super) detector: Detector,
 }
 
-/// What was looked at.
+/// The window that the detector looked at.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Window {
     Ticks(usize),
     Seconds(i64),
 }
 
-/// Which detector found it: for the alert its kind, and what tells it from others of its kind that watch the symbol.
+/// The detector that found it. It gives the alert its kind, and tells the lines of a symbol apart.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Detector {
     Spike,
@@ -43,7 +43,7 @@ pub(super) enum Detector {
 }
 
 impl Anomaly {
-    /// What it is about, to tell the anomalies of one event from those of others.
+    /// What the anomalies of one event have in common.
     pub(super) fn key(&self) -> (Detector, Direction) {
         (self.detector, self.direction)
     }
@@ -74,7 +74,7 @@ impl Detector {
         }
     }
 
-    /// What tells its events in this direction from others of the symbol.
+    /// The name that tells its events in this direction from other events of the symbol.
     pub(super) fn name(self, direction: Direction) -> String {
         let kind = self.kind().as_str();
         match self {
@@ -84,12 +84,12 @@ impl Detector {
         }
     }
 
-    /// Whether an anomaly of twice the score is another event: one bad print is not the rest of another.
+    /// Whether an anomaly of twice the score is another event. One bad print is not a part of another one.
     pub(super) fn is_of_one_tick(self) -> bool {
         self == Detector::Spike
     }
 
-    /// Whether how large the score is says how bad the event is.
+    /// Whether a larger score means a worse event.
     pub(super) fn has_scale(self) -> bool {
         !matches!(self, Detector::Line(..) | Detector::Gap | Detector::Clock)
     }

@@ -1,12 +1,12 @@
-//! What is usual: the mean and the deviation of numbers over minutes, the later ones counting more.
+//! The usual: the mean and the deviation of numbers over minutes. Later numbers count more.
 //!
-//! This file owns the average and how it forgets. It does *not* own what is averaged.
+//! This file owns the average and how it forgets. It does *not* own the numbers that it averages.
 
 /// An exponentially weighted mean and variance (T. Finch, "Incremental calculation of weighted mean and variance",
-/// 2009). The weights are counted, so that the first numbers are averaged like any others and no start value is needed.
+/// 2009). The weights are summed, so the first numbers are averaged like any others, and no start value is needed.
 ///
-/// It never takes anything away but by a factor, and adds to the squares what cannot be negative: so neither is the
-/// variance, whatever has been there before.
+/// The squares only ever shrink by a factor, or grow by a number that is not negative. So the variance is never
+/// negative, whatever came before.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Baseline {
     weight: f32,
@@ -21,17 +21,17 @@ impl Baseline {
         f64::from(self.mean)
     }
 
-    /// How much all numbers so far count together.
+    /// The sum of the weights of all numbers so far.
     pub(super) fn weight(&self) -> f64 {
         f64::from(self.weight)
     }
 
-    /// The variance, of which `prior` is assumed as if `prior_weight` of numbers had shown it.
+    /// The variance. A variance of `prior` is assumed, as if numbers of the weight `prior_weight` had shown it.
     pub(super) fn variance(&self, prior: f64, prior_weight: f64) -> f64 {
         (f64::from(self.squares) + prior * prior_weight) / (self.weight() + prior_weight)
     }
 
-    /// Lets what is known count for `left` of what it did, from 0 to 1.
+    /// Multiplies the weights of all numbers so far by `left`, from 0 to 1.
     pub(super) fn fade(&mut self, left: f64) {
         self.weight *= left as f32;
         self.squares *= left as f32;

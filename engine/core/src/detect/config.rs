@@ -1,7 +1,7 @@
-//! What the detectors are told: which of them run, how much is unusual, and how much they may remember.
+//! The settings of the detectors: which of them run, how much is unusual, and how much they may remember.
 //!
-//! This file owns the settings and their validation. It does *not* own what is done with them, nor which of them hold
-//! for a symbol (`overrides`).
+//! This file owns the settings and their validation. It does *not* own how they are used, or which of them hold for a
+//! symbol (`overrides`).
 
 mod limit_band;
 mod overrides;
@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::median::WINDOW_MAX;
 
-/// Lines that may be configured: each is looked at for every new symbol, and may be held by every symbol.
+/// The most threshold rules. Each is compared with every new symbol, and every symbol may hold its lines.
 const THRESHOLDS_MAX: usize = 1_000;
 
-/// Patterns of sale conditions, tiers, and overrides.
+/// The most patterns of sale conditions, the most tiers, and the most overrides.
 const PATTERNS_MAX: usize = 100;
 
 /// The detectors and their bounds.
@@ -46,18 +46,18 @@ const PATTERNS_MAX: usize = 100;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DetectConfig {
-    /// An event is over when nothing was unusual for this long (event time): until then, what is, belongs to it. For a
-    /// threshold, each line is a detector of its own.
+    /// An event is over when nothing was unusual for this long (event time). Until then, further anomalies belong to
+    /// it. For a threshold, each line counts as a detector of its own.
     #[serde(with = "humantime_serde")]
     pub cool_down: Duration,
-    /// The most symbols that are watched at a time. A new symbol beyond it is judged once another one gives way, which
-    /// takes a sixteenth of `idle_max` without a tick.
+    /// The most symbols that are watched at a time. Beyond that, a new symbol is judged once another one gives way. A
+    /// symbol may give way after a sixteenth of `idle_max` without a tick.
     pub symbols_max: usize,
     /// A symbol without a tick for this long (event time) is forgotten.
     #[serde(with = "humantime_serde")]
     pub idle_max: Duration,
-    /// Ticks with these sale conditions are not judged, and nothing is learnt from them: patterns in which `*` stands
-    /// for any text.
+    /// Patterns of sale conditions, in which `*` stands for any text. Ticks with such conditions are not judged, and
+    /// the detectors learn nothing from them.
     pub skip_conditions: Vec<String>,
     /// Prices far from the recent ones.
     pub spike: SpikeConfig,
@@ -77,8 +77,8 @@ pub struct DetectConfig {
     pub clock: ClockConfig,
     /// Lines that prices cross.
     pub threshold: Vec<ThresholdConfig>,
-    /// What is different for some symbols. Of several that are about a symbol all hold, the later ones over the earlier
-    /// ones.
+    /// Other settings for some symbols. If several overrides match a symbol, all hold, and a later one wins over an
+    /// earlier one.
     pub r#override: Vec<OverrideConfig>,
 }
 
@@ -87,7 +87,7 @@ impl Default for DetectConfig {
         Self {
             cool_down: Duration::from_secs(30),
             symbols_max: 16_384,
-            // Over a long weekend.
+            // Symbols stay known over a long weekend.
             idle_max: Duration::from_hours(96),
             skip_conditions: Vec::new(),
             spike: SpikeConfig::default(),
@@ -104,24 +104,24 @@ impl Default for DetectConfig {
     }
 }
 
-/// The spike detector: a price is a spike when its distance from the median of the previous `window` prices is at least
-/// `threshold` times the scale, which is the largest of their 1.4826 MAD, the slow average deviation, and the tick
+/// The spike detector: a price is a spike if its distance from the median of the previous `window` prices is at least
+/// `threshold` times the scale. The scale is the largest of their 1.4826 MAD, the slow average deviation, and the tick
 /// size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SpikeConfig {
     /// Whether it runs.
     pub enabled: bool,
-    /// How many previous prices a price is judged against. Nothing is judged before there are as many.
+    /// How many previous prices a price is compared with. Nothing is judged before there are that many.
     pub window: usize,
-    /// The score from which a price is a spike. Of bad prints half a percent off, planted into real trades of US
-    /// equities, 6 finds all and 8 four fifths; of the trades themselves, 8 spares the alerts on some that lie 6 to 8
-    /// ticks away.
+    /// The score from which a price is a spike. With bad prints half a percent off, planted into real trades of US
+    /// equities, 6 finds all of them and 8 finds four fifths. On the trades themselves, 8 avoids the alerts on some
+    /// prices that lie 6 to 8 ticks away.
     pub threshold: f64,
-    /// The smallest one that is worth an alert, as a fraction of the price, whatever is usual.
+    /// The smallest spike that is worth an alert, as a fraction of the price, however little is usual.
     pub least: f64,
-    /// The smallest price step: the scale is never less. Prices rounded to it are often all equal, and then any other
-    /// measure of their spread is zero. Without it the decimals of the prices tell, of which two are assumed at first.
+    /// The smallest price step. The scale is never less. Prices rounded to it are often all equal, and then any other
+    /// measure of their spread is zero. If it is not set, it is learnt from the prices' decimals: two at first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tick_size: Option<f64>,
     /// The time constant (event time) of the slow average deviation.
@@ -135,19 +135,19 @@ impl Default for SpikeConfig {
     }
 }
 
-/// The level shift detector: of a far price the next ones tell whether it was a bad print or a new level. Without it,
-/// every far price is a spike at once.
+/// The level shift detector: the prices after a far one decide whether it was a bad print or a new level. Without this
+/// detector, every far price is a spike at once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LevelShiftConfig {
     /// Whether it runs. It needs the spike detector.
     pub enabled: bool,
-    /// The smallest one that is worth an alert, as a fraction of the price.
+    /// The smallest shift that is worth an alert, as a fraction of the price.
     pub least: f64,
     /// How long (event time) to wait for the next prices.
     #[serde(with = "humantime_serde")]
     pub wait: Duration,
-    /// For how long (event time) after it a return to the old level belongs to it.
+    /// For how long (event time) after a shift a return to the old level belongs to it.
     #[serde(with = "humantime_serde")]
     pub returns: Duration,
 }
@@ -158,8 +158,8 @@ impl Default for LevelShiftConfig {
     }
 }
 
-/// The move detector: a price is a move when it lies `threshold` times the usual distance away from that of a minute
-/// before.
+/// The move detector: a price is a move if it lies at least `threshold` times the usual distance away from the price a
+/// minute before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MoveConfig {
@@ -167,7 +167,7 @@ pub struct MoveConfig {
     pub enabled: bool,
     /// The score from which it is a move.
     pub threshold: f64,
-    /// The smallest one that is worth an alert, as a fraction of the price, whatever is usual.
+    /// The smallest move that is worth an alert, as a fraction of the price, however little is usual.
     pub least: f64,
 }
 
@@ -177,8 +177,8 @@ impl Default for MoveConfig {
     }
 }
 
-/// The volatility detector: a burst is when how far prices go when they change, over a minute, has a score of
-/// `threshold`.
+/// The volatility detector: it scores how far prices go when they change, over a minute. A burst has a score of at
+/// least `threshold`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VolatilityConfig {
@@ -194,13 +194,13 @@ impl Default for VolatilityConfig {
     }
 }
 
-/// The volume detector: a burst is when the volumes of half a minute have a score of `threshold`.
+/// The volume detector: it scores the volumes of half a minute. A burst has a score of at least `threshold`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VolumeConfig {
     /// Whether it runs.
     pub enabled: bool,
-    /// The score from which it is a burst: usual deviations of the logarithm.
+    /// The score from which it is a burst, in usual deviations of the logarithm.
     pub threshold: f64,
 }
 
@@ -210,7 +210,7 @@ impl Default for VolumeConfig {
     }
 }
 
-/// The gap detector: a silence is a gap when one as long has less than `probability`.
+/// The gap detector: a silence is a gap if one of that length is less likely than `probability`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GapConfig {
@@ -218,7 +218,7 @@ pub struct GapConfig {
     pub enabled: bool,
     /// How unlikely a silence has to be.
     pub probability: f64,
-    /// How long it has to be at least.
+    /// The shortest silence that may be a gap.
     #[serde(with = "humantime_serde")]
     pub least: Duration,
 }
@@ -229,13 +229,13 @@ impl Default for GapConfig {
     }
 }
 
-/// The clock detector: an event time is wrong when it lies in the future, or far behind the others'.
+/// The clock detector: an event time is wrong if it lies in the future, or far behind the latest one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClockConfig {
     /// Whether it runs.
     pub enabled: bool,
-    /// How far ahead of its own decoding an event time may be.
+    /// How far an event time may lie ahead of the time at which its tick was decoded.
     #[serde(with = "humantime_serde")]
     pub future: Duration,
     /// How far an event time may lie behind the latest one of all symbols.
@@ -249,7 +249,7 @@ impl Default for ClockConfig {
     }
 }
 
-/// One or two lines that the price of a symbol crosses.
+/// One or two lines that the price of a symbol may cross.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ThresholdConfig {
@@ -266,7 +266,7 @@ pub struct ThresholdConfig {
     pub hysteresis: f64,
 }
 
-/// Why a [`DetectConfig`] makes no sense.
+/// Why a [`DetectConfig`] is refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum DetectConfigError {
     /// A setting outside its bounds.
@@ -279,18 +279,18 @@ pub enum DetectConfigError {
         /// What it must be.
         bound: String,
     },
-    /// An override that makes no sense.
+    /// An override that is refused.
     #[error("failed to set up detection: `override[{index}]` (symbol {symbol:?}): {problem}")]
     Override {
         /// Its position, from 0.
         index: usize,
-        /// Whom it is about.
+        /// Its symbol or pattern.
         symbol: String,
         /// What is wrong with it.
         problem: String,
     },
     /// A rule that watches nothing.
-    #[error("failed to set up detection: `threshold[{index}]` has neither `above` nor `below`")]
+    #[error("failed to set up detection: `threshold[{index}]` has neither `above` nor `below`; set at least one")]
     NoLine {
         /// The position of the rule, from 0.
         index: usize,

@@ -1,18 +1,18 @@
 //! The slow average deviation: how far prices usually lie from their recent median, over minutes.
 //!
-//! It holds where the median absolute deviation does not: of prices rounded to a tick, more than half are often equal,
-//! and then the median deviation is zero while the next tick moves the price. This file owns the average and how it
-//! forgets. It does *not* own what a deviation is measured from.
+//! It works where the median absolute deviation fails. If prices are rounded to a tick, more than half of them are
+//! often equal. Then the median deviation is zero, although the next tick moves the price. This file owns the average
+//! and how it forgets. It does *not* own the median.
 
-/// A deviation beyond this multiple of the average (or of the floor, if that is larger) counts as that multiple, so
-/// that an outlier hardly raises the average. A lasting rise still gets through, by a factor that grows with every
-/// tick.
+/// A deviation beyond this multiple of the average (or of the floor, if that is larger) counts as that multiple. So an
+/// outlier hardly raises the average. A lasting rise still gets through: every tick raises the average, and the cap
+/// with it.
 const CAP: f64 = 4.0;
 
 /// An exponentially weighted mean of deviations, winsorised, in event time.
 ///
-/// Each deviation has weight 1 when it is added, which decays by `exp(-t / time constant)`. As `weight` counts what is
-/// left of all of them, the first deviations are averaged like any others and no start value is needed.
+/// Each deviation has weight 1 when it is added. Its weight then decays by `exp(-t / time constant)`. `weight` is the
+/// sum of what is left, so the first deviations are averaged like any others, and no start value is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct SlowDeviation {
     mean: f64,
@@ -24,10 +24,10 @@ pub(super) struct SlowDeviation {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Decay {
     pub(super) time_constant_us: f64,
-    /// The least that is left of the weight after a pause: without it, the first deviation of a morning would be the
-    /// whole average.
+    /// The least weight that is left after a pause. Without it, the first deviation of a morning would be the whole
+    /// average.
     pub(super) weight_min: f64,
-    /// What the average counts as when it is less, for the cap: one tick.
+    /// For the cap, the average counts as at least this: one tick.
     pub(super) floor: f64,
 }
 
@@ -39,8 +39,8 @@ impl SlowDeviation {
 
     /// Adds a deviation seen at `ts_us`.
     ///
-    /// Time passes from one tick to the next in their order of arrival; for a late tick it stands still. A tick from
-    /// the future thus costs one jump, which `weight_min` makes harmless, and the next tick goes on from its own time.
+    /// Time passes from one tick to the next in order of arrival. For a late tick it stands still. So a tick from the
+    /// future costs one jump, which `weight_min` makes harmless. The next tick goes on from its own time.
     pub(super) fn add(&mut self, ts_us: i64, deviation: f64, decay: &Decay) {
         let capped = deviation.min(CAP * self.mean.max(decay.floor));
         let elapsed_us = ts_us.saturating_sub(self.ts_us).max(0);
@@ -51,10 +51,10 @@ impl SlowDeviation {
     }
 }
 
-/// `exp(-x)` of an `x` that is not negative, to eleven digits.
+/// `exp(-x)` for an `x` that is not negative, to eleven digits.
 ///
-/// The ticks of a symbol are much closer together than the time constant, and five terms of the series take a quarter
-/// of the time that the general function does.
+/// The ticks of a symbol are much closer together than the time constant. For them, five terms of the series suffice,
+/// in a quarter of the time of the general function.
 pub(super) fn exp_of_minus(x: f64) -> f64 {
     if x < 1.0 / 64.0 { 1.0 - x * (1.0 - x / 2.0 * (1.0 - x / 3.0 * (1.0 - x / 4.0))) } else { (-x).exp() }
 }

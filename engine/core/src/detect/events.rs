@@ -1,23 +1,23 @@
-//! The events of a symbol: which anomalies are one event, and what is said of it.
+//! The events of a symbol: which anomalies form one event, and which alerts report it.
 //!
-//! An event opens with its first anomaly, and closes when none came for the cool-down: so it lasts as long as its
-//! cause. What is said in between is that it got twice as bad. This file owns that, and the ids. It does *not* own what
-//! is an anomaly, nor the clock.
+//! An event opens with its first anomaly, and closes when none came for the cool-down. So it lasts as long as its
+//! cause. In between, an alert reports when it got twice as bad. This file owns these rules, and the ids. It does *not*
+//! own what an anomaly is, or the clock.
 
 use std::sync::Arc;
 
 use super::anomaly::{Anomaly, Detector};
 use crate::alert::{Alert, AlertTick, Direction, State};
 
-/// So many times the score is another event, or more of one than was said.
+/// An anomaly of this many times the score is another event, or an update of its event.
 const WORSE: f64 = 2.0;
 
-/// Events that are remembered of one symbol. When there are more, the oldest is over: a backlog may bring many while
-/// the clock stands.
+/// The most events that are remembered of one symbol. With one more, the oldest is over: a backlog may bring many while
+/// the clock stands still.
 const EVENTS_MAX: usize = 64;
 
-/// Events of one detector and direction that are remembered after they are over. When the ticks of two times alternate,
-/// as those of a backlog and of the live feed do, each of them would otherwise make the other's anomalies new.
+/// How many events of one detector and direction are remembered, closed ones included. If ticks of a backlog and of the
+/// live feed alternate, each would otherwise make the other's anomalies new.
 const REMEMBERED: usize = 2;
 
 /// The events of one symbol that are open, and those whose late anomalies may still come.
@@ -27,22 +27,22 @@ pub(super) struct Events(Vec<Event>);
 #[derive(Debug, Clone)]
 struct Event {
     opened_us: i64,
-    /// The event times of all its anomalies.
+    /// The first and the last event time of its anomalies.
     first_us: i64,
     last_us: i64,
-    /// With the highest score.
+    /// The anomaly with the highest score.
     worst: Anomaly,
-    /// The score that was said last.
+    /// The score that the last alert about it reported.
     told: f64,
     alerts: u32,
     suppressed: u64,
-    /// When it is over on the clock, unless it goes on; `None` if it is not for the clock to say. An event that is over
-    /// has been said to be.
+    /// When it is over on the clock, unless it goes on. `None` if the clock does not end it. Once it is not open any
+    /// more, an alert has reported its end.
     until_us: Option<i64>,
     is_open: bool,
 }
 
-/// What an alert says beside its event.
+/// What an alert says in addition to its event.
 #[derive(Clone, Copy)]
 pub(super) struct Scene<'a> {
     pub(super) symbol: &'a Arc<str>,
@@ -51,16 +51,16 @@ pub(super) struct Scene<'a> {
     pub(super) clock_us: i64,
     /// After how long without an anomaly an event is over.
     pub(super) cool_down_us: i64,
-    /// The last ticks, asked for where there is an alert.
+    /// Returns the last ticks. It is called only if there is an alert.
     pub(super) ticks: &'a dyn Fn() -> Vec<AlertTick>,
 }
 
 impl Events {
-    /// Takes an anomaly at `ts_us`, and adds the alert that it is, if it is one. `false` if it is held back: its event
-    /// was told of.
+    /// Takes an anomaly at `ts_us`. Adds an alert if it opens an event, or makes one much worse. `false` if it is held
+    /// back, because an alert already reported its event.
     pub(super) fn take(&mut self, anomaly: Anomaly, ts_us: i64, scene: &Scene<'_>, alerts: &mut Vec<Alert>) -> bool {
         let Scene { clock_us, cool_down_us, .. } = *scene;
-        // What comes late belongs to an event that is over, too; what comes after it does not.
+        // A late anomaly may belong to an event that is over. One that lies after that event does not.
         let lasts = |event: &&mut Event| {
             let from_us = event.first_us.saturating_sub(cool_down_us);
             let to_us = event.last_us.saturating_add(if event.is_open { cool_down_us } else { 1 });
@@ -90,7 +90,7 @@ impl Events {
             return true;
         }
         let mut event = Event::new(anomaly, ts_us, clock_us.saturating_add(cool_down_us));
-        // Two that begin at the same time are two.
+        // Two events that begin at the same time must have different ids.
         while self.0.iter().any(|other| other.worst.key() == anomaly.key() && other.opened_us == event.opened_us) {
             event.opened_us = event.opened_us.saturating_add(1);
         }
@@ -117,19 +117,19 @@ impl Events {
         self.0.push(event);
     }
 
-    /// Adds the alerts that events are over by the clock.
+    /// Closes the events that are over by the clock, and adds their alerts.
     pub(super) fn close_due(&mut self, scene: &Scene<'_>, alerts: &mut Vec<Alert>) {
         for event in self.0.iter_mut().filter(|event| event.is_open) {
             if event.until_us.is_some_and(|until_us| until_us <= scene.clock_us) {
                 event.close(event.last_us, scene, alerts);
             }
         }
-        // Late anomalies of what was closed may still come; of what lies far back on the clock none does.
+        // Late anomalies of a closed event may still come, but not of one that lies far back on the clock.
         let forgotten_us = scene.clock_us.saturating_sub(scene.cool_down_us.saturating_mul(2));
         self.0.retain(|event| event.is_open || event.until_us.is_none_or(|until_us| until_us >= forgotten_us));
     }
 
-    /// Adds the alerts that all events are over, for nothing more is known of the symbol.
+    /// Closes all events, and adds their alerts: the symbol is forgotten.
     pub(super) fn close_all(&mut self, scene: &Scene<'_>, alerts: &mut Vec<Alert>) {
         for mut event in self.0.drain(..).filter(|event| event.is_open) {
             event.close(event.last_us, scene, alerts);
@@ -146,8 +146,8 @@ impl Events {
         self.0.iter_mut().rev().find(|event| event.is_open && event.worst.key() == key)
     }
 
-    /// Lets the open event of this key last at `ts_us`, and from then on until `until_us` on the clock; `None`: until
-    /// it is [ended](Self::end).
+    /// Lets the open event of this key last at `ts_us`, and from then on until `until_us` on the clock. With `None`, it
+    /// lasts until it is [ended](Self::end).
     pub(super) fn hold(&mut self, key: (Detector, Direction), until_us: Option<i64>, ts_us: i64) {
         if let Some(event) = self.open(key) {
             event.last_us = event.last_us.max(ts_us);
@@ -155,12 +155,12 @@ impl Events {
         }
     }
 
-    /// What the open event of this key is about, if there is one.
+    /// The worst anomaly of the open event of this key, if there is one.
     pub(super) fn worst(&mut self, key: (Detector, Direction)) -> Option<&Anomaly> {
         self.open(key).map(|event| &event.worst)
     }
 
-    /// Ends the open event of this key at `ts_us`, with what was found in the end. `false` if there is none.
+    /// Ends the open event of this key at `ts_us`, and lets `found` update its worst anomaly. `false` if there is none.
     pub(super) fn end(
         &mut self,
         key: (Detector, Direction),
@@ -216,7 +216,7 @@ impl Event {
             observed: anomaly.observed,
             expected: anomaly.expected,
             scale: anomaly.scale,
-            // The largest of prices over the smallest of scales would be infinite, which JSON cannot say.
+            // The largest price over the smallest scale would be infinite, which JSON cannot express.
             score: anomaly.score.min(f64::MAX),
             threshold: anomaly.threshold,
             window: anomaly.window.text(),

@@ -1,21 +1,21 @@
-//! How late ticks come: the clock of a feed is its latest tick, and others, of other producers or from a backlog, may
-//! be behind it.
+//! How late ticks come. The clock of a feed is its latest tick. Ticks of other producers, or from a backlog, may be
+//! behind it.
 //!
-//! This file owns how late is usual. It does *not* own what waits for the late.
+//! This file owns how late is usual. It does *not* own the waiting for late ticks.
 
-/// How late: 0 for less than a second, and else the number of binary digits of the seconds.
+/// Bins of lateness: bin 0 for less than a second, otherwise the number of binary digits of the seconds.
 const BINS: usize = 20;
 
-/// Over how long it is counted, event time: twice this is looked at.
+/// The span over which ticks are counted, in event time. The last two spans are used.
 const SPAN_US: i64 = 600_000_000;
 
-/// The share of ticks that may come later than is waited for: one in a thousand.
+/// One tick in this many may come later than the delay.
 const PASSED_OVER: u64 = 1_000;
 
-/// What was counted of late.
+/// How many ticks came how late recently.
 #[derive(Debug)]
 pub(super) struct Lateness {
-    /// Of this span and of the one before.
+    /// The counts of this span and of the one before.
     spans: [[u32; BINS]; 2],
     ends_us: i64,
 }
@@ -27,7 +27,7 @@ impl Default for Lateness {
 }
 
 impl Lateness {
-    /// Takes note of a tick at `ts_us` when the clock stands at `now_us`.
+    /// Counts a tick at `ts_us` while the clock stands at `now_us`.
     pub(super) fn note(&mut self, ts_us: i64, now_us: i64) {
         if now_us >= self.ends_us {
             self.spans = [[0; BINS], self.spans[0]];
@@ -39,8 +39,8 @@ impl Lateness {
         *count = count.saturating_add(1);
     }
 
-    /// For how long to wait so that all but one tick in a thousand have come, microseconds: none where they come within
-    /// a second.
+    /// How long to wait until all but one tick in a thousand have come, in microseconds. 0 if they come within a
+    /// second.
     pub(super) fn delay_us(&self) -> i64 {
         let count = |bin: usize| u64::from(self.spans[0][bin]) + u64::from(self.spans[1][bin]);
         let all: u64 = (0..BINS).map(count).sum();
@@ -61,7 +61,7 @@ mod tests {
 
     const SECOND_US: i64 = 1_000_000;
 
-    /// The delay after `ticks` on time and as many late ones as `late` says, by so many seconds.
+    /// The delay after `ticks` ticks on time, and one late tick for each number of seconds in `late`.
     fn delay_s(ticks: i64, late: &[i64]) -> i64 {
         let mut lateness = Lateness::default();
         (0..ticks).for_each(|_| lateness.note(1_000 * SECOND_US, 1_000 * SECOND_US));

@@ -8,10 +8,10 @@ use super::config::LimitBandConfig;
 const BLOCK_PANES: u8 = 6;
 const BLOCKS: usize = 10;
 
-/// A mean that is closer to the reference price than this does not replace it.
+/// A mean that is closer to the reference price than this fraction of it does not replace it.
 const MOVED: f64 = 0.01;
 
-/// Prices beyond it are not judged: far beyond any real one, and products of single precision are still numbers.
+/// With a mean above this, prices are not judged. No real one is as high, and single precision products are finite.
 const PRICE_MAX: f64 = 1e15;
 
 /// Judges prices as the plan against extraordinary volatility does ("limit up, limit down": National Market System Plan
@@ -21,24 +21,24 @@ const PRICE_MAX: f64 = 1e15;
 /// |price / reference - 1| > percentage of the reference's tier
 /// ```
 ///
-/// The reference is the mean price of the trades of five minutes, and is replaced every half minute by one that is a
-/// percent or more away. Here a price beyond the band counts in the mean as the band's edge, so that the band follows a
-/// market that stays there, as it would after a pause; and the price is the middle one of the last three, for a bad
-/// print moves no market. The plan doubles the band at the open and at the close and has wider ones for shares outside
-/// the large indices: it knows sessions and listings, this does not.
+/// The reference is the mean price of the trades of five minutes. Every half minute, a new mean replaces it if it is a
+/// percent or more away. Unlike in the plan, a price beyond the band counts in the mean as the band's edge. So the band
+/// follows a market that stays there, as it would after a pause. The judged price is the middle one of the last three,
+/// for a bad print moves no market. The plan knows sessions and listings, this does not: the plan doubles the band at
+/// the open and at the close, and has wider bands for shares outside the large indices.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LimitBand {
-    /// 0 as long as none is known.
+    /// 0 as long as no reference is known.
     reference: f32,
     /// The band's half width, as a fraction.
     width: f32,
-    /// Of the open block: the sum of how far prices lie from the reference, as fractions of it, and their number.
+    /// Of the open block: the sum of the distances of prices from the reference, as fractions of it, and their number.
     off: f32,
     ticks: u16,
     panes: u8,
 }
 
-/// What is seldom looked at of it: the closed blocks, each with its mean and the number of its prices.
+/// The part of it that is seldom read: the closed blocks, each with its mean and the number of its prices.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Blocks {
     blocks: [(f32, u16); BLOCKS],
@@ -48,7 +48,7 @@ pub(super) struct Blocks {
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Found {
-    /// The edge that the price is beyond, and how far it lies from the reference.
+    /// The edge that the price is beyond, and how far that edge lies from the reference.
     pub(super) edge: f64,
     pub(super) half_width: f64,
     /// In half widths.
@@ -77,23 +77,23 @@ impl LimitBand {
         });
         let mean = if ticks > 0.0 { sum / ticks } else { reference };
         if (mean - reference).abs() >= MOVED * reference {
-            // Of prices that are none, none is known.
+            // No real price is as high, so no reference is known.
             self.reference = if mean <= PRICE_MAX { mean as f32 } else { 0.0 };
             self.width = config.width_at(mean) as f32;
         }
     }
 
-    /// So many panes without a tick were closed.
+    /// `panes` panes without a tick were closed.
     pub(super) fn skipped(&mut self, panes: u32, price: f64, blocks: &mut Blocks, config: &LimitBandConfig) {
         if panes >= u32::from(BLOCK_PANES) * BLOCKS as u32 {
-            // Nothing is left of what the reference was the mean of, and so it stays.
+            // No block is left to take a mean of, so the reference stays.
             (*blocks, self.off, self.ticks, self.panes) = Default::default();
         } else {
             (0..panes).for_each(|_| self.closed(price, blocks, config));
         }
     }
 
-    /// The next price.
+    /// Judges the next price.
     pub(super) fn judge(&mut self, price: f64) -> Option<Found> {
         if self.reference <= 0.0 {
             self.ticks = self.ticks.saturating_add(1);
@@ -128,7 +128,7 @@ mod tests {
         LimitBandConfig::default()
     }
 
-    /// What is found of prices, ten in each pane.
+    /// What is found in these prices, ten in each pane.
     fn found(prices: impl IntoIterator<Item = f64>) -> Vec<(usize, Found)> {
         let (mut band, mut blocks) = (LimitBand::default(), Blocks::default());
         let mut all = Vec::new();

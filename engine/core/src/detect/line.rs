@@ -1,7 +1,7 @@
 //! The threshold detector: a fixed line that the price of a symbol crosses.
 //!
-//! This file owns when a crossing counts, and which rule is about which symbol. It does *not* own how often an anomaly
-//! may become an alert.
+//! This file owns when a crossing counts, and which rules match a symbol. It does *not* own how often an anomaly may
+//! become an alert.
 
 use super::anomaly::{Anomaly, Detector, Window};
 use super::config::ThresholdConfig;
@@ -10,25 +10,24 @@ use crate::alert::{Direction, Severity};
 
 /// One line drawn for one symbol, and whether its next crossing counts.
 ///
-/// A line is armed until the price lies beyond it: that is the crossing. From then on it is disarmed, until the price
-/// is back at `price` less the hysteresis (on the line's near side). So one crossing is one anomaly, however many ticks
-/// follow beyond the line.
+/// A line is armed until the price lies beyond it, which is the crossing. Then it is disarmed until the price has come
+/// back past the line by the hysteresis. So one crossing is one anomaly, however many ticks follow beyond the line.
 ///
-/// A line starts armed: a symbol first seen beyond it counts as having crossed. After a restart that may repeat an
-/// alert, where the other choice would never tell of a crossing that happened while nobody looked.
+/// A line starts armed, so a symbol that is first seen beyond it has crossed it. After a restart, this may repeat an
+/// alert. The other choice would miss a crossing that happened while no engine ran.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Line {
     direction: Direction,
     price: f64,
     hysteresis: f64,
-    /// What a score is measured in: no less than the distance that the rule calls noise.
+    /// The unit of the score. It is at least the hysteresis, which the rule takes for noise.
     scale: f64,
     armed: bool,
 }
 
 impl Line {
-    /// The lines that `rules` draw for `symbol`, armed. Where several rules draw the same line, the first one's
-    /// hysteresis holds.
+    /// The lines that `rules` draw for `symbol`, armed. If several rules draw the same line, the first one's hysteresis
+    /// holds.
     pub(super) fn of(rules: &[ThresholdConfig], symbol: &str, tick_size: f64) -> Vec<Line> {
         let mut lines: Vec<Line> = Vec::new();
         for rule in rules.iter().filter(|rule| pattern_matches(&rule.symbol, symbol)) {
@@ -44,7 +43,7 @@ impl Line {
         lines
     }
 
-    /// What it is about.
+    /// What the anomalies of its events have in common.
     pub(super) fn key(&self) -> (Detector, Direction) {
         (Detector::Line(self.direction, self.price), self.direction)
     }
@@ -64,7 +63,7 @@ impl Line {
         }
         self.armed = false;
         Some(News::Crossed(Anomaly {
-            // How unusual the price is, is not in the line: whoever drew it wants to know.
+            // A line does not say how unusual a price is. The user who drew it wants to know.
             severity: Severity::Warning,
             direction: self.direction,
             observed: price,
@@ -81,9 +80,9 @@ impl Line {
 /// What a price means to a line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum News {
-    /// It has crossed it.
+    /// The price has crossed the line.
     Crossed(Anomaly),
-    /// It is back where it counts again.
+    /// The price is back, so that the next crossing counts again.
     Back,
 }
 

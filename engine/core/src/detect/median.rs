@@ -5,7 +5,7 @@
 /// The longest window: a price's place in it is one byte.
 pub(super) const WINDOW_MAX: usize = u8::MAX as usize;
 
-/// The windows of many symbols, one behind the other: what a tick touches lies together, without pointers to follow.
+/// The windows of many symbols, one behind the other. What a tick touches lies together, without pointers to follow.
 #[derive(Debug)]
 pub(super) struct MedianWindows {
     window: usize,
@@ -22,7 +22,7 @@ pub(super) struct Ring {
 }
 
 impl MedianWindows {
-    /// No windows yet, each of which will hold at most `window` prices, 1 to [`WINDOW_MAX`].
+    /// No windows yet. Each will hold at most `window` prices, from 1 to [`WINDOW_MAX`].
     pub(super) fn new(window: usize) -> Self {
         Self { window, prices: Vec::new(), order: Vec::new() }
     }
@@ -32,7 +32,7 @@ impl MedianWindows {
         self.window * (size_of::<f64>() + size_of::<u8>())
     }
 
-    /// Empties the window in `slot`, which begins to exist if it did not. A new [`Ring`] belongs to it from now on.
+    /// Empties the window in `slot`, or makes an empty one. A new [`Ring`] belongs to it from now on.
     pub(super) fn clear(&mut self, slot: usize) {
         let (start, end) = (slot * self.window, (slot + 1) * self.window);
         if self.prices.len() < end {
@@ -42,7 +42,7 @@ impl MedianWindows {
         self.prices[start..end].fill(f64::INFINITY);
     }
 
-    /// The price that was pushed `back` pushes before the last one into the window in `slot`, if it is there still.
+    /// The price in the window in `slot` that was pushed `back` pushes before the last one, if it is still there.
     pub(super) fn latest(&self, slot: usize, ring: Ring, back: usize) -> Option<f64> {
         let len = usize::from(ring.len);
         if back >= len {
@@ -60,15 +60,15 @@ impl MedianWindows {
     }
 }
 
-/// A ring of prices, and beside it their order.
+/// A ring of prices, and their order beside it.
 ///
-/// A push finds the oldest price's place in the order, counts how many prices the new one is not below, and moves the
-/// places between the two by one. That is O(window), but without a branch that depends on a price: a search for one
-/// byte, a count over neighbouring numbers, and a move within a cache line or two. At 50 prices a heap or a tree would
-/// cost more in pointers than it saves in steps, and the whole window takes 450 bytes.
+/// A push finds the oldest price's place in the order, counts the prices that the new one is not below, and moves the
+/// places between the two by one. That is O(window), but no branch depends on a price: it is a search for one byte, a
+/// count over neighbouring numbers, and a move within a cache line or two. For 50 prices, the whole window takes 450
+/// bytes. A heap or a tree would then cost more in pointers than it saves in steps.
 #[derive(Debug)]
 pub(super) struct MedianWindow<'a> {
-    /// The prices by place. Those of places that are not filled yet are infinite.
+    /// The prices by place. Places that are not filled yet hold infinity.
     prices: &'a mut [f64],
     /// The places of the prices, lowest price first, the older of equal ones first. Only the first [`Ring::len`] are
     /// set.
@@ -77,7 +77,7 @@ pub(super) struct MedianWindow<'a> {
 }
 
 impl MedianWindow<'_> {
-    /// Whether a push will push out the oldest price.
+    /// Whether the next push removes the oldest price.
     pub(super) fn is_full(&self) -> bool {
         self.len() == self.prices.len()
     }
@@ -88,7 +88,7 @@ impl MedianWindow<'_> {
 
     /// Adds `price`, which is finite, and removes the oldest price if the window is full.
     pub(super) fn push(&mut self, price: f64) {
-        // Before the newest price is written over the oldest one: the rank among all but that follows.
+        // Counted before the new price replaces the oldest one. The rank without the oldest one follows from it.
         let rank = self.prices.iter().map(|&other| usize::from(other <= price)).sum::<usize>();
         if !self.is_full() {
             let place = self.len();
@@ -103,11 +103,11 @@ impl MedianWindow<'_> {
         self.ring.oldest = if at + 1 == self.prices.len() { 0 } else { place + 1 };
         let rank = rank - usize::from(self.prices[at] <= price);
         self.prices[at] = price;
-        // There is one; looked for in all places, a register of them at a time.
+        // Exactly one place matches. The loop still looks at all, so that it handles a register of them at a time.
         let left =
             self.order.iter().zip(0_u8..).fold(0, |left, (&other, rank)| left | if other == place { rank } else { 0 });
         let left = usize::from(left);
-        // The places between the one that is left and the one that is taken move up or down.
+        // The places between the rank that becomes free and the rank that is taken move up or down.
         if left < rank {
             self.order.copy_within(left + 1..=rank, left);
         } else {
@@ -116,14 +116,14 @@ impl MedianWindow<'_> {
         self.order[rank] = place;
     }
 
-    /// The median of the prices, of an even number the middle between the inner two; `None` if there are none.
+    /// The median of the prices: for an even number, the middle between the inner two. `None` if there are none.
     pub(super) fn median(&self) -> Option<f64> {
         let count = self.len();
-        // Of an odd number, both are the same.
+        // For an odd number, both are the same.
         Some(f64::midpoint(self.ranked(count.checked_sub(1)? / 2), self.ranked(count / 2)))
     }
 
-    /// The median of the distances from `center`; of an even number, the middle between the inner two.
+    /// The median of the distances from `center`: for an even number, the middle between the inner two.
     ///
     /// The distances rise in both directions from `center` along the order, so the smallest ones are found by walking
     /// outwards, without sorting: O(window). `None` if there are no prices.
@@ -160,8 +160,8 @@ impl MedianWindow<'_> {
         &self.prices[..self.len()]
     }
 
-    /// Moves all prices but the last `count` by as much as the median of these lies away from `level`, so that they lie
-    /// around it as they did around `level`. Returns that median.
+    /// Moves all prices but the last `count` by the distance from `level` to the median of the last `count`. They then
+    /// lie around that median as they did around `level`. Returns the median.
     pub(super) fn adopt(&mut self, count: usize, level: f64) -> f64 {
         let count = count.clamp(1, self.len());
         let mut prices = self.prices().to_vec();
@@ -203,7 +203,7 @@ mod tests {
             prices in vec(prop_oneof![(0_u32..20).prop_map(f64::from), 0.0..1e6], 1..600),
         ) {
             let (mut windows, mut ring) = (MedianWindows::new(window), Ring::default());
-            // A slot that others have used, between two others.
+            // The slot was used before, and lies between two others.
             (0..3).for_each(|slot| windows.clear(slot));
             let mut used = Ring::default();
             for &price in &prices {

@@ -9,25 +9,25 @@ use super::panes::{MINUTE, Panes};
 const FADES: f64 = 360.0;
 const USUAL_MIN: f64 = 60.0;
 
-/// A return counts as no more than this multiple of the usual one, so that a jump hardly raises it.
+/// A return counts as at most this multiple of the usual one, so that a jump hardly raises the usual.
 const CAP: f64 = 3.0;
 
-/// Nor as more than this: a first price that is a mistake would be usual for hours.
+/// No return counts as more than this. Otherwise a wrong first price would set the usual for hours.
 const RETURN_MAX: f64 = 0.1;
 
-/// Judges the price by that of a minute ago, both those at the end of a pane:
+/// Compares the price with that of a minute ago, both at the end of a pane:
 ///
 /// ```text
 /// score = |price / price a minute ago - 1| / max(deviation of such returns, least / threshold)
 /// move: score >= threshold
 /// ```
 ///
-/// The deviation is the root of the mean square of the returns over the minutes that ended with each pane, winsorised:
-/// prices that bounce between bid and ask go nowhere in a minute, however far they go in seconds. `least` is the
-/// smallest return that is worth an alert, whatever is usual.
+/// The deviation is the root of the mean square of the returns over the minutes that ended with each pane, winsorised.
+/// Prices that bounce between bid and ask go nowhere in a minute, however far they go in seconds. `least` is the
+/// smallest return that is worth an alert, however little is usual.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Movement {
-    /// Of the returns over a minute, about zero.
+    /// The usual returns over a minute, as deviations from zero.
     usual: Baseline,
 }
 
@@ -48,7 +48,7 @@ impl Movement {
 }
 
 impl Movement {
-    /// So many panes without a tick were closed, after a minute of such: prices went nowhere.
+    /// `panes` panes without a tick were closed, after a minute of such panes. So prices went nowhere.
     pub(super) fn skipped(&mut self, panes: u32, panes_have_a_price: bool) {
         let left = (1.0 - 1.0 / FADES).powi(panes as i32);
         self.usual.fade(left);

@@ -1,10 +1,10 @@
-//! The naive twins: the same results by the plainest means, for the property tests to compare with.
+//! The naive twins: the same results in the plainest way. Property tests compare the detectors with them.
 
 use super::config::SpikeConfig;
 use super::deviation::exp_of_minus;
 use super::spike::MAD_TO_DEVIATION;
 
-/// The middle of the sorted numbers; of an even number, half-way between the inner two.
+/// The middle of the sorted numbers. For an even number, half-way between the inner two.
 pub(super) fn median(numbers: &[f64]) -> f64 {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -18,8 +18,7 @@ pub(super) fn mad(numbers: &[f64]) -> f64 {
     median(&numbers.iter().map(|number| (number - center).abs()).collect::<Vec<_>>())
 }
 
-/// The spike detector, of a known tick size, with all prices ever seen, and all three scales worked out for each of
-/// them.
+/// The spike detector for a known tick size. It keeps all prices, and computes all three scales for each of them.
 pub(super) struct NaiveSpike {
     config: SpikeConfig,
     prices: Vec<f64>,
@@ -33,7 +32,7 @@ impl NaiveSpike {
         Self { config: config.clone(), prices: Vec::new(), slow: 0.0, weight: 0.0, last_us: 0 }
     }
 
-    /// Median, scale and whether it is a spike, for one tick of a full window.
+    /// Median, scale and whether it is a spike, for one tick. `None` while the window is not full.
     pub(super) fn observe(&mut self, ts_us: i64, price: f64) -> Option<(f64, f64, bool)> {
         let config = &self.config;
         let tick_size = config.tick_size.unwrap();
@@ -59,7 +58,7 @@ impl NaiveSpike {
     }
 }
 
-/// Whether the pattern fits when its first star stands for some start of the text.
+/// Whether the pattern matches. It tries every start of the text for a star.
 pub(super) fn pattern_matches(pattern: &str, text: &str) -> bool {
     match pattern.strip_prefix('*') {
         Some(rest) => (0..=text.len()).any(|skipped| pattern_matches(rest, &text[skipped..])),

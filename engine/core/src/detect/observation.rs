@@ -1,6 +1,6 @@
-//! What the detectors are shown: a tick, and when it is.
+//! What the detectors are shown: a tick, and the time now. This file does *not* own the clocks.
 
-/// One tick, and when it was.
+/// One tick, and the time at which it is judged.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Observation {
     pub(super) ts_us: i64,
@@ -9,12 +9,12 @@ pub(super) struct Observation {
     pub(super) now: Now,
 }
 
-/// What the clocks say.
+/// The time now, by both clocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
     /// The latest event time of the feed.
     pub(super) clock_us: i64,
-    /// When the ticks were decoded; `None` if they are recorded ones, which are as late as the feed's clock says.
+    /// When the ticks were decoded. `None` for recorded ticks: the feed's clock is used for them.
     pub(super) decoded_at_us: Option<i64>,
 }
 

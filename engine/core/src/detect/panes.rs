@@ -1,7 +1,7 @@
 //! The last minute of a symbol, in panes of five seconds of event time.
 //!
-//! A pane holds sums, so that ticks may come in any order within the minute. This file owns which pane a tick lies in
-//! and when one is closed. It does *not* own what is made of them.
+//! A pane holds sums, so that ticks may come in any order within the minute. This file owns which pane a tick lies in,
+//! and when a pane is closed. It does *not* own what detectors make of panes.
 
 /// Microseconds of a pane.
 pub(super) const PANE_US: i64 = 5_000_000;
@@ -9,19 +9,19 @@ pub(super) const PANE_US: i64 = 5_000_000;
 /// Panes that are kept: a minute, the one before, and the open one.
 pub(super) const KEPT: usize = 14;
 
-/// A bit for each.
+/// One bit for each kept pane.
 const KEPT_BITS: u16 = (1 << KEPT) - 1;
 
 /// Panes of a minute.
 pub(super) const MINUTE: usize = 12;
 
-/// After so many panes without a tick whatever was usual no longer is: a session has ended.
+/// After more than this many panes without a tick, a session has ended, and what was usual is forgotten.
 const SESSION_GAP: i64 = 180;
 
-/// So many ticks in a row that are too late are not late.
+/// If so many ticks in a row are too late, it is the panes that are ahead of time.
 const STRAY_MAX: u8 = 20;
 
-/// The longest way that is added: as many as can be counted are finite still.
+/// The longest way that one tick adds. As many of them as can be counted have a finite sum.
 const WAY_MAX: f32 = 1e30;
 
 /// What happened to a symbol in five seconds.
@@ -29,10 +29,11 @@ const WAY_MAX: f32 = 1e30;
 pub(super) struct Pane {
     /// Ticks with a volume.
     pub(super) volumes: u16,
-    /// Ticks whose price was not that of the one before, in order of arrival, and how far it went with them, both ways.
+    /// Ticks whose price differs from the one before, in order of arrival, and how far prices went with them, both
+    /// ways.
     pub(super) changes: u16,
     pub(super) way: f32,
-    /// The logarithms of their volumes, and the squares of these.
+    /// The sums of the logarithms of volumes, and of their squares.
     pub(super) log_volumes: f32,
     pub(super) log_volumes_squared: f32,
     /// The price at the end: the middle one of the last three, which a bad print does not move.
@@ -42,13 +43,13 @@ pub(super) struct Pane {
 /// The panes of one symbol.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Panes {
-    /// Round and round.
+    /// The kept panes, as a ring.
     ring: [Pane; KEPT],
     /// Where in the ring the open one is.
     at: u8,
     /// Ticks in a row whose panes were not kept any more.
     stray: u8,
-    /// Which panes have ticks: a bit for each, that of the open one first.
+    /// Which panes have ticks: one bit for each, the lowest for the open one.
     ticked: u16,
     /// When the open one begins, microseconds since the Unix epoch.
     open_us: i64,
@@ -57,9 +58,9 @@ pub(super) struct Panes {
 }
 
 impl Panes {
-    /// Of a symbol without a tick.
+    /// The panes of a symbol without a tick.
     pub(super) fn new() -> Self {
-        // Long before anything.
+        // The open pane lies long before any tick.
         Self { ring: [Pane::default(); KEPT], at: 0, stray: 0, ticked: 0, open_us: i64::MIN / 2, prices: [0.0; 2] }
     }
 
@@ -68,7 +69,7 @@ impl Panes {
         &self.ring[self.place(back)]
     }
 
-    /// How many of the last `panes` that are closed have ticks.
+    /// How many of the last `panes` closed panes have ticks.
     pub(super) fn ticked(&self, panes: usize) -> u32 {
         (self.ticked >> 1 & ((1 << panes) - 1)).count_ones()
     }
@@ -78,16 +79,15 @@ impl Panes {
         self.open_us
     }
 
-    /// How many panes before the open one `ts_us` lies; less than 0 if after it.
+    /// How many panes `ts_us` lies before the open one. Negative if it lies after it.
     fn panes_back(&self, ts_us: i64) -> i64 {
         let since_us = ts_us.saturating_sub(self.open_us);
-        // Nearly always; a division takes longer than all the rest.
+        // This is nearly always so, and a division takes longer than all the rest.
         if (0..PANE_US).contains(&since_us) { 0 } else { -since_us.div_euclid(PANE_US) }
     }
 
-    /// Before a tick at `ts_us` is added: closes the open pane if the tick lies in the next one. To be called again for
-    /// as long as it does; whoever calls looks at the panes in between. A pause of a session's length forgets
-    /// everything.
+    /// Call this before a tick at `ts_us` is added. It closes the open pane if the tick lies in a later one. The caller
+    /// looks at each closed pane, and calls again until none is closed. A pause that ends a session forgets everything.
     pub(super) fn step(&mut self, ts_us: i64) -> Step {
         let back = self.panes_back(ts_us);
         if back >= 0 {
@@ -95,7 +95,7 @@ impl Panes {
             if self.stray < STRAY_MAX {
                 return Step::Stays;
             }
-            // It was the panes that were ahead of time, moved there by a tick from the future.
+            // The panes were ahead of time, because a tick from the future had moved them there.
         } else if -back <= SESSION_GAP {
             self.stray = 0;
             self.close();
@@ -105,8 +105,8 @@ impl Panes {
         Step::Began
     }
 
-    /// Moves on over panes without a tick, up to the one that `ts_us` lies in, and says how many these were; none
-    /// unless all that are kept are empty. A symbol that is traded seldom would otherwise pay for every five seconds.
+    /// Skips panes without a tick, up to the one before that of `ts_us`, and returns their number. It skips none unless
+    /// all kept panes are empty. Otherwise a symbol that is traded seldom would pay for every five seconds.
     pub(super) fn skip(&mut self, ts_us: i64) -> u32 {
         let ahead = -self.panes_back(ts_us);
         if self.ticked != 0 || !(2..=SESSION_GAP).contains(&ahead) {
@@ -123,11 +123,11 @@ impl Panes {
         self.open_us += PANE_US;
         self.ticked = (self.ticked << 1) & KEPT_BITS;
         self.at = if usize::from(self.at) + 1 == KEPT { 0 } else { self.at + 1 };
-        // Until it has a price of its own.
+        // It has the old price until it gets its own.
         self.ring[usize::from(self.at)] = Pane { price, ..Pane::default() };
     }
 
-    /// Adds a tick; false if its pane is not kept any more, or not there yet.
+    /// Adds a tick. `false` if its pane is no longer kept, or does not exist yet.
     pub(super) fn add(&mut self, ts_us: i64, price: f64, volume: f64) -> bool {
         let back = self.panes_back(ts_us);
         if !(0..KEPT as i64).contains(&back) {
@@ -137,7 +137,7 @@ impl Panes {
         let [before, last] = self.prices;
         let pane = &mut self.ring[place];
         self.ticked |= 1 << back;
-        // More than can be counted say no more.
+        // Ticks that cannot be counted any more add nothing.
         if volume > 0.0 && pane.volumes < u16::MAX {
             let log_volume = (volume as f32).clamp(f32::MIN_POSITIVE, f32::MAX).ln();
             pane.volumes += 1;
@@ -161,7 +161,7 @@ impl Panes {
     }
 }
 
-/// What comes before a tick is added.
+/// What [`Panes::step`] did before a tick is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// The open pane was closed, and another one opened.

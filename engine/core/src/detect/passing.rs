@@ -1,4 +1,4 @@
-//! What passes by time alone: seconds, looks at symbols, and silences. It owns when they are due, not what is found.
+//! This file owns when seconds, looks at symbols and silences are due by the clock. It does *not* own what is found.
 
 use super::Detectors;
 use super::activity::NEVER_US;
@@ -7,7 +7,7 @@ use super::raised::Raised;
 use super::watched::Watchers;
 
 impl Detectors {
-    /// Moves the clock on, and adds alerts about what time has decided by then and about who has been silent for too
+    /// Moves the clock on. Adds alerts about what time has decided by then, and about symbols that are silent for too
     /// long.
     #[inline]
     pub(super) fn advance(&mut self, now: Now, raised: &mut Vec<Raised>) {
@@ -32,7 +32,7 @@ impl Detectors {
         self.due_us = self.feed.over_us().min(self.symbols.sweep_us());
     }
 
-    /// Adds alerts about what time has decided by now: what far prices were, and that events are over.
+    /// Adds alerts about what time has decided by now: what far prices were, and which events are over.
     pub(super) fn looks(&mut self, now: Now) {
         while let Some((due_us, slot)) = self.looks.next(now.clock_us) {
             let Some(watched) = self.symbols.at(slot).filter(|watched| watched.is_due(due_us)) else { continue };
@@ -43,11 +43,11 @@ impl Detectors {
         }
     }
 
-    /// Adds alerts about who has been silent for too long by now. Where all were silent at once, that is one alert, of
-    /// the feed.
+    /// Adds alerts about symbols that are silent for too long by now. If all are silent at once, there is one alert,
+    /// about the feed.
     pub(super) fn silences(&mut self, now: Now, is_idle: bool) {
         let gap = self.feed.gap(self.watchers.usual(), now.clock_us);
-        // While nothing comes at all, it is the feed that is silent, if it has more than one symbol.
+        // While no tick comes at all, a feed with several symbols is silent, and not its single symbols.
         if !(is_idle && self.feed.has_several()) {
             self.silences_of_symbols(now, gap.map(|gap| gap.since_us));
         }
@@ -56,7 +56,7 @@ impl Detectors {
         }
     }
 
-    /// The same of each symbol. `feed_since_us` is since when all have been silent for too long, if they have.
+    /// The same for each symbol. If all are silent for too long, `feed_since_us` is the time since which they are.
     fn silences_of_symbols(&mut self, now: Now, feed_since_us: Option<i64>) {
         self.waited_us = self.waited_us.max(now.clock_us.saturating_sub(self.feed.delay_us()));
         let waited_us = self.waited_us;
@@ -70,7 +70,7 @@ impl Detectors {
                     watched.activity.due_us = until_us;
                     self.silent.set(until_us, slot);
                 }
-                // Together with all others. Whether it stays silent when they come back is looked at again.
+                // All others are silent too. A new timer tells whether this one stays silent when they come back.
                 (Some(until_us), Some(since_us)) if until_us > since_us => {
                     watched.activity.silence.set_gap(until_us);
                     let due_us = now.clock_us.saturating_add(until_us - since_us);
@@ -81,7 +81,7 @@ impl Detectors {
                     watched.activity.silence.set_gap(until_us);
                     self.watchers.gap(slot, watched, until_us, now, &mut self.alerts);
                 }
-                // Not for long enough on the list: the next tick sets it again.
+                // No silence is too long for it now. The next tick may set the timer again.
                 (None, _) => {}
             }
         }

@@ -1,8 +1,8 @@
-//! Patterns of symbols and of sale conditions.
+//! Patterns of symbols and of sale conditions. This file does *not* own the rules that use them.
 
-/// Whether `pattern`, in which `*` stands for any text, is about `symbol`.
+/// Whether `pattern`, in which `*` stands for any text, matches `symbol`.
 ///
-/// Texts between stars are looked for from left to right, each at its first occurrence, which leaves most to the rest.
+/// It finds the texts between stars from left to right, each at its first occurrence. That leaves most for the rest.
 pub(super) fn pattern_matches(pattern: &str, symbol: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == symbol };
     let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));

@@ -1,17 +1,17 @@
-//! The last ticks of a symbol, for the alerts to show.
+//! The last ticks of a symbol, which its alerts show.
 //!
-//! Prices are those that the spike detector keeps; here are times and volumes, four bytes each. It does *not* own
-//! either's meaning.
+//! This file owns their times and volumes, four bytes each. It does *not* own their prices, which the spike detector
+//! keeps.
 
 use crate::alert::{ALERT_TICKS_MAX, AlertTick};
 
-/// Ticks before the last one.
+/// How many ticks are kept before the last one.
 const BEFORE: usize = ALERT_TICKS_MAX - 1;
 
-/// Times and volumes of the last ticks before the one at hand.
+/// Times and volumes of the last ticks before the current one.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Recent {
-    /// The low half of the event time in milliseconds: less than 24 days from the next one, either way, it is known.
+    /// The lower 32 bits of the event time in milliseconds. They suffice within 24 days before or after the next one.
     ms: [u32; BEFORE],
     volumes: [f32; BEFORE],
     count: u8,
@@ -23,12 +23,12 @@ impl Recent {
         let at = usize::from(self.count) % BEFORE;
         self.ms[at] = (ts_us.div_euclid(1_000)) as u32;
         self.volumes[at] = volume.min(f64::from(f32::MAX)) as f32;
-        // From twice the length on, round and round.
+        // Before twice the length, the count goes back to the length, which is the same place.
         self.count = if usize::from(self.count) == 2 * BEFORE - 1 { BEFORE as u8 } else { self.count + 1 };
     }
 
-    /// The last ticks, oldest first, the last of which was at about `ts_us`. `price` gives the price that lies so many
-    /// ticks back from the last one, 0.
+    /// The last ticks, oldest first. The last one was at about `ts_us`. `price(n)` returns the price `n` ticks before
+    /// the last one.
     pub(super) fn ticks(&self, ts_us: i64, price: impl Fn(usize) -> Option<f64>) -> Vec<AlertTick> {
         let count = usize::from(self.count).min(BEFORE);
         let now_ms = ts_us.div_euclid(1_000);

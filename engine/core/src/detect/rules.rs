@@ -1,6 +1,6 @@
 //! The rules of a symbol: its detectors as configured.
 //!
-//! It does *not* own which symbols they are for.
+//! This file also owns the check of event times. It does *not* own which symbols the rules are for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::observation::Now;
 use super::spike::Spike;
 use crate::alert::{AlertTick, Direction, Severity};
 
-/// The scale of a line where the tick size is learnt.
+/// The scale of a line if the tick size is not configured.
 const CENT: f64 = 0.01;
 
 /// The detectors as configured, the same for many symbols.
@@ -47,7 +47,7 @@ impl Rules {
         Scene { symbol, detected_at_us, clock_us, cool_down_us: self.cool_down_us, ticks }
     }
 
-    /// Whether an event time cannot be right.
+    /// The anomaly of an event time that cannot be right.
     pub(super) fn wrong_clock(&self, ts_us: i64, now: Now) -> Option<Anomaly> {
         let (future_us, past_us) = self.clock_us?;
         let ahead_us = now.decoded_at_us.map_or(0, |decoded_at_us| ts_us.saturating_sub(decoded_at_us));
@@ -72,7 +72,7 @@ impl Rules {
     }
 }
 
-/// `duration` in microseconds; one that is longer than these can say counts as the longest.
+/// `duration` in microseconds. A duration that is too long counts as the longest.
 pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

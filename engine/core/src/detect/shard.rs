@@ -1,6 +1,6 @@
-//! The shard: which symbols are whose, where several [`Detectors`](super::Detectors) share the work.
+//! The shard: which symbols belong to which of several [`Detectors`](super::Detectors) that share the work.
 //!
-//! Symbols are dealt out by their number, one to each shard in turn. It does *not* own what a shard knows of its
+//! Symbols are dealt out by their id, one to each shard in turn. This file does *not* own what a shard knows of its
 //! symbols.
 
 use crate::names::NameId;
@@ -27,15 +27,15 @@ impl Shard {
     }
 
     /// The position of `symbol` among those of this shard, dense from 0, and whether it is one of them.
-    // Not an option: whose symbol a tick has is random, and a branch on it would be guessed wrong half of the time.
+    // It returns no `Option`: a tick's shard is random, and a branch on it would be guessed wrong half of the time.
     pub(super) fn place(self, symbol: NameId) -> (u32, bool) {
-        // In 32 bits, which the ids have: a longer division takes twice the time.
+        // Ids have 32 bits, and a longer division takes twice the time.
         let index = symbol.index() as u32;
         (index / self.count, index % self.count == self.index)
     }
 
-    /// This shard's part of a bound on the number of symbols: as many as it has among the first `max`, so that these
-    /// find room, however many shards there are.
+    /// This shard's part of a bound on the number of symbols. It is the number of its symbols among the first `max`, so
+    /// that these find room with any number of shards.
     pub(super) fn share(self, max: usize) -> usize {
         // Ids begin at 1, so the shard with index 0 has its first symbol last.
         let first = if self.index == 0 { self.count } else { self.index };

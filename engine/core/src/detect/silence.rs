@@ -1,23 +1,23 @@
-//! The gap detector: a symbol that falls silent for longer than it ever should.
+//! The gap detector: it finds a symbol that is silent for too long.
 //!
-//! This file owns how long is too long. It does *not* own the clock that tells it.
+//! This file owns how long is too long. It does *not* own the clock that measures it.
 
 use std::num::NonZeroU16;
 use std::time::Duration;
 
 const SECOND_US: i64 = 1_000_000;
 
-/// Seconds over which the usual fades.
+/// The seconds over which the usual fades.
 pub(super) const FADES: f64 = 600.0;
 
-/// Silent seconds that followed on a silent one, as if they had been seen before, and those that any followed on.
+/// The counts to begin with: silent seconds that follow a silent one, and all seconds that follow a silent one.
 const PRIOR: (f64, f64) = (2.0, 4.0);
 
-/// With more than this share of the seconds after a silent one there are no gaps: what is traded once a minute is never
-/// missed.
+/// If more than this share of the seconds after a silent one are silent, there are no gaps: a symbol that is traded
+/// once a minute is never missed.
 const SHARE_MAX: f64 = 0.98;
 
-/// A pause of this many seconds is the end of a session, and says nothing about what is usual.
+/// A pause of more than this many seconds ends a session, and says nothing about what is usual.
 const SESSION_GAP: i64 = 900;
 
 /// Seconds of a session before silence is judged.
@@ -25,9 +25,9 @@ const WARM_UP: i64 = 300;
 
 /// How long a symbol is usually silent, in whole seconds of event time.
 ///
-/// Seconds are silent or not, and whether one is depends on the one before: a Markov chain of two states. If a share
-/// `q` of the seconds that follow on a silent one are silent too, a silence of `n` seconds has the probability
-/// `q^(n-1)`. So one of more than
+/// A second is silent or not, which depends on the second before: a Markov chain of two states. If a share `q` of the
+/// seconds that follow a silent one are silent too, a silence of `n` seconds has the probability `q^(n-1)`. So a
+/// silence of more than
 ///
 /// ```text
 /// 1 + ln(probability) / ln(q)  seconds
@@ -42,7 +42,7 @@ pub(super) struct Silence {
     /// The second of the last tick, and the first of the session.
     last: i64,
     since: i64,
-    /// After how many silent seconds the present silence was a gap, if it is.
+    /// After how many silent seconds the present silence became a gap, if it did.
     gap_after: Option<NonZeroU16>,
 }
 
@@ -50,20 +50,20 @@ pub(super) struct Silence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ended {
     pub(super) seconds: i64,
-    /// How many of them count for what is usual.
+    /// How many of these seconds count for what is usual.
     pub(super) counts: i64,
     pub(super) was_gap: bool,
 }
 
 impl Silence {
-    /// Of a symbol whose first tick is at `ts_us`.
+    /// The silence of a symbol whose first tick is at `ts_us`.
     pub(super) fn new(ts_us: i64) -> Self {
         let second = ts_us.div_euclid(SECOND_US);
         Self { silent: PRIOR.0 as f32, all: PRIOR.1 as f32, last: second, since: second, gap_after: None }
     }
 
-    /// Takes note that the silence since the last tick has been a gap from `until_us` on. It counts as no longer than
-    /// that, so that a fault hardly changes what is usual, while a market that calms down for good does.
+    /// Notes that the silence since the last tick has been a gap from `until_us` on. It counts only up to that time. So
+    /// a fault hardly changes what is usual, but a market that calms down for good does change it.
     pub(super) fn set_gap(&mut self, until_us: i64) {
         let seconds = until_us.div_euclid(SECOND_US) - self.last - 1;
         self.gap_after = NonZeroU16::new(seconds.clamp(1, i64::from(u16::MAX)) as u16);
@@ -79,7 +79,7 @@ impl Silence {
         self.last.saturating_add(1).saturating_mul(SECOND_US)
     }
 
-    /// A tick at `ts_us`, in any order. Says what silence ends with it, if one does.
+    /// Takes a tick at `ts_us`, in any order. Returns the silence that ends with it, if one does.
     pub(super) fn seen(&mut self, ts_us: i64) -> Option<Ended> {
         // Most ticks come within a second of the last one, and a division takes longer than all the rest.
         if !self.is_over(ts_us) {
@@ -93,7 +93,7 @@ impl Silence {
         self.last = second;
         if passed > SESSION_GAP {
             *self = Self::new(ts_us);
-            // A night says nothing of the hour in which it ends.
+            // A night says nothing about the hour in which it ends.
             return Some(Ended { counts: 0, ..ended });
         }
         let left = (-(passed as f64) / FADES).exp();
@@ -106,9 +106,9 @@ impl Silence {
         (ended.seconds > 0).then_some(ended)
     }
 
-    /// From when on the symbol is silent for too long, microseconds since the Unix epoch, if it ever is and has been
-    /// watched for long enough. `ends` gives how often silent seconds end by now, as a factor of how often they did; it
-    /// is asked where it matters.
+    /// From when on the symbol is silent for too long, in microseconds since the Unix epoch. `None` if it never is, or
+    /// is not watched for long enough. `ends` is called only if needed. It returns how often silences end now, as a
+    /// factor of how often they did.
     pub(super) fn too_long_us(&self, probability: f64, least: Duration, ends: impl FnOnce() -> f64) -> Option<i64> {
         if self.last - self.since < WARM_UP {
             return None;
@@ -126,7 +126,7 @@ impl Silence {
         self.last.saturating_mul(SECOND_US)
     }
 
-    /// How long a silence usually lasts, seconds.
+    /// How long a silence usually lasts, in seconds.
     pub(super) fn usual(&self) -> f64 {
         let share = (f64::from(self.silent) / f64::from(self.all)).min(SHARE_MAX);
         1.0 / (1.0 - share)
@@ -142,7 +142,7 @@ mod tests {
 
     const LEAST: Duration = Duration::from_secs(5);
 
-    /// What has ticks in these seconds.
+    /// The silence of a symbol with ticks in these seconds.
     fn of(seconds: impl IntoIterator<Item = i64>) -> Silence {
         let mut seconds = seconds.into_iter();
         let mut silence = Silence::new(seconds.next().unwrap() * SECOND_US);
@@ -177,7 +177,7 @@ mod tests {
                 }
             }
             let silence = of(seconds);
-            // What the fast one adds at the end of a pause has not faded within it.
+            // The fast one adds all seconds of a pause at its end, so they have not faded within it.
             prop_assert!((f64::from(silence.all) - all).abs() < 0.05 * all, "{silence:?} {all}");
             let share = f64::from(silence.silent) / f64::from(silence.all);
             prop_assert!((share - silent / all).abs() < 0.03, "{silence:?} {silent}/{all}");

@@ -1,11 +1,11 @@
-//! Which sale conditions are not judged: averages, late reports, and whatever else has not the market's price.
+//! The sale conditions whose ticks are not judged: averages, late reports, and others away from the market's price.
 //!
-//! It does *not* own what the conditions mean.
+//! This file owns which conditions match the patterns. It does *not* own what the conditions mean.
 
 use super::pattern::pattern_matches;
 use crate::names::{NameId, Names};
 
-/// Patterns of conditions, and what is known of those seen so far.
+/// Patterns of conditions, and the answers for the conditions seen so far.
 #[derive(Debug)]
 pub(super) struct Skips {
     patterns: Vec<String>,
@@ -30,7 +30,7 @@ impl Skips {
         let Some(text) = names.get(conditions) else { return false };
         let matches = self.patterns.iter().any(|pattern| pattern_matches(pattern, &text));
         if names.is_guest(conditions) {
-            // The id may stand for another name in the next batch.
+            // The id may stand for another name in the next batch, so the answer is not kept.
             return matches;
         }
         if self.by_id.len() <= conditions.index() {

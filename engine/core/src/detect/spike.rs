@@ -9,7 +9,7 @@ use super::median::{MedianWindow, MedianWindows, Ring};
 use super::tick_size::TickSize;
 use crate::alert::{Direction, Severity};
 
-/// Makes the MAD of normally distributed prices their standard deviation: 1 / Φ⁻¹(3/4).
+/// Turns the MAD of normally distributed prices into their standard deviation: 1 / Φ⁻¹(3/4).
 pub(super) const MAD_TO_DEVIATION: f64 = 1.4826;
 
 /// Judges a price by its distance from the median of the previous prices, a variant of the Hampel identifier (F. R.
@@ -19,28 +19,28 @@ pub(super) const MAD_TO_DEVIATION: f64 = 1.4826;
 /// score = |price - median| / max(1.4826 MAD, slow average deviation, tick size)        far: score >= threshold
 /// ```
 ///
-/// Whether a far price is a spike or a new level is told by those that follow it
-/// ([`Suspect`](super::suspect::Suspect)); and none is a distance of less than `least`, a fraction of the median: six
-/// cents are much for a price that usually moves by one, but nothing at 168 dollars.
+/// The prices that follow decide whether a far price is a spike or a new level ([`Suspect`](super::suspect::Suspect)).
+/// A price closer than `least`, a fraction of the median, is never far: six cents are much for a price that usually
+/// moves by one, but nothing at 168 dollars.
 ///
-/// Median and MAD are those of the last `window` prices *before* the judged one joins them: an outlier does not hide
-/// itself, and as both withstand anything that less than half of the prices do, a few bad prints in a row hide nothing
-/// that follows. The MAD alone fails on prices that are rounded to a tick, where it is often zero; the tick size and
-/// the average deviation over minutes stand below it.
+/// Median and MAD are those of the last `window` prices *before* the judged one joins them, so an outlier does not hide
+/// itself. Both withstand anything that less than half of the prices do, so a few bad prints in a row hide nothing that
+/// follows. For prices that are rounded to a tick, the MAD is often zero. So the scale is at least the tick size and
+/// the average deviation over minutes.
 ///
-/// Every price joins the window afterwards, anomalous or not and late or not: a price that stays where it jumped to is
-/// the median after half a window. Nothing is judged before the window is full.
+/// Afterwards, every price joins the window, also one that is late or an anomaly. So a price that stays where it jumped
+/// to is the median after half a window. Nothing is judged before the window is full.
 #[derive(Debug)]
 pub(super) struct Spike {
     threshold: f64,
     least: f64,
-    /// But for its floor, which is the tick size.
+    /// Without its floor, which is the tick size.
     decay: Decay,
-    /// As configured; otherwise it is learnt.
+    /// As configured. If it is `None`, it is learnt.
     tick_size: Option<f64>,
 }
 
-/// What the detector knows of one symbol, beside its window.
+/// What the detector knows of one symbol, besides its window.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SpikeState {
     slow: SlowDeviation,
@@ -48,24 +48,24 @@ pub(super) struct SpikeState {
     tick_size: TickSize,
 }
 
-/// What prices are judged by, of one symbol and now.
+/// How prices of one symbol are judged now.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Band {
     /// The median of the last prices.
     pub(super) expected: f64,
-    /// Further from it is a spike.
+    /// A price at least this far from the median is far.
     pub(super) reach: f64,
 }
 
 impl Spike {
-    /// The detector of `config`, unless that switches it off.
+    /// The detector of `config`, unless `config` switches it off.
     pub(super) fn new(config: &SpikeConfig) -> Option<Self> {
         let SpikeConfig { enabled, window, threshold, least, tick_size, slow } = *config;
         let decay = Decay { time_constant_us: slow.as_secs_f64() * 1e6, weight_min: window as f64, floor: 0.0 };
         enabled.then_some(Self { threshold, least, decay, tick_size })
     }
 
-    /// Judges a tick of the symbol in `slot`, and then lets it join what is known.
+    /// Judges a tick of the symbol in `slot`, and then adds it to what is known.
     pub(super) fn observe(
         &self,
         windows: &mut MedianWindows,
@@ -89,7 +89,7 @@ impl Spike {
         }
         anomaly
     }
-    /// What a symbol's prices are judged by, once its window is full.
+    /// How a symbol's prices are judged, once its window is full.
     pub(super) fn band(&self, window: &MedianWindow<'_>, state: &SpikeState) -> Option<Band> {
         let expected = window.median().filter(|_| window.is_full())?;
         let floor = self.tick_size.unwrap_or_else(|| state.tick_size.get());
@@ -97,7 +97,7 @@ impl Spike {
         Some(Band { expected, reach: (self.threshold * scale).max(self.least * expected) })
     }
 
-    /// The MAD, which costs most, is left out for nearly every price: the scale is never less than the other two.
+    /// Nearly every price is judged without the MAD, which costs the most: the scale is never less than the other two.
     fn judge(
         &self,
         window: &MedianWindow<'_>,

@@ -1,34 +1,33 @@
-//! The suspect: a price far from the recent ones, of which the next ones will tell whether it was a bad print or a new
-//! level.
+//! The suspect: a price far from the recent ones. The next prices decide whether it was a bad print or a new level.
 //!
-//! This file owns how they tell. It does *not* own what is far.
+//! This file owns how they decide. It does *not* own what is far.
 
 use super::anomaly::Anomaly;
 
-/// Prices at the new level after which it is one, if hardly any came back.
+/// After this many prices that stayed, it is a new level, unless too many came back.
 const STAYS: u8 = 8;
 
-/// Prices after which it is decided.
+/// After this many prices it is decided in any case.
 const TICKS_MAX: u8 = 20;
 
-/// A far price until it is decided what it was.
+/// A far price that is not decided yet.
 ///
-/// Each price that follows either stays: it lies from half as far to twice as far from what was expected, on the same
-/// side; or it is back. The far price itself is the first that stayed. It was a
+/// Each price that follows either stays or is back. It stays if it lies on the same side of the expected price, from
+/// half as far to twice as far away. The far price itself is the first that stayed. It was a
 ///
 /// ```text
-/// spike    as soon as  backs >= stays    one bad print: with the next price; five in a row: with the fifth back
-/// level shift   as soon as  stays >= 8 > 2 backs ... or  whichever is more after 20 prices
+/// spike         as soon as backs >= stays: one bad print with the next price, five in a row with the fifth back
+/// level shift   as soon as stays >= 8 and stays > 2 backs, or after 20 prices, since more of them stayed
 /// ```
 ///
-/// A market that has moved does not come back between its trades, while trades that are printed late mix old prices
-/// with new ones for a while: so a single one that is back does not undo several that stayed.
+/// A market that has moved does not come back between its trades. But trades that are printed late mix old prices with
+/// new ones for a while. So a single price that is back does not undo several that stayed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Suspect {
-    /// What was far, and when.
+    /// The far price, and its event time.
     pub(super) anomaly: Anomaly,
     pub(super) ts_us: i64,
-    /// On the clock, when it is decided however few prices came.
+    /// The time on the clock at which it is decided, however few prices have come.
     pub(super) until_us: i64,
     stays: u8,
     backs: u8,
@@ -41,12 +40,12 @@ pub(super) enum Verdict {
     LevelShift,
 }
 
-/// What the next price says of it.
+/// What the next price means for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     Open,
     Decided(Verdict),
-    /// The price is far as well, but somewhere else: another suspect. This one was a spike.
+    /// The price is far as well, but somewhere else. It is another suspect, and this one was a spike.
     Another,
 }
 
@@ -55,12 +54,12 @@ impl Suspect {
         Self { anomaly, ts_us, until_us, stays: 1, backs: 0 }
     }
 
-    /// The prices since it came, itself included.
+    /// How many prices came since, itself included.
     pub(super) fn ticks(&self) -> usize {
         usize::from(self.stays + self.backs)
     }
 
-    /// The next price of its symbol; `is_far` if it is an anomaly itself.
+    /// Judges it by the next price of its symbol. `is_far` says whether that price is an anomaly itself.
     pub(super) fn next(&mut self, price: f64, is_far: bool) -> Next {
         let Anomaly { observed, expected, .. } = self.anomaly;
         let part = (price - expected) / (observed - expected);
@@ -80,7 +79,7 @@ impl Suspect {
         }
     }
 
-    /// What it was, if no more prices come: a level needs some that stayed.
+    /// What it was, if no more prices come. A level needs at least four that stayed, and fewer that came back.
     pub(super) fn verdict(&self) -> Verdict {
         if self.stays >= STAYS / 2 && self.stays > self.backs { Verdict::LevelShift } else { Verdict::Spike }
     }

@@ -1,6 +1,6 @@
-//! What becomes of a far price: a spike or a level shift, as the prices that follow it tell.
+//! What becomes of a far price: a spike or a level shift. The prices that follow it decide.
 //!
-//! This file owns what is said of it and what the window learns from it. It does *not* own how the prices tell
+//! This file owns the alerts about it, and what the window learns from it. It does *not* own how the prices decide
 //! ([`Suspect`]).
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::rules::{Rules, micros};
 use super::suspect::{Next, Suspect, Verdict};
 use crate::alert::{Alert, AlertTick, Severity};
 
-/// The last ticks and the one at hand, if there is one; `price` as [`Recent::ticks`] has it.
+/// The last ticks, and the current one if there is one. `price` is that of [`Recent::ticks`].
 pub(super) fn shown(
     recent: &Recent,
     tick: Option<Observation>,
@@ -22,13 +22,13 @@ pub(super) fn shown(
     price: impl Fn(usize) -> Option<f64>,
 ) -> Vec<AlertTick> {
     let Some(Observation { ts_us, price: at_hand, volume, .. }) = tick else { return recent.ticks(now_us, price) };
-    // Its price is known already, its time and volume are not.
+    // Its price is already in the window, but its time and volume are not in `recent` yet.
     let mut ticks = recent.ticks(ts_us, |back| price(back + 1));
     ticks.push(AlertTick { ts_us: ts_us.div_euclid(1_000) * 1_000, price: at_hand, volume });
     ticks
 }
 
-/// What it takes to follow a far price.
+/// What is needed to follow a far price.
 pub(super) struct SuspectDesk<'a> {
     pub(super) rules: &'a Rules,
     pub(super) windows: &'a mut MedianWindows,
@@ -44,7 +44,7 @@ pub(super) struct SuspectDesk<'a> {
 }
 
 impl SuspectDesk<'_> {
-    /// The next price of the symbol, which may be `far`.
+    /// Takes the next price of the symbol, which may be `far`.
     pub(super) fn next(&mut self, (ts_us, price): (i64, f64), far: Option<Anomaly>, suspect: &mut Option<Suspect>) {
         let before = suspect.take();
         let mut far = far;
@@ -58,7 +58,7 @@ impl SuspectDesk<'_> {
                     self.conclude(before, verdict);
                     self.held_back += u64::from(far.take().is_some());
                 }
-                // Too few stayed for a level.
+                // Too few prices stayed for a level.
                 Next::Another => self.conclude(before, Verdict::Spike),
             }
         }
@@ -67,7 +67,7 @@ impl SuspectDesk<'_> {
         }
     }
 
-    /// A far price, of which nothing is known yet.
+    /// Takes a far price that no earlier one explains. Without the level shift detector, it is a spike at once.
     fn begin(&mut self, anomaly: Anomaly, ts_us: i64) -> Option<Suspect> {
         let Some(config) = &self.rules.level_shift else {
             self.take(anomaly, ts_us);
@@ -77,7 +77,7 @@ impl SuspectDesk<'_> {
         Some(Suspect::new(anomaly, ts_us, self.now.clock_us.saturating_add(wait_us)))
     }
 
-    /// It is known what `suspect` was.
+    /// Reports `suspect` as what `verdict` says.
     pub(super) fn conclude(&mut self, suspect: Suspect, verdict: Verdict) {
         let Suspect { anomaly, ts_us, .. } = suspect;
         let (Verdict::LevelShift, Some(config)) = (verdict, &self.rules.level_shift) else {
@@ -96,7 +96,7 @@ impl SuspectDesk<'_> {
             detector: Detector::LevelShift,
             ..anomaly
         };
-        // Back to where it was before another shift: the end of that one.
+        // A return to the level before an opposite shift is the end of that shift.
         let other = (Detector::LevelShift, shift.direction.opposite());
         let is_back =
             |before: &Anomaly| (level - before.expected).abs() < 0.5 * (before.observed - before.expected).abs();

@@ -21,7 +21,7 @@ const SECOND_US: i64 = 1_000_000;
 /// 2026-11-23T14:00:00Z.
 const START_US: i64 = 1_795_442_400_000_000;
 
-/// Detectors with the table of symbols that they are told of.
+/// Detectors with their tables of names.
 struct Desk {
     detectors: Detectors,
     names: Dictionaries,
@@ -42,7 +42,7 @@ impl Desk {
         self.all(symbol, at_us, price).into_iter().filter(|alert| alert.state == State::Open).collect()
     }
 
-    /// The alerts that come with it.
+    /// The alerts that one tick raises.
     fn all(&mut self, symbol: &str, at_us: i64, price: f64) -> Vec<Alert> {
         let symbol = self.names.symbols.intern(symbol).unwrap().0;
         self.show(tick(symbol, START_US + at_us, price), None)
@@ -66,7 +66,7 @@ fn alerts_of(raised: Vec<Raised>) -> Vec<Alert> {
     raised.into_iter().map(|raised| raised.alert).collect()
 }
 
-/// No detector but that of spikes.
+/// Only the spike detector.
 fn only_spikes(spike: SpikeConfig) -> DetectConfig {
     DetectConfig {
         spike,
@@ -76,7 +76,7 @@ fn only_spikes(spike: SpikeConfig) -> DetectConfig {
         gap: GapConfig { enabled: false, ..GapConfig::default() },
         limit_band: LimitBandConfig { enabled: false, ..LimitBandConfig::default() },
         clock: ClockConfig { enabled: false, ..ClockConfig::default() },
-        // So that a spike is one at once.
+        // Without it, a far price is a spike at once.
         level_shift: LevelShiftConfig { enabled: false, ..LevelShiftConfig::default() },
         ..DetectConfig::default()
     }
@@ -173,7 +173,7 @@ fn anomalies_within_the_cool_down_are_counted_and_not_alerted() {
     assert_eq!(desk.see_prices(200, [110.0, 111.0, 110.0]).len(), 1);
     assert_eq!(desk.detectors.suppressed(), 2);
     desk.see_prices(203, calm(26));
-    assert_eq!(desk.see_prices(231, [110.0]), [], "and it goes on for as long as they come");
+    assert_eq!(desk.see_prices(231, [110.0]), [], "and the event goes on while anomalies come");
     desk.see_prices(232, calm(29));
     assert_eq!(desk.see_prices(261, [110.0]).len(), 1);
 }
@@ -228,7 +228,7 @@ fn late_and_future_ticks_are_judged_and_silence_nothing() {
     assert_eq!(desk.see("AAPL", -day_us, 110.0).len(), 1);
 }
 
-/// Prices as markets and as mistakes make them: rounded and flat, free, enormous and zero.
+/// Prices of markets and of mistakes: rounded and flat, free, enormous and zero.
 fn prices() -> impl Strategy<Value = f64> {
     prop_oneof![
         20 => (9_990_u32..10_010).prop_map(|cents| f64::from(cents) / 100.0),
@@ -239,12 +239,12 @@ fn prices() -> impl Strategy<Value = f64> {
     ]
 }
 
-/// Mostly a few milliseconds on, sometimes late, sometimes far away.
+/// Mostly up to five seconds on, sometimes late, sometimes far away.
 fn steps_us() -> impl Strategy<Value = i64> {
     prop_oneof![10 => 0..5_000_000_i64, 3 => -5_000_000..0_i64, 1 => -1_000_000_000_000..1_000_000_000_000_i64]
 }
 
-/// Every detector, each so that it finds something in nearly everything.
+/// All detectors, so sensitive that each finds something in nearly everything.
 fn touchy(window: usize, threshold: f64) -> DetectConfig {
     DetectConfig {
         spike: SpikeConfig { window, threshold, ..SpikeConfig::default() },
@@ -318,7 +318,7 @@ proptest! {
         let names = Dictionaries::new(12);
         let symbols: Vec<NameId> = (0..12).map(|name| names.symbols.intern(&format!("S{name}")).unwrap().0).collect();
         let mut at_us = START_US;
-        // Each batch is detected before its latest ticks, or after: event times from the future are cut off.
+        // Each batch is decoded before or after its latest tick. Event times from the future are cut off.
         let batches: Vec<(TickBatch, i64)> = ticks.chunks(batch_rows).map(|ticks| {
             let mut batch = TickBatch::default();
             for (symbol, step_us, price) in ticks {
@@ -329,7 +329,7 @@ proptest! {
         }).collect();
         let config = DetectConfig { idle_max: Duration::from_secs(idle_s), ..touchy(window, threshold) };
         let run = |count, last_is_first: bool| {
-            // Of each batch, with the rows and in their order.
+            // The alerts of each batch, with their rows and in order.
             let (mut raised, mut counts) = (vec![Vec::new(); batches.len()], [0, 0]);
             let mut shards: Vec<Shard> = Shard::all(count).collect();
             if last_is_first {

@@ -1,19 +1,19 @@
 //! The tick size: the smallest step of a symbol's prices, learnt from them.
 //!
-//! A power of ten: quotes have so many decimals. This file owns how it is learnt. It does *not* own what it is for.
+//! It is a power of ten, as quotes are decimal. This file owns how it is learnt. It does *not* own what it is for.
 
 use super::median::WINDOW_MAX;
 
-/// What is assumed of a symbol of which nothing is known: hundredths.
+/// The decimals that are assumed for a new symbol: hundredths.
 const DECIMALS: u8 = 2;
 
-/// No price needs more.
+/// The most decimals. No price needs more.
 const DECIMALS_MAX: u8 = 8;
 
-/// So many different prices have to have fewer decimals before the step is taken for larger.
+/// So many different prices must have fewer decimals before a larger step is assumed.
 const DIFFERENT_MIN: usize = 10;
 
-/// Windows of prices that are looked at from the first one on, and after which one more is, again and again.
+/// The first `FIRST` windows of prices are looked at, and after them one window in `EVERY`.
 const FIRST: u8 = 4;
 const EVERY: u8 = 16;
 
@@ -37,10 +37,10 @@ impl TickSize {
         POWERS[usize::from(self.decimals)]
     }
 
-    /// A window of prices was filled, all of them new.
+    /// A window was filled with new prices.
     ///
-    /// It is smaller than was thought if more than half of them need more decimals, for some trades are printed at
-    /// averages and between steps; and larger if none needs as many, though they are many different ones.
+    /// The step is smaller than assumed if more than half of them need more decimals. A few may need more, for some
+    /// trades are printed at averages and between steps. It is larger if none of many different prices needs as many.
     pub(super) fn filled(&mut self, prices: &[f64]) {
         self.windows = if self.windows == FIRST + EVERY - 1 { FIRST } else { self.windows + 1 };
         if self.windows <= FIRST {
@@ -50,7 +50,7 @@ impl TickSize {
 
     #[cold]
     fn learn(&mut self, prices: &[f64]) {
-        // By decimals, how many prices need so many.
+        // How many prices need this many decimals, by decimals.
         let mut counts = [0; DECIMALS_MAX as usize + 1];
         for &price in prices {
             counts[usize::from(decimals(price))] += 1;
@@ -76,7 +76,7 @@ impl TickSize {
 fn decimals(price: f64) -> u8 {
     let is_whole = |decimals: &u8| {
         let scaled = price * 10_f64.powi(i32::from(*decimals));
-        // Read and multiplied, each rounded to a double.
+        // Reading and multiplying have each rounded it to a double.
         (scaled - scaled.round()).abs() <= scaled * 1e-15 + 1e-9
     };
     (0..DECIMALS_MAX).find(is_whole).unwrap_or(DECIMALS_MAX)
@@ -98,7 +98,7 @@ mod tests {
         }
     }
 
-    /// What is learnt of windows of 50 prices.
+    /// The tick size learnt from windows of 50 prices.
     fn learnt(windows: u32, price: impl Fn(u32) -> f64) -> f64 {
         let mut size = TickSize::default();
         for window in 0..windows {

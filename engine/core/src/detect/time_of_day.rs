@@ -1,8 +1,8 @@
 //! The time of day: what is usual for a symbol in each half hour, learnt over days.
 //!
-//! Markets open and close busier than they are at noon, and fall nearly silent afterwards. What is usual of late knows
-//! that only some minutes later; this tells it at once, from the second day on. This file owns the profile and what
-//! follows from it. It does *not* own what is usual of late, nor what is judged by the two.
+//! Markets are busier at the open and at the close than at noon, and nearly silent afterwards. The recent usual follows
+//! only some minutes later. The profile knows it at once, from the second day on. This file owns the profile and what
+//! follows from it. It does *not* own the recent usual, or the detectors that use both.
 
 use super::panes::Pane;
 
@@ -10,18 +10,18 @@ use super::panes::Pane;
 const SLOTS: usize = 48;
 const SLOT_US: i64 = 1_800_000_000;
 
-/// How much a day counts beside those before it.
+/// The weight of a new day against all days before it.
 const OF_A_DAY: f32 = 0.3;
 
-/// Trades, panes with changes, and seconds after a silent one, without which a half hour says nothing.
+/// The least trades, panes with changes, and seconds after a silent one, before a half hour is learnt.
 const TRADES_MIN: u16 = 50;
 const PANES_MIN: u16 = 20;
 const SECONDS_MIN: u16 = 50;
 
-/// The share of silent seconds after a silent one that is assumed.
+/// The share of silent seconds after a silent one that is assumed if it is not known.
 const SILENT: f32 = 0.5;
 
-/// What is usual in a half hour: `NaN` is not known.
+/// What is usual in a half hour. `NaN` means not known.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Slot {
     /// The mean logarithm of a trade's volume, and of how far prices go when they change.
@@ -33,25 +33,25 @@ struct Slot {
 
 /// The profile of a symbol's day.
 ///
-/// All is judged by the *difference* between two neighbouring half hours, so that a day on which everything is livelier
-/// than on the one before is no event: what is usual of late follows the day, and within a half hour forgets the one
-/// before. So at `t` into a half hour
+/// Only the *difference* between two neighbouring half hours counts. So a day that is livelier than the day before is
+/// no event: the recent usual follows the day, and within a half hour it forgets the half hour before. So `t` after the
+/// start of a half hour
 ///
 /// ```text
-/// expected = usual of late + max(0, profile[now] - profile[before]) exp(-t / time constant of the usual)
+/// expected = recent usual + max(0, profile[now] - profile[before]) exp(-t / time constant of the usual)
 /// ```
 ///
-/// It only ever asks for more: where the profile says that less is usual now, the usual of late stands.
+/// It only raises what is expected. If the profile says that less is usual now, the recent usual stands.
 #[derive(Debug)]
 pub(super) struct TimeOfDay([Slot; SLOTS]);
 
-/// The half hour that is not over, of which many ticks tell something.
+/// The half hour that is not over, to which many ticks add something.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HalfHour {
     /// Counted from the Unix epoch.
     number: i32,
-    /// Of the logarithms of volumes, of how far prices go, of silent seconds; and of how many. More than can be counted
-    /// say no more.
+    /// The sums of the logarithms of volumes, of those of how far prices go, and of silent seconds, with their counts.
+    /// A full count and its sum stay as they are.
     sums: [f32; 3],
     counts: [u16; 3],
 }
@@ -93,7 +93,7 @@ impl HalfHour {
         }
     }
 
-    /// Tells the profile of the half hour before, if another one has begun. Late comers count for the present one.
+    /// If another half hour has begun, adds the one before to the profile. Late ticks count for the present one.
     fn move_on(&mut self, ts_us: i64, day: &mut TimeOfDay) {
         let number = number_of(ts_us);
         if number > self.number {
@@ -117,7 +117,7 @@ impl TimeOfDay {
         }
     }
 
-    /// By how much more the logarithm of volumes may be at `ts_us` than it was of late, if that fades over `fades_us`.
+    /// How much more than the recent usual the logarithm of volumes may be at `ts_us`. The usual fades over `fades_us`.
     pub(super) fn volume_rise(&self, ts_us: i64, fades_us: f64) -> f64 {
         self.rise(ts_us, fades_us, |slot| slot.volume)
     }
@@ -127,10 +127,10 @@ impl TimeOfDay {
         self.rise(ts_us, fades_us, |slot| slot.way)
     }
 
-    /// By which factor, at most 1, silent seconds end less often at `ts_us` than they did of late.
+    /// The factor, at most 1, by which silences end less often at `ts_us` than they did recently.
     pub(super) fn silence_ends(&self, ts_us: i64, fades_us: f64) -> f64 {
         let [now, before] = self.slots(ts_us).map(|slot| slot.silent);
-        // Where hardly a second was silent, or where there was nothing, the usual of late is what is assumed of all.
+        // If hardly a second was silent, or there was no tick, the recent usual is what is assumed for all.
         let before = if before.is_nan() { SILENT } else { before };
         (-Self::fading(f64::from((1.0 - before).ln() - (1.0 - now).ln()), ts_us, fades_us)).exp()
     }
@@ -147,13 +147,13 @@ impl TimeOfDay {
     }
 
     fn fading(rise: f64, ts_us: i64, fades_us: f64) -> f64 {
-        // Not known is not more.
+        // An unknown rise (`NaN`) is no rise.
         if rise > 0.0 { rise * (-(ts_us.rem_euclid(SLOT_US) as f64) / fades_us).exp() } else { 0.0 }
     }
 }
 
 fn number_of(ts_us: i64) -> i32 {
-    // Saturates: what is that far away is the same half hour.
+    // It saturates: all times that are so far away lie in the same half hour.
     i32::try_from(ts_us.div_euclid(SLOT_US)).unwrap_or(if ts_us < 0 { i32::MIN } else { i32::MAX })
 }
 
@@ -168,7 +168,7 @@ mod tests {
 
     const DAY_US: i64 = 86_400_000_000;
 
-    /// Days whose half hours have trades of these logarithms.
+    /// The profile after days whose half hours have trades with these logarithms of volumes.
     fn days(days: i64, log_volume: impl Fn(i64) -> f32) -> TimeOfDay {
         let (mut time, mut half_hour) = (TimeOfDay::default(), HalfHour::default());
         for at in 0..days * DAY_US / PANE_US {
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!([rise(open_us - 1), rise(open_us + SLOT_US)], [0.0, 0.0], "before, and after");
         assert!((time.way_rise(open_us, fades_us) - 2.0).abs() < 1e-2);
         assert_eq!(time.silence_ends(open_us, fades_us), 1.0);
-        // One silent second of four ends the silence, beside each: they end a quarter as often.
+        // Before, each silent second ended a silence. Now one in four does, so they end a quarter as often.
         assert!((time.silence_ends(open_us + SLOT_US, fades_us) - 0.25).abs() < 1e-2);
     }
 
@@ -206,7 +206,7 @@ mod tests {
         let mut time = days(1, |_| 1.0);
         time.0[28] = UNKNOWN;
         let ends = [27, 28, 29].map(|slot| (time.silence_ends(DAY_US + slot * SLOT_US, 1e12) * 100.0).round());
-        assert_eq!(ends, [100.0, 100.0, 50.0], "after a half hour without any as if half of the seconds had been");
+        assert_eq!(ends, [100.0, 100.0, 50.0], "after an unknown half hour, half of the seconds are assumed silent");
         let mut time = days(3, |slot| if slot == 27 { 2.0 } else { 1.0 });
         let from_us = 3 * DAY_US + 27 * SLOT_US;
         let mut half_hour = HalfHour::default();

@@ -1,11 +1,11 @@
-//! Timers: when to look again at who may have fallen silent.
+//! Timers: when to look at a symbol again.
 //!
-//! This file owns the order in which they run out. It does *not* own what is done then.
+//! This file owns the order in which they run out. It does *not* own what happens then.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Timers of slots, at most one of each that counts: that of the time which the slot's symbol remembers.
+/// Timers of slots. At most one of each slot counts: the one whose time the slot's symbol remembers.
 #[derive(Debug, Default)]
 pub(super) struct Timers(BinaryHeap<Reverse<(i64, u32)>>);
 

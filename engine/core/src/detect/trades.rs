@@ -1,7 +1,7 @@
 //! The detectors on real trades of US equities: how often they alert, and how many bad prints they find.
 //!
 //! The trades lie outside the repository, in the folder that `TICKLAKE_DATA` names, else in `../shared/data` beside the
-//! workspace. Where they are absent the tests say so and pass.
+//! workspace. If they are absent, the tests say so and pass.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -34,7 +34,7 @@ impl Trades {
         let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
         let folder = std::env::var_os("TICKLAKE_DATA").map_or(default, PathBuf::from);
         let Ok(file) = File::open(folder.join("us_equity_trades_20131007_08.parquet")) else {
-            // Not by `println!`, which a test that passes keeps to itself.
+            // Not by `println!`: its output is hidden when the test passes.
             let folder = folder.display();
             let line = format!("skipped: no trades in {folder}, set TICKLAKE_DATA to the folder that has them\n");
             std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
@@ -83,7 +83,7 @@ fn real_trades_raise_few_alerts() {
     let marked: HashSet<_> = (0..trades.ticks.len()).filter(|&row| trades.off_market[row]).map(key).collect();
     let unmarked = alerts.iter().filter(|alert| !marked.contains(&(alert.ts_us, alert.observed.to_bits()))).count();
     println!("{} alerts on {} trades, {unmarked} of them not marked as off-market", alerts.len(), trades.ticks.len());
-    // Measured: 21 and 12, of which most lie 10 cents and more from trades that differ by one.
+    // Measured: 21 alerts, 12 of them unmarked. Most of these lie 10 cents or more from trades that differ by one.
     assert!(unmarked <= 20, "{alerts:#?}");
     assert!(alerts.len() > unmarked, "no marked trade was found: {alerts:#?}");
 }
@@ -96,7 +96,7 @@ fn bad_prints_planted_into_real_trades_are_found() {
         let factor = if at % 2 == 0 { 1.005 } else { 0.995 };
         trades.ticks.price[row] = (trades.ticks.price[row] * factor * 100.0).round() / 100.0;
     }
-    // What is planted is nearer together than the usual cool-down.
+    // The planted prints are closer together than the usual cool-down.
     let alerts = trades.alerts(&DetectConfig { cool_down: Duration::ZERO, ..DetectConfig::default() });
     let key = |row: usize| (trades.ticks.ts_us[row], trades.ticks.price[row].to_bits());
     let alerted: HashSet<_> = alerts.iter().map(|alert| (alert.ts_us, alert.observed.to_bits())).collect();

@@ -1,4 +1,4 @@
-//! The volatility detector: prices that jump further than they usually do, for most of a minute.
+//! The volatility detector: prices that jump further than usual, for most of a minute.
 //!
 //! This file owns the formula. It does *not* own the panes.
 
@@ -6,37 +6,36 @@ use super::baseline::Baseline;
 use super::panes::{MINUTE, Pane, Panes};
 use super::volume::Found;
 
-/// Panes over which the usual fades, and over which its changes do: half an hour and an hour.
+/// Panes over which the usual fades, and over which the usual excess fades: half an hour and an hour.
 pub(super) const FADES: f64 = 360.0;
 const SPREAD_FADES: f64 = 720.0;
 
-/// Panes with changes without which the window is not judged, and the baseline is not known.
+/// The least panes with changes before the window is judged, and the least weight before the baseline is known.
 const PANES_MIN: u32 = 4;
 const USUAL_MIN: f64 = 60.0;
 
-/// The variance of the excess that is assumed as if ten minutes had shown it.
+/// The variance of the excess that is assumed, as if ten minutes had shown it.
 const SPREAD: f64 = 0.08;
 const SPREAD_WEIGHT: f64 = 120.0;
 
-/// More than this above the usual no pane counts: tenfold and a fifth. One bad print is no burst.
+/// No pane counts for more than this above the usual, which is a factor of 12. One bad print is no burst.
 const PANE_MAX: f64 = 2.5;
 
-/// Judges how far prices go when they change, over the twelve panes of a minute, by what is usual:
+/// Compares how far prices go when they change, over the twelve panes of a minute, with the usual:
 ///
 /// ```text
 /// y = ln(way / changes) of a pane                        excess = mean y of the window - usual mean of y
 /// score = excess / usual deviation of the excess                                         burst: score >= threshold
 /// ```
 ///
-/// Only of ticks that change the price, for most do not, and how many do says how busy the market is and not how wild.
-/// Logarithms of panes, so that one sweep through the book is no burst: it takes most of the panes to be unusual. By
-/// how much volatility usually changes differs more between symbols than volatility does, and so the excess is judged
-/// by its own deviation over an hour. Of bursts planted into real trades of US equities, the way per tick finds half of
-/// those of five times that this finds.
+/// Only ticks that change the price count. Most do not, and how many do shows how busy the market is, not how wild. It
+/// uses logarithms of panes so that one sweep through the book is no burst: most of the panes must be unusual. Symbols
+/// differ more in how much volatility changes than in volatility itself. So the excess is judged by its own deviation
+/// over an hour. Of fivefold bursts planted into real trades of US equities, the way per tick would find half as many.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Volatility {
     usual: Baseline,
-    /// Of the excess, about zero.
+    /// The excess, as deviations from zero.
     excess: Baseline,
 }
 
@@ -48,14 +47,14 @@ impl Volatility {
 }
 
 impl Volatility {
-    /// A pane was closed: judges the window that ends with it. `rise` gives by how much more is to be expected than of
-    /// late; it is asked where it matters.
+    /// A pane was closed: judges the window that ends with it. `rise` returns by how much more than the usual is
+    /// expected at this time of day. It is called only if needed.
     pub(super) fn closed(&mut self, panes: &Panes, threshold: f64, rise: impl FnOnce() -> f64) -> Option<Found> {
         let y = |pane: &Pane| (pane.changes > 0).then(|| (f64::from(pane.way) / f64::from(pane.changes)).ln());
         self.usual.fade(1.0 - 1.0 / FADES);
         self.excess.fade(1.0 - 1.0 / SPREAD_FADES);
         let most = if self.usual.weight() >= USUAL_MIN { self.usual.mean() + PANE_MAX } else { f64::INFINITY };
-        // Looked at only where enough of it may be there.
+        // The window is read only if enough of its panes have ticks.
         let from = if panes.ticked(MINUTE) >= PANES_MIN { 1 } else { MINUTE + 1 };
         let window = (from..=MINUTE).filter_map(|back| y(panes.back(back)).map(|y| y.min(most)));
         let (count, sum) = window.fold((0_u32, 0.0), |(count, sum), y| (count + 1, sum + y));
@@ -70,7 +69,7 @@ impl Volatility {
                 let (observed, expected) = (mean.exp(), expected.exp());
                 found = (score >= threshold).then_some(Found { score, observed, expected, scale });
             }
-            // A burst counts as what is just no burst yet.
+            // A burst counts only as the largest excess that is no burst.
             let bounded = excess.min(threshold * scale);
             self.excess.add(1.0, 0.0, bounded * bounded);
         }
@@ -80,7 +79,7 @@ impl Volatility {
         found
     }
 
-    /// So many panes without a tick were closed, after as many as the window has.
+    /// `panes` panes without a tick were closed, after a whole window of such panes.
     pub(super) fn skipped(&mut self, panes: u32) {
         self.usual.fade((1.0 - 1.0 / FADES).powi(panes as i32));
         self.excess.fade((1.0 - 1.0 / SPREAD_FADES).powi(panes as i32));

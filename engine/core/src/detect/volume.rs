@@ -1,4 +1,4 @@
-//! The volume detector: trades that are much larger than they usually are, for half a minute.
+//! The volume detector: trades that are much larger than usual, for half a minute.
 //!
 //! This file owns the formula. It does *not* own the panes.
 
@@ -11,21 +11,21 @@ pub(super) const WINDOW: usize = 6;
 /// Panes over which the usual fades: half an hour.
 pub(super) const FADES: f64 = 360.0;
 
-/// Ticks of the window without which it is not judged, and of the baseline.
+/// The least ticks in the window, and the least weight of the baseline, before the window is judged.
 const TICKS_MIN: u32 = 5;
 const USUAL_MIN: f64 = 100.0;
 
-/// The least variance of logarithms that is assumed: where all trades are of one lot, two lots are nothing unusual.
+/// The least variance of logarithms that is assumed. If all trades are of one lot, two lots are nothing unusual.
 const VARIANCE_MIN: f64 = 0.1;
 
-/// Judges the mean of the logarithms of the volumes of the last half minute by their usual mean and deviation:
+/// Compares the mean logarithm of the volumes of the last half minute with the usual mean and deviation:
 ///
 /// ```text
 /// score = (mean ln volume of the window - usual mean) / usual deviation                  burst: score >= threshold
 /// ```
 ///
-/// Logarithms, so that one block trade among many small ones is no burst. The usual is an average over half an hour
-/// ([`Baseline`]) of the panes that have left the window, so that a burst does not raise what it is judged by.
+/// It uses logarithms so that one block trade among many small ones is no burst. The usual is an average over half an
+/// hour ([`Baseline`]) of the panes that have left the window. So a burst does not raise its own baseline.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Volume {
     usual: Baseline,
@@ -62,12 +62,12 @@ impl Volume {
         self.resum(panes);
     }
 
-    /// So many panes without a tick were closed, after as many as the window has.
+    /// `panes` panes without a tick were closed, after a whole window of such panes.
     pub(super) fn skipped(&mut self, panes: u32) {
         self.usual.fade((1.0 - 1.0 / FADES).powi(panes as i32));
     }
 
-    /// Adds the window up anew: after a pane was closed, or a late tick has changed one.
+    /// Adds up the window again, after a pane was closed or a late tick has changed one.
     pub(super) fn resum(&mut self, panes: &Panes) {
         if panes.ticked(WINDOW - 1) == 0 {
             (self.ticks, self.log_volumes) = (0, 0.0);
@@ -78,8 +78,8 @@ impl Volume {
             closed.fold((0, 0.0), |(ticks, sum), pane| (ticks + u32::from(pane.volumes), sum + pane.log_volumes));
     }
 
-    /// Judges the window with its open pane. `rise` gives by how much more is to be expected than of late; it is asked
-    /// where it matters.
+    /// Judges the window with its open pane. `rise` returns by how much more than the usual is expected at this time of
+    /// day. It is called only if needed.
     pub(super) fn judge(&self, panes: &Panes, threshold: f64, rise: impl FnOnce() -> f64) -> Option<Found> {
         let open = panes.back(0);
         let ticks = self.ticks + u32::from(open.volumes);
@@ -88,7 +88,7 @@ impl Volume {
         }
         let mean = f64::from(self.log_volumes + open.log_volumes) / f64::from(ticks);
         let excess = mean - self.usual.mean();
-        // The root is left out for nearly every tick.
+        // Nearly every tick returns here, before the root is taken.
         let variance = self.usual.variance(0.0, 0.0).max(VARIANCE_MIN);
         if excess < 0.0 || excess * excess < threshold * threshold * variance {
             return None;

@@ -1,43 +1,44 @@
-//! The watch list: the symbols of which something is known, bounded in number, without those that fell silent.
+//! The watch list: a bounded number of symbols, each with its state, without those that fell silent.
 //!
-//! This file owns who is on the list, and the event-time clock that tells silence. It does *not* own what is known.
+//! This file owns which symbols are listed, and the event-time clock that measures silence. It does *not* own the
+//! states.
 
 /// The slot of a symbol that is not on the list.
 const NO_SLOT: u32 = u32::MAX;
 
-/// A symbol gives way to another one after this share of the time in which it would be forgotten anyway.
+/// A symbol may give way to another one after `idle_max` divided by this. After `idle_max` it is forgotten in any case.
 const IDLE_SHARE: i64 = 16;
 
-/// The share of a full list that gives way at once: looking for it costs as much as for one symbol.
+/// One symbol in this many of a full list gives way at once: the search costs as much as for one symbol.
 const ROOM_SHARE: usize = 16;
 
-/// When the symbol of an entry was last seen that has none.
+/// The `seen_us` of an entry without a symbol.
 const FREE: i64 = i64::MIN;
 
-/// Per-symbol states of type `S`; generic so that membership can be tested without detectors.
+/// Per-symbol states of type `S`. It is generic so that membership can be tested without detectors.
 #[derive(Debug)]
 pub(super) struct WatchList<S> {
-    /// By [`Shard::place`](super::shard::Shard::place), the symbol's slot; no longer than the shard's part of the table
-    /// of names.
+    /// The symbol's slot, by [`Shard::place`](super::shard::Shard::place). At most as long as the shard's part of the
+    /// table of names.
     slots: Vec<u32>,
-    /// By slot, dense: as many as there were symbols at once.
+    /// By slot. There are as many as there were symbols at one time.
     entries: Vec<Entry<S>>,
-    /// Slots whose symbols fell silent, and how many of them nobody was told of.
+    /// Slots whose symbols were taken off, and how many of them [`WatchList::next_forgotten`] has still to return.
     free: Vec<u32>,
     untold: usize,
     symbols_max: usize,
-    /// Whether a symbol found the list full since room was made last.
+    /// Whether a symbol has found the list full since room was last made.
     is_wanted: bool,
     idle_max_us: i64,
-    /// The latest event time so far. Only ever rises.
+    /// The latest event time so far. It never falls.
     now_us: i64,
-    /// The event time from which the silent are looked for again.
+    /// The event time from which silent symbols are looked for again.
     sweep_us: i64,
 }
 
 #[derive(Debug)]
 struct Entry<S> {
-    /// The list's `now_us` when the symbol's last tick came: a late tick is a sign of life as any other.
+    /// The list's `now_us` when the symbol's last tick came: a late tick is a sign of life like any other.
     seen_us: i64,
     state: S,
 }
@@ -63,20 +64,20 @@ impl<S> WatchList<S> {
         self.entries.len() - self.free.len()
     }
 
-    /// The state of a symbol that was taken off the list since the last call; each is given once, before its slot is
-    /// used again.
+    /// The state of a symbol that was taken off the list. Each is returned at most once, and not after its slot is used
+    /// again.
     pub(super) fn next_forgotten(&mut self) -> Option<&mut S> {
         self.untold = self.untold.checked_sub(1)?;
         let slot = self.free[self.free.len() - 1 - self.untold];
         Some(&mut self.entries[slot as usize].state)
     }
 
-    /// Slots, those without a symbol included.
+    /// The number of slots, including those without a symbol.
     pub(super) fn slots(&self) -> usize {
         self.entries.len()
     }
 
-    /// Bytes of a symbol on the list.
+    /// The bytes of a symbol on the list.
     pub(super) fn entry_bytes() -> usize {
         size_of::<u32>() + size_of::<Entry<S>>()
     }
@@ -86,26 +87,26 @@ impl<S> WatchList<S> {
         self.now_us
     }
 
-    /// The clock after the event time of a tick seen at `detected_at_us`, if it stood at `now_us` before.
+    /// The clock after a tick with the event time `ts_us`, seen at `detected_at_us`. It stood at `now_us` before.
     ///
-    /// An event time after its own detection is a producer's mistake, and counts as the latter: else one such tick
-    /// would make every other symbol look silent.
+    /// An event time after its own detection is a producer's mistake, and counts as the time of detection. Otherwise
+    /// one such tick would make every other symbol look silent.
     pub(super) fn moved_on(now_us: i64, ts_us: i64, detected_at_us: i64) -> i64 {
         now_us.max(ts_us.min(detected_at_us))
     }
 
-    /// When the silent are looked for again.
+    /// When silent symbols are looked for again.
     pub(super) fn sweep_us(&self) -> i64 {
         self.sweep_us
     }
 
-    /// Moves the clock on to `now_us`, before which the silent need not be looked for.
+    /// Moves the clock on to `now_us`, without a search for silent symbols.
     #[inline]
     pub(super) fn set_now(&mut self, now_us: i64) {
         self.now_us = self.now_us.max(now_us);
     }
 
-    /// Moves the clock on to `now_us`, and makes room for symbols that found none.
+    /// Moves the clock on to `now_us`. Removes silent symbols when due, and makes room for symbols that found none.
     pub(super) fn advance(&mut self, now_us: i64) {
         self.set_now(now_us);
         if now_us >= self.sweep_us {
@@ -116,13 +117,13 @@ impl<S> WatchList<S> {
         }
     }
 
-    /// Tells that a symbol found no place: room is made for it at the next [`WatchList::advance`].
+    /// Notes that a symbol found no place. The next [`WatchList::advance`] makes room.
     pub(super) fn want_room(&mut self) {
         self.is_wanted = true;
     }
 
-    /// The slot and the state of the symbol at `place`, which is put on the list with the state that `new` gives for
-    /// its slot if it is not there. `None` if the list is full or `new` gives none.
+    /// The slot and the state of the symbol at `place`. If the symbol is not on the list, it is added with the state
+    /// that `new` returns for its slot. `None` if the list is full or `new` returns none.
     pub(super) fn state(&mut self, place: usize, new: impl FnOnce(usize) -> Option<S>) -> Option<(usize, &mut S)> {
         let mut slot = self.slots.get(place).copied().unwrap_or(NO_SLOT);
         if slot == NO_SLOT {
@@ -133,7 +134,7 @@ impl<S> WatchList<S> {
         Some((slot as usize, &mut entry.state))
     }
 
-    /// The state of the symbol in `slot`, unless it is off the list.
+    /// The state of the symbol in `slot`, if there is one.
     pub(super) fn at(&mut self, slot: usize) -> Option<&mut S> {
         self.entries.get_mut(slot).filter(|entry| entry.seen_us != FREE).map(|entry| &mut entry.state)
     }
@@ -158,22 +159,21 @@ impl<S> WatchList<S> {
         Some(slot as u32)
     }
 
-    /// Takes off the list who has been silent for `idle_max`.
+    /// Takes symbols off the list that have been silent for `idle_max`.
     ///
-    /// It happens four times in that span, so that it costs next to nothing per tick even when the list is full and
-    /// new symbols keep coming; a silent symbol thus stays for up to a quarter longer.
+    /// This happens four times in that span. So it costs next to nothing per tick, even when the list is full and new
+    /// symbols keep coming. A silent symbol stays for up to a quarter longer.
     fn sweep(&mut self) {
         let silent_since_us = self.now_us.saturating_sub(self.idle_max_us);
         self.forget(|_, seen_us| seen_us <= silent_since_us);
         self.sweep_us = self.now_us.saturating_add((self.idle_max_us / 4).max(1));
     }
 
-    /// Takes those off the full list that were seen least recently, a sixteenth of it at most.
+    /// Takes the symbols off the full list that were seen least recently, at most a sixteenth of the list.
     ///
-    /// Only symbols that were silent for a sixteenth of `idle_max` go. Without that limit a feed of a few more symbols
+    /// Only symbols that were silent for a sixteenth of `idle_max` go. Without that limit, a feed of a few more symbols
     /// than the bound would watch none of them for long, and a flood of new names would push out every slow symbol.
-    /// Event time decides, and of symbols seen at the same moment the order in which they came: so the same ticks free
-    /// the same places.
+    /// Event time decides, then the slot. So the same ticks free the same places.
     fn make_room(&mut self) {
         let silent_since_us = self.now_us.saturating_sub(self.idle_max_us / IDLE_SHARE);
         let slots = self.entries.iter().zip(0_u32..).map(|(entry, slot)| (entry.seen_us, slot));
@@ -186,7 +186,7 @@ impl<S> WatchList<S> {
         }
     }
 
-    /// Takes those off the list whose slot and time of the last tick `is_over` accepts.
+    /// Takes the symbols off the list for whose slot and time of the last tick `is_over` is true.
     fn forget(&mut self, is_over: impl Fn(u32, i64) -> bool) {
         for slot in &mut self.slots {
             if *slot != NO_SLOT && is_over(*slot, self.entries[*slot as usize].seen_us) {
@@ -205,7 +205,7 @@ mod tests {
 
     use super::*;
 
-    /// A list of at most two symbols, who are silent after 100 us, and the places of three.
+    /// A list of at most two symbols, which are silent after 100 us, and the places of three.
     fn list() -> (WatchList<u32>, [usize; 3]) {
         (WatchList::new(2, 100), [1, 2, 3])
     }
@@ -264,9 +264,9 @@ mod tests {
             list.state(symbol, |_| Some(0)).map(|(slot, _)| slot)
         };
         assert_eq!([slot(&mut list, a, 0), slot(&mut list, b, 90)], [Some(0), Some(1)]);
-        assert_eq!(slot(&mut list, c, 125), Some(0), "of a, who is silent");
+        assert_eq!(slot(&mut list, c, 125), Some(0), "of a, which is silent");
         assert_eq!([slot(&mut list, b, 125), slot(&mut list, a, 125)], [Some(1), None]);
-        assert_eq!([slot(&mut list, c, 210), slot(&mut list, a, 300)], [Some(0), Some(1)], "of b, who is silent now");
+        assert_eq!([slot(&mut list, c, 210), slot(&mut list, a, 300)], [Some(0), Some(1)], "of b, which is silent now");
     }
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
             self.0.drain(..silent.min(2));
         }
 
-        /// Whether `symbol` is on the list when it has a tick.
+        /// Takes a tick of `symbol`. Returns whether the symbol is on the list.
         fn see(&mut self, symbol: usize, ts_us: i64) -> bool {
             let before = self.0.len();
             self.0.retain(|(other, _)| *other != symbol);
@@ -314,7 +314,7 @@ mod tests {
     proptest! {
         #[test]
         fn those_seen_least_recently_give_way(ticks in prop::collection::vec((0..45_usize, 1..20_i64), 0..400)) {
-            // No time passes in which a symbol would be forgotten in any case.
+            // Too little time passes for a symbol to be forgotten without need.
             let mut list = WatchList::<usize>::new(Twin::MAX, 100_000);
             list.idle_max_us = Twin::SILENT_US * IDLE_SHARE;
             list.sweep_us = i64::MAX;

@@ -1,7 +1,7 @@
 //! One watched symbol: the state of every detector for it.
 //!
 //! This file owns the order in which the detectors see a tick, and which rules hold for the symbol. It does *not* own
-//! which symbols are watched, nor which anomalies are one event.
+//! which symbols are watched, or which anomalies are one event.
 
 use std::sync::Arc;
 
@@ -26,17 +26,17 @@ use crate::alert::{Alert, Direction};
 #[derive(Debug)]
 pub(super) struct Watchers {
     config: DetectConfig,
-    /// Those for symbols with the same overrides.
+    /// One for each set of overrides that a symbol has. The first is for no overrides.
     rules: Vec<Rules>,
     by_overrides: FxHashMap<Vec<usize>, u16>,
     windows: MedianWindows,
-    /// What one tick shows, with when that was; kept between ticks.
+    /// The anomalies of one tick, with their times. The buffer is kept between ticks.
     found: Vec<(Anomaly, i64)>,
     /// Ticks that were too late for the panes of their symbol.
     pub(super) late: u64,
 }
 
-/// What the detectors know of one symbol: here what every tick touches, in the box what hardly any does.
+/// What the detectors know of one symbol. Every tick touches these fields, and hardly any tick touches the box.
 #[derive(Debug)]
 pub(super) struct Watched {
     spike: SpikeState,
@@ -71,17 +71,17 @@ impl Watchers {
         }
     }
 
-    /// Those for symbols without overrides, and for the feed.
+    /// The rules for symbols without overrides, and for the feed.
     pub(super) fn usual(&self) -> &Rules {
         &self.rules[0]
     }
 
-    /// Bytes that a tick which is no anomaly reads and writes of its symbol, beside the symbol's [`Watched`].
+    /// The bytes that a tick without an anomaly reads and writes of its symbol, besides the symbol's [`Watched`].
     pub(super) fn window_bytes(&self) -> usize {
         self.windows.window_bytes()
     }
 
-    /// The state of a symbol of which nothing is known, and which has `slot` from now on.
+    /// The state of a new symbol, which has `slot` from now on.
     pub(super) fn watch(&mut self, slot: usize, symbol: Arc<str>, ts_us: i64) -> Watched {
         let rules = self.rules_of(&symbol);
         let tick_size = self.rules[usize::from(rules)].tick_size;
@@ -110,8 +110,8 @@ impl Watchers {
         if let Some(&rules) = self.by_overrides.get(&overrides) {
             return rules;
         }
-        // Each of them was found valid by itself, and so they are together; of so many sets of overrides no fleet has
-        // symbols.
+        // Neither fails: overrides that are valid one by one are valid together, and no feed has symbols with so many
+        // sets of overrides.
         let (Ok(config), Ok(rules)) = (self.config.with_overrides(&overrides), u16::try_from(self.rules.len())) else {
             return 0;
         };
@@ -141,10 +141,10 @@ impl Watchers {
         let rules = &self.rules[usize::from(watched.rules)];
         self.found.clear();
         if let Some(anomaly) = rules.wrong_clock(ts_us, now) {
-            // When it was, is what is not known.
+            // Its event time is wrong, so it counts at the clock's time.
             self.found.push((anomaly, now.clock_us));
         }
-        // A tick from the future is no sign of what comes until then.
+        // A tick from the future counts as one of now: it does not show what happens until its event time.
         let seen_us = ts_us.min(now.decoded_at_us.unwrap_or(i64::MAX));
         let tick_seen = (seen_us, price, volume);
         let background = &mut watched.seldom.background;
@@ -157,7 +157,7 @@ impl Watchers {
         held_back
     }
 
-    /// Follows a far price, be it this one or one before.
+    /// Follows a far price: this one, or an earlier one that is not decided yet.
     #[cold]
     fn follow(
         &mut self,
@@ -189,7 +189,7 @@ impl Watchers {
         desk.held_back
     }
 
-    /// What was found in a tick, beside a far price.
+    /// Reports what was found in a tick, except for a far price.
     fn report(
         &mut self,
         slot: usize,
@@ -229,14 +229,14 @@ impl Watchers {
         held_back
     }
 
-    /// What the symbol in `slot` is judged by now, if it is known.
+    /// How prices of the symbol in `slot` are judged now, if that is known.
     pub(super) fn band(&mut self, slot: usize, watched: &mut Watched) -> Option<Band> {
         let spike = self.rules[usize::from(watched.rules)].spike.as_ref()?;
         let state = watched.spike;
         spike.band(&self.windows.get(slot, &mut watched.spike.ring), &state)
     }
 
-    /// Looks at what only time decides. Returns how many anomalies were held back.
+    /// Decides what time alone decides. Returns how many anomalies were held back.
     pub(super) fn look(&mut self, slot: usize, watched: &mut Watched, now: Now, alerts: &mut Vec<Alert>) -> u64 {
         watched.seldom.look_us = NEVER_US;
         let is_due = watched.seldom.suspect.is_some_and(|suspect| suspect.until_us <= now.clock_us);
@@ -264,13 +264,13 @@ impl Watchers {
         desk.held_back
     }
 
-    /// The symbol in `slot` is not watched any more: all its events are over.
+    /// The symbol is not watched any more: all its events are over.
     pub(super) fn forget(&self, watched: &mut Watched, now: Now, alerts: &mut Vec<Alert>) {
         let Seldom { symbol, events, .. } = &mut *watched.seldom;
         events.close_all(&self.rules[usize::from(watched.rules)].scene(symbol, now, &Vec::new), alerts);
     }
 
-    /// The timer that is to be set for the symbol, if none runs out before.
+    /// When a new timer for the symbol has to run out. `None` if no look is due, or an earlier timer is set.
     pub(super) fn next_look_us(watched: &mut Watched) -> Option<i64> {
         let Seldom { events, suspect, look_us, .. } = &mut *watched.seldom;
         let suspect_us = suspect.as_ref().map(|suspect| suspect.until_us);
@@ -282,13 +282,13 @@ impl Watchers {
         Some(due_us)
     }
 
-    /// From when on the symbol is silent for too long, as it looks at `now_us`.
+    /// From when on the symbol is silent for too long, by what is usual at `now_us`.
     pub(super) fn too_long_us(&self, watched: &Watched, now_us: i64) -> Option<i64> {
         let ends = || watched.seldom.background.day.silence_ends(now_us, SILENCE_FADES_US);
         self.rules[usize::from(watched.rules)].activity.too_long_us(&watched.activity.silence, ends)
     }
 
-    /// The symbol has been silent until `until_us`, which is too long.
+    /// Reports that the symbol has been silent until `until_us`, which is too long.
     pub(super) fn gap(&self, slot: usize, watched: &mut Watched, until_us: i64, now: Now, alerts: &mut Vec<Alert>) {
         let anomaly = Anomaly::gap(&watched.activity.silence, until_us);
         let Watched { spike, recent, seldom, .. } = watched;
@@ -311,7 +311,7 @@ impl Watched {
         self.is_suspicious
     }
 
-    /// Whether its tick may have set another time to look at it, though nothing was said.
+    /// Whether its tick may have changed the time of the next look, even without an alert.
     pub(super) fn is_timed(&self) -> bool {
         self.is_suspicious || self.has_lines
     }

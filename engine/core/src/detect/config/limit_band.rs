@@ -1,19 +1,19 @@
 //! The settings of the limit band detector.
 //!
-//! It does *not* own what is done with them.
+//! It does *not* own how the detector uses them.
 
 use serde::{Deserialize, Serialize};
 
 use super::{DetectConfigError, PATTERNS_MAX, POSITIVE, is_positive, within};
 
-/// The limit band detector: a price is beyond the band when it lies further from the mean of five minutes than its tier
-/// allows.
+/// The limit band detector: a price is beyond the band if it lies further from the mean of five minutes than the tier
+/// of that mean allows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitBandConfig {
     /// Whether it runs.
     pub enabled: bool,
-    /// How far prices may go, by what they are.
+    /// How far prices may go, for each range of prices.
     pub tiers: Vec<Tier>,
 }
 
@@ -28,7 +28,7 @@ pub struct Tier {
 }
 
 impl Default for LimitBandConfig {
-    /// Those of the plan for its first tier of shares.
+    /// The percentages of the "limit up, limit down" plan for its first tier of shares.
     fn default() -> Self {
         let tier = |(from, percent)| Tier { from, percent };
         Self { enabled: true, tiers: [(3.0, 5.0), (0.75, 20.0), (0.0, 75.0)].map(tier).to_vec() }

@@ -1,6 +1,6 @@
-//! What is different for some symbols: settings laid over those for all.
+//! Overrides: other settings for some symbols, laid over the settings for all.
 //!
-//! This file owns which overrides are about a symbol and what holds then. It does *not* own the settings.
+//! This file owns which overrides match a symbol, and which settings result. It does *not* own the settings.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 use super::super::pattern::pattern_matches;
 use super::{DetectConfig, DetectConfigError, PATTERNS_MAX, ThresholdConfig, within};
 
-/// What may be different. How many prices are looked at may not: the windows of all symbols are of one length.
+/// The settings that may differ by symbol. `spike.window` may not: the windows of all symbols have the same length.
 const SETTINGS: [&str; 9] =
     ["cool_down", "spike", "level_shift", "move", "volatility", "volume", "gap", "limit_band", "clock"];
 
-/// Settings for the symbols of a pattern: any of those of `[detect]` that are about a symbol, and only those that are
-/// different.
+/// Settings for the symbols of a pattern: any settings of `[detect]` that may differ by symbol. Only those that do
+/// differ need to be set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OverrideConfig {
     /// The symbol, or a pattern in which `*` stands for any text, the empty one included.
@@ -24,7 +24,7 @@ pub struct OverrideConfig {
 }
 
 impl OverrideConfig {
-    /// Whether it says what the setting at `path` is, as in `spike.threshold`.
+    /// Whether it sets the setting at `path`, for example `spike.threshold`.
     #[must_use]
     pub fn sets(&self, path: &str) -> bool {
         let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
@@ -37,20 +37,20 @@ impl OverrideConfig {
 }
 
 impl DetectConfig {
-    /// The lines that are drawn for `symbol`.
+    /// The threshold rules that match `symbol`.
     #[must_use]
     pub fn thresholds_of(&self, symbol: &str) -> Vec<ThresholdConfig> {
         self.threshold.iter().filter(|rule| pattern_matches(&rule.symbol, symbol)).cloned().collect()
     }
 
-    /// The overrides that are about `symbol`, by position.
+    /// The positions of the overrides that match `symbol`.
     pub fn overrides_of(&self, symbol: &str) -> impl Iterator<Item = usize> {
         let matches =
             move |(index, rule): (usize, &OverrideConfig)| pattern_matches(&rule.symbol, symbol).then_some(index);
         self.r#override.iter().enumerate().filter_map(matches)
     }
 
-    /// The settings with these overrides laid over them, and without any.
+    /// The settings with these overrides laid over them. The result has no overrides of its own.
     pub fn with_overrides(&self, overrides: &[usize]) -> Result<DetectConfig, DetectConfigError> {
         let mut config = DetectConfig { r#override: Vec::new(), ..self.clone() };
         for &index in overrides {
@@ -72,11 +72,11 @@ impl DetectConfig {
                 return failed("`symbol` must be a symbol or a pattern".to_owned());
             }
             if let Some(unknown) = rule.settings.keys().find(|key| !SETTINGS.contains(&key.as_str())) {
-                return failed(format!("`{unknown}` cannot be different, only {}", SETTINGS.join(", ")));
+                return failed(format!("`{unknown}` cannot differ by symbol, only {} can", SETTINGS.join(", ")));
             }
             let config = self.with_overrides(&[index])?;
             if config.spike.window != self.spike.window {
-                return failed("`spike.window` is the same for all symbols".to_owned());
+                return failed("`spike.window` must be the same for all symbols".to_owned());
             }
             config.validate().or_else(|error| failed(error.to_string()))?;
         }
@@ -84,7 +84,7 @@ impl DetectConfig {
     }
 }
 
-/// Lays the fields of `over` over those of `value`, deeply.
+/// Lays the fields of `over` over those of `value`, at every depth.
 fn lay_over(value: &mut Value, over: &Value) {
     match (value, over) {
         (Value::Object(value), Value::Object(over)) => {
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn override_that_makes_no_sense_is_named() {
         for (text, expected) in [
-            (r#"{"symbol":"A","symbols_max":1}"#, r#"`override[0]` (symbol "A"): `symbols_max` cannot be different"#),
+            (r#"{"symbol":"A","symbols_max":1}"#, r#"`override[0]` (symbol "A"): `symbols_max` cannot differ"#),
             (r#"{"symbol":"A","spike":{"limit":1}}"#, "unknown field `limit`"),
             (r#"{"symbol":"A","spike":{"threshold":"x"}}"#, "invalid type"),
             (r#"{"symbol":"A","spike":{"threshold":-1}}"#, "`spike.threshold` is -1"),

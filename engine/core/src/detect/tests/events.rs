@@ -1,10 +1,10 @@
-//! What is said of an event, and when: opened, worse, over; and what far prices turn out to be.
+//! The alerts about an event, and when they come: opened, worse, over. And what far prices turn out to be.
 
 use super::*;
 
 impl Desk {
-    /// What is said of AAPL at prices of one a second from `at_s` seconds after the start: kind, state, and after how
-    /// many seconds.
+    /// The alerts about AAPL for these prices, one a second, from `at_s` seconds after the start: kind, state, and
+    /// after how many seconds.
     fn said(&mut self, at_s: i64, prices: impl IntoIterator<Item = f64>) -> Vec<(Kind, State, i64)> {
         let alerts = (at_s..).zip(prices).flat_map(|(at_s, price)| self.all("AAPL", at_s * SECOND_US, price));
         alerts.map(|alert| (alert.kind, alert.state, (alert.ts_us - START_US) / SECOND_US)).collect()
@@ -81,7 +81,7 @@ fn price_that_stays_is_one_level_shift_and_then_usual() {
     assert_eq!(desk.said(200, above(8, 1.0)), [(Kind::LevelShift, State::Open, 200)]);
     assert_eq!(desk.said(208, above(200, 1.0)), []);
     let alert = desk.said(408, [101.9].into_iter().chain(above(1, 1.0)));
-    assert_eq!(alert, [(Kind::Spike, State::Open, 408)], "what is far from the new level is");
+    assert_eq!(alert, [(Kind::Spike, State::Open, 408)], "far from the new level");
     assert_eq!(
         desk.said(600, above(30, 1.0)),
         [(Kind::LevelShift, State::Close, 200), (Kind::Spike, State::Close, 408)]
@@ -207,7 +207,7 @@ fn tick_size_is_learnt_where_none_is_given() {
     assert_eq!(desk.said(60, far), [], "cents are coarse for it");
 }
 
-/// Two symbols with a tick a second for `seconds`, decoded as they come.
+/// Shows a tick of each of `symbols` in each of `seconds`, decoded 50 ms later.
 fn feed(desk: &mut Desk, symbols: &[&str], seconds: std::ops::Range<i64>) -> Vec<Alert> {
     let mut alerts = Vec::new();
     for at_s in seconds {
@@ -260,7 +260,7 @@ fn market_that_calms_down_at_the_same_time_each_day_has_no_gap_then() {
     let mut desk =
         Desk::new(&DetectConfig { gap, ..only_spikes(SpikeConfig { enabled: false, ..SpikeConfig::default() }) });
     let day_s = 86_400;
-    // Busy for an hour, until the full hour, and then a tick every 40 seconds; beside a symbol with a tick a second.
+    // A is busy for an hour, until the full hour, and then has a tick every 40 seconds. B has a tick every second.
     let gaps = |desk: &mut Desk, day: i64| -> usize {
         let mut gaps = 0;
         let mut see = |symbol, at_s: i64| {
@@ -277,12 +277,12 @@ fn market_that_calms_down_at_the_same_time_each_day_has_no_gap_then() {
         gaps
     };
     let days = [0, 1, 2].map(|day| gaps(&mut desk, day));
-    assert_eq!(days, [1, 0, 0], "that less comes then is learnt at once on the first day, and known on the others");
+    assert_eq!(days, [1, 0, 0], "the first day learns that less comes then, and the other days know it");
 }
 
-/// Ticks that come in another order within a second or two: the sums of panes are the same (see `panes`), so that
-/// volume finds the same; what goes by the order of prices may see other ways. On a calm market neither finds anything,
-/// and a bad print is one whatever comes around it.
+/// Ticks come in another order, within a second or two. The sums of panes stay the same (see `panes`), so volume finds
+/// the same. Detectors that use the order of prices may see other ways. On a calm market neither finds anything, and a
+/// bad print is found whatever comes around it.
 #[test]
 fn order_of_arrival_within_the_lateness_changes_no_event_of_a_calm_market_with_bad_prints() {
     let mut random = 7_u64;
@@ -324,7 +324,7 @@ fn second_silence_right_behind_the_first_is_told_as_well() {
     let mut said = Vec::new();
     for at_s in 0..560 {
         for symbol in ["A", "B"] {
-            // A says a word after 450 s, between two silences.
+            // A has one tick after 450 s, between two silences.
             if symbol == "B" || at_s < 400 || at_s == 450 {
                 let alerts = desk.all(symbol, at_s * SECOND_US, 100.0);
                 said.extend(alerts.into_iter().map(|alert| (alert.state, (alert.ts_us - START_US) / SECOND_US)));

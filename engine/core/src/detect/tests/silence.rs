@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The gaps that are alerted when each symbol has a tick in each of its seconds, in the order given.
+/// The gaps that are alerted for ticks of these symbols in these seconds, in this order.
 fn gaps(ticks: impl IntoIterator<Item = (&'static str, i64)>) -> Vec<(String, i64)> {
     let config = DetectConfig {
         gap: GapConfig::default(),
@@ -21,7 +21,7 @@ pub(super) fn both(seconds: std::ops::Range<i64>) -> impl Iterator<Item = (&'sta
 fn silence_of_a_symbol_is_one_alert_whatever_comes_late() {
     let alone = || both(0..400).chain((400..450).map(|second| ("B", second)));
     assert_eq!(gaps(alone()), [("A".to_owned(), 415)]);
-    // One in a thousand may be late without being waited for.
+    // There is no delay for a single late tick in a thousand.
     let late = alone().chain([("A", 100)]).chain((450..500).map(|second| ("B", second)));
     assert_eq!(gaps(late), [("A".to_owned(), 415)]);
     let again = alone().chain(both(450..900)).chain((900..950).map(|second| ("B", second)));
@@ -41,7 +41,7 @@ fn silence_of_all_is_one_alert_and_who_stays_away_is_another() {
 
 #[test]
 fn ticks_that_all_come_late_are_waited_for() {
-    // B is a minute behind, always.
+    // B is always a minute behind.
     let behind = (0..400).flat_map(|second| [("A", second), ("B", second - 60)]);
     assert_eq!(gaps(behind), []);
 }

@@ -1,4 +1,4 @@
-//! Which symbols are watched, and what a symbol takes.
+//! Which symbols are watched, and how much memory a symbol takes.
 
 use super::*;
 
@@ -46,7 +46,7 @@ fn symbols_beyond_the_table_of_names_are_not_watched_and_push_nobody_out() {
         batch.push(tick(symbol, START_US + guest * 3_600 * SECOND_US, 100.0));
     }
     detectors.observe(&batch, &names, None, &mut Vec::new());
-    assert_eq!((detectors.watched(), detectors.unwatched()), (0, 100), "who is silent for days is forgotten as ever");
+    assert_eq!((detectors.watched(), detectors.unwatched()), (0, 100), "silent for days, so it is forgotten");
     let mut batch = TickBatch::default();
     batch.push(tick(kept, START_US + 99 * 3_600 * SECOND_US, 100.0));
     batch.push(tick(cache.intern("G1"), START_US + 110 * 3_600 * SECOND_US, 100.0));
@@ -74,7 +74,7 @@ fn conditions_beyond_the_table_of_names_are_skipped_by_what_they_say() {
         skipped.push(detectors.skipped());
         ids.push(conditions);
     }
-    assert_eq!((ids[0], skipped.as_slice()), (ids[2], &[1, 1, 2][..]), "one id for one after the other");
+    assert_eq!((ids[0], skipped.as_slice()), (ids[2], &[1, 1, 2][..]), "one id for both guests");
 }
 
 #[test]
